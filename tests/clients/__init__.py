@@ -1,0 +1,1 @@
+"""Ottla seen through the clients that people use: kafka-python and librdkafka."""

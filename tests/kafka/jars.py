@@ -1,0 +1,48 @@
+"""Where the reference's jars lie: Maven resolves pom.xml once, the classpath is kept under target/ (git-ignored).
+
+Java and Maven are needed for interoperability tests only: without them `missing()` gives the reason, which skips the tests on a
+person's machine and fails them where CI=true.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+VERSION = "4.3.1"
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / "target" / "kafka"
+POM = Path(__file__).with_name("pom.xml")
+
+
+def missing() -> str | None:
+    """Why Apache Kafka cannot be run here, or None."""
+    absent = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
+    return f"{' and '.join(absent)} not found: needed to run Apache Kafka {VERSION} beside Ottla" if absent else None
+
+
+def classpath() -> str:
+    """Kafka's classpath. The first call on a machine downloads the jars into Maven's own repository."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    kept = CACHE / f"classpath-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
+    if kept.exists():
+        text = kept.read_text()
+        if all(Path(jar).exists() for jar in text.split(os.pathsep)):
+            return text
+    partial = kept.with_suffix(f".{os.getpid()}")
+    subprocess.run(
+        ["mvn", "-q", "-B", "-f", str(POM), "dependency:build-classpath", f"-Dmdep.outputFile={partial}"],
+        check=True,
+        timeout=300,
+        stdout=subprocess.DEVNULL,
+    )
+    partial.replace(kept)  # whole or not at all, also with two test runs at once
+    return kept.read_text()
+
+
+def java(*arguments: str, heap: str = "512M") -> list[str]:
+    """A command that runs one of Kafka's classes with a short start: no second-stage compiler, no parallel collector."""
+    return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath(), *arguments]
