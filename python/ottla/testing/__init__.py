@@ -1,0 +1,10 @@
+"""Fakes for what comes from outside, for tests: ours and those of people who build on Ottla.
+
+Fakes, not mocks: each behaves like the real thing, kept in memory, with the levers a test needs.
+"""
+
+from ottla.clock import DeadlineQueue, SeededRandom, VirtualClock
+from ottla.testing.journal import MemoryJournal
+from ottla.testing.time import run_until
+
+__all__ = ["DeadlineQueue", "MemoryJournal", "SeededRandom", "VirtualClock", "run_until"]

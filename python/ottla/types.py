@@ -1,0 +1,165 @@
+"""The words the layers share: what a request knows, how it is answered, and what is handed in from outside.
+
+Nothing here does anything. State machines (level 1) and handlers (level 2) are written against these protocols; the
+broker (level 3) gives them real ones, tests give them fakes (`ottla.testing`).
+
+Two clocks: `now_ms` is the wall clock (timestamps of records), `monotonic_ms` never goes back (deadlines). Every
+deadline of the control plane is a moment of the monotonic clock in one `Scheduler`.
+
+One thread: handlers, coordinators, journal callbacks and deadlines all run on the control-plane thread, one after the
+other. Nothing here needs a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from msgspec import Struct
+
+# A record of an internal topic: key and value, either may be null.
+Record = tuple[bytes | None, bytes | None]
+
+# A record as read back: offset, timestamp in milliseconds, key, value.
+JournalRecord = tuple[int, int, bytes | None, bytes | None]
+
+# Sends the response of one request. To be called exactly once, now or later, on the control-plane thread.
+Answer = Callable[["Struct"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What is known of a request beside its body."""
+
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str | None
+    # The peer's address without its port, as Kafka shows it in group descriptions (there with a leading slash).
+    client_host: str
+    # Unique while the process lives; a "disconnected" event names the same number.
+    connection_id: int
+    # Name of the listener the request came through; answers that name brokers give addresses of this listener.
+    listener: str
+    # When the data plane had read the whole frame, on the monotonic clock. A deadline that depends on when a member was
+    # last heard counts from here, not from when Python came round to it.
+    received_ms: int
+
+
+class Clock(Protocol):
+    """Time from outside."""
+
+    def now_ms(self) -> int:
+        """Milliseconds of the wall clock since 1970."""
+        ...
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds that never go back, from an arbitrary start."""
+        ...
+
+
+class Random(Protocol):
+    """Chance from outside."""
+
+    def bytes(self, count: int) -> bytes:
+        """`count` random bytes."""
+        ...
+
+    def below(self, limit: int) -> int:
+        """A number n with 0 <= n < limit."""
+        ...
+
+
+class Cancellable(Protocol):
+    """A deadline that has not fired yet, or has."""
+
+    def cancel(self) -> None:
+        """Make sure it does not fire (any more). May be called any number of times."""
+        ...
+
+
+class Scheduler(Protocol):
+    """The control plane's one deadline queue, seen by who sets deadlines."""
+
+    def at(self, deadline_ms: int, callback: Callable[[], None]) -> Cancellable:
+        """Call `callback` once the monotonic clock has reached `deadline_ms`, unless cancelled before."""
+        ...
+
+
+class Journal(Protocol):
+    """One partition of an internal topic: the log a coordinator's state is a fold over."""
+
+    @property
+    def log_start_offset(self) -> int:
+        """First offset that can be read."""
+        ...
+
+    @property
+    def high_watermark(self) -> int:
+        """Offset after the last committed record; what lies before it survives."""
+        ...
+
+    def append(self, records: Sequence[Record], timestamp_ms: int) -> int:
+        """Write the records as one batch, whole or not at all, and return the offset of the last one.
+
+        Returns when the log holds the batch, not when it is committed. Raises `errors.StorageError`.
+        """
+        ...
+
+    def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
+        """Call `callback` once `offset` lies before the high watermark; at once if it does already."""
+        ...
+
+    def read(self, start_offset: int, max_bytes: int) -> list[JournalRecord]:
+        """Committed records from `start_offset` on: about `max_bytes` of them, at least one if there is one."""
+        ...
+
+
+class Codec(Protocol):
+    """Bytes to typed messages (`ottla.messages`) and back; implemented natively and handed down as an object."""
+
+    def decode_request(self, api_key: int, version: int, body: bytes) -> Struct:
+        """The request a body holds (without the request header)."""
+        ...
+
+    def encode_response(self, api_key: int, version: int, response: Struct) -> bytes:
+        """The body of a response (without the response header)."""
+        ...
+
+    def encode_request(self, api_key: int, version: int, request: Struct) -> bytes:
+        """The body of a request (without the request header)."""
+        ...
+
+    def decode_response(self, api_key: int, version: int, body: bytes) -> Struct:
+        """The response a body holds (without the response header)."""
+        ...
+
+    def encode_metadata_record(self, record: Struct, version: int) -> bytes:
+        """A value of `__cluster_metadata`: frame version, record type, version, record."""
+        ...
+
+    def decode_metadata_record(self, value: bytes) -> Struct | None:
+        """The record in a value of `__cluster_metadata`; None if its type is not known."""
+        ...
+
+    def encode_coordinator_record(self, key: Struct, value: Struct | None) -> Record:
+        """Key and value of a record of a coordinator's topic, each with its type or version in front."""
+        ...
+
+    def decode_coordinator_record(
+        self, topic_kind: Literal["group", "transaction"], key: bytes, value: bytes | None
+    ) -> tuple[Any, Any] | None:
+        """Typed key and value (None for a tombstone); None if the type is not known."""
+        ...
+
+    def encode_struct(self, name: str, version: int, obj: Struct) -> bytes:
+        """A message by its Kafka name, without any prefix."""
+        ...
+
+    def decode_struct(self, name: str, version: int, body: bytes) -> Struct:
+        """The message of this Kafka name that a body holds, without any prefix."""
+        ...
