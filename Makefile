@@ -1,0 +1,113 @@
+# Each goal sets up what it needs and does nothing twice: Python packages by stamp files in .venv, the native module by cargo.
+# Needed on the machine: Python >= 3.11, a Rust toolchain, make. Interoperability tests also want Java and Maven.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+CARGO ?= cargo
+CARGO_FLAGS ?= --locked
+# The first interpreter in PATH that is new enough; looked for only when the virtual environment is made.
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell $(name) -c \
+	'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(name))))
+# Where `make run` keeps its records and listens. `make run ARGS="--set num.partitions=6"` passes more to `ottla serve`.
+DATA ?= data
+LISTEN ?= 127.0.0.1:9092
+ARGS ?=
+CORE := python/ottla/_core.abi3.so
+LIBRARY := lib_core$(if $(filter Darwin,$(shell uname -s)),.dylib,.so)
+
+.PHONY: help
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: $(VENV)/stamp-run native ## The broker on 127.0.0.1:9092 over ./data (LISTEN, DATA and ARGS change that)
+	@exec $(VENV)/bin/ottla serve --data-dir $(DATA) --listen $(LISTEN) $(ARGS)
+
+.PHONY: test
+test: tools-for-tests $(VENV)/stamp-test native ## Every test but the long ones
+	@$(CARGO) test $(CARGO_FLAGS) --workspace --profile fast
+	@$(PY) -m pytest $(ARGS)
+
+.PHONY: test-long
+test-long: tools-for-tests $(VENV)/stamp-test native ## Every test
+	@$(CARGO) test $(CARGO_FLAGS) --workspace --profile fast --lib --tests -- --include-ignored
+	@$(PY) -m pytest --long $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/stamp-test $(VENV)/stamp-dev native ## Format, lints and types of Rust and Python; changes nothing
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@if [ -f python/ottla/_core.pyi ]; then PYTHONPATH=python MYPYPATH=python $(PY) -m mypy.stubtest ottla._core; fi
+
+.PHONY: bench
+bench: $(VENV)/stamp-bench native-release ## The headline figures beside Apache Kafka's (Java and Maven needed)
+	@$(PY) -m benches $(ARGS)
+
+.PHONY: example-flights
+example-flights: $(VENV)/stamp-examples native ## 336,776 flights through a broker and a consumer that are killed on the way
+	@$(PY) -m examples.flights $(ARGS)
+
+.PHONY: clean
+clean: ## Removes what was built and installed here; ./data stays
+	@rm -rf $(VENV) target dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis $(CORE)
+	@find python tests examples tools benches -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- what the goals above need ---------------------------------------------------------------------------------------------------
+
+# Cargo decides what is out of date. A broker that runs keeps its module: the new file takes the name, the old one lives on unnamed.
+define install_core
+	@cmp -s target/$(1)/$(LIBRARY) $(CORE) || { cp target/$(1)/$(LIBRARY) $(CORE).new && mv $(CORE).new $(CORE); }
+endef
+
+.PHONY: native native-release
+native: ## The native module, quick to build; the goals above call it
+	@$(CARGO) build $(CARGO_FLAGS) --profile fast -p ottla-py
+	$(call install_core,fast)
+
+native-release:
+	@$(CARGO) build $(CARGO_FLAGS) --profile release -p ottla-py
+	$(call install_core,release)
+
+# `import ottla` and the `ottla` command come from the tree itself, so that no change to Python asks for an installation.
+$(VENV)/stamp-run: pyproject.toml tools/requirements.py Makefile | $(PY)
+	@echo "installing what the broker needs into $(VENV)"
+	@$(PY) tools/requirements.py > $(VENV)/requirements-run.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements-run.txt
+	@echo "$(CURDIR)/python" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ottla.pth"
+	@printf '#!%s\nimport sys\nfrom ottla.cli.main import main\nsys.exit(main())\n' "$(CURDIR)/$(PY)" > $(VENV)/bin/ottla
+	@chmod +x $(VENV)/bin/ottla
+	@touch $@
+
+# The tests run the examples too, so their packages come along.
+$(VENV)/stamp-test: EXTRAS = test examples
+$(VENV)/stamp-dev: EXTRAS = dev
+$(VENV)/stamp-bench: EXTRAS = bench
+$(VENV)/stamp-examples: EXTRAS = examples
+$(VENV)/stamp-test $(VENV)/stamp-dev $(VENV)/stamp-bench $(VENV)/stamp-examples: $(VENV)/stamp-run
+	@echo "installing $(EXTRAS) packages into $(VENV)"
+	@$(PY) tools/requirements.py $(EXTRAS) > $(VENV)/requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
+	@touch $@
+
+$(PY):
+	@[ -n "$(PYTHON)" ] || { echo "no Python >= 3.11 in PATH: install one, or name it with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+# Java and Maven run Apache Kafka beside Ottla. Without them its tests are skipped on a person's machine and refused where CI=true.
+.PHONY: tools-for-tests
+tools-for-tests:
+	@missing=""; for tool in java mvn; do command -v $$tool > /dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "not found:$$missing. Tests that compare Ottla with Apache Kafka 4.3.1 need Java 17 or later and Maven."; \
+		if [ "$${CI:-}" = true ]; then echo "CI=true: nothing may be skipped" >&2; exit 1; fi; \
+		echo "They are skipped."; \
+	fi
