@@ -50,6 +50,10 @@ class Versions:
         """Whether no version is in it."""
         return self.low > self.high
 
+    def overlaps(self, other: Versions) -> bool:
+        """Whether some version is in both."""
+        return max(self.low, other.low) <= min(self.high, other.high)
+
 
 NONE = Versions(1, 0)
 

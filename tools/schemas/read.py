@@ -46,7 +46,7 @@ SCALARS = frozenset(
 
 def read_jars(folder: Path) -> list[Message]:
     """All messages of the project from the jars of one Kafka version in `folder`, in order of family, key and name."""
-    messages = []
+    schemas: list[tuple[Json, Family]] = []
     for jar, families in SOURCES.items():
         found = sorted(path for path in folder.glob(f"{jar}-*.jar") if re.fullmatch(rf"{jar}-[\d.]+\.jar", path.name))
         if len(found) != 1:
@@ -57,7 +57,10 @@ def read_jars(folder: Path) -> list[Message]:
                     schema = parse_json(archive.read(name).decode())
                     family = family_of(schema, families)
                     if family is not None:
-                        messages.append(read_message(schema, family))
+                        schemas.append((schema, family))
+    # Only the request says that the newest version of an API is unstable.
+    unstable = {schema["apiKey"] for schema, _ in schemas if schema.get("latestVersionUnstable")}
+    messages = [read_message(schema, family, unstable) for schema, family in schemas]
     names = sorted(struct.name for message in messages for struct in message.structs)
     doubled = {name for name, after in itertools.pairwise(names) if name == after}
     if doubled:
@@ -92,10 +95,10 @@ def family_of(schema: Json, families: tuple[Family, ...]) -> Family | None:
     return family if family in families else None
 
 
-def read_message(schema: Json, family: Family) -> Message:
-    """One schema as a message; an unstable newest version is left out."""
+def read_message(schema: Json, family: Family, unstable: set[int]) -> Message:
+    """One schema as a message; an unstable newest version is left out, and so are fields no version has."""
     versions = Versions.parse(schema["validVersions"])
-    if schema.get("latestVersionUnstable"):
+    if schema.get("apiKey") in unstable and family is Family.API:
         versions = Versions(versions.low, versions.high - 1)
     structs: list[Struct] = []
     declared = {common["name"]: common["fields"] for common in schema.get("commonStructs", [])}
@@ -105,7 +108,7 @@ def read_message(schema: Json, family: Family) -> Message:
         struct = Struct(len(structs), own_name)
         structs.append(struct)
         by_name[name] = struct
-        struct.fields.extend(read_field(spec, nested) for spec in fields)
+        struct.fields.extend(read_field(spec, nested) for spec in fields if carried(spec).overlaps(versions))
         return struct
 
     def nested(name: str, fields: list[Json]) -> Struct:
@@ -125,6 +128,11 @@ def read_message(schema: Json, family: Family) -> Message:
     )
 
 
+def carried(spec: Json) -> Versions:
+    """The versions a field is present in; a tagged field may leave them to `taggedVersions`."""
+    return Versions.parse(spec["versions"] if "versions" in spec else spec["taggedVersions"])
+
+
 def read_field(spec: Json, nested: Any) -> Field:
     """One field; `nested(name, fields)` finds or makes the struct of a struct type."""
     array = spec["type"].startswith("[]")
@@ -134,7 +142,7 @@ def read_field(spec: Json, nested: Any) -> Field:
         struct = nested(kind, spec.get("fields", []))
         kind = "struct"
     tagged = Versions.parse(spec.get("taggedVersions"))
-    versions = Versions.parse(spec["versions"]) if "versions" in spec else tagged
+    versions = carried(spec)
     if not tagged.empty and tagged != versions:
         raise SystemExit(f"{spec['name']}: tagged in some versions only, which the codec does not know")
     flexible = spec.get("flexibleVersions")

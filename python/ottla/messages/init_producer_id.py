@@ -16,8 +16,6 @@ class InitProducerIdRequest(Struct, gc=False):
     transaction_timeout_ms: int = 0
     producer_id: int = -1
     producer_epoch: int = -1
-    enable2_pc: bool = False
-    keep_prepared_txn: bool = False
 
 
 class InitProducerIdResponse(Struct, gc=False):
@@ -25,5 +23,3 @@ class InitProducerIdResponse(Struct, gc=False):
     error_code: int = 0
     producer_id: int = -1
     producer_epoch: int = 0
-    ongoing_txn_producer_id: int = -1
-    ongoing_txn_producer_epoch: int = -1

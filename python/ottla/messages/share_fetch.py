@@ -28,7 +28,6 @@ class ShareFetchRequestAcknowledgementBatch(Struct, gc=False):
 
 class ShareFetchRequestFetchPartition(Struct, gc=False):
     partition_index: int = 0
-    partition_max_bytes: int = 0
     acknowledgement_batches: list[ShareFetchRequestAcknowledgementBatch] = field(default_factory=list)
 
 

@@ -1,0 +1,1 @@
+//! Interprets the schema table.
