@@ -1,1 +1,37 @@
+//! Bytes on disk become a partition: Kafka's log format, written, read, recovered and trimmed. Synchronous; knows no runtime, no
+//! network and no Python. `FORMAT.md` beside this crate draws every file.
+//!
+//! ```text
+//! directory     a data directory: lock, meta.properties, checkpoints, which partitions lie there
+//! partition     append, read, look up, truncate, recover: the partition as the broker sees it
+//! metadata_log  __cluster_metadata-0 and its snapshots, over a partition
+//! commit        group commits on a pool of threads; the high watermark follows
+//! maintenance   the thread that rolls, flushes, expires, deletes and writes checkpoints, on the env clock
+//! retention     which segments may go (a pure choice)
+//! segment, index, checkpoint   the files
+//! batch         record batch v2: header, records, compression, validation, building
+//! env           the only door to disk and clock
+//! ```
+//!
+//! Each line uses only those below it.
 
+pub mod batch;
+pub mod commit;
+pub mod directory;
+pub mod env;
+pub mod error;
+pub mod maintenance;
+pub mod metadata_log;
+pub mod partition;
+
+pub use error::{AppendError, ReadError, RecordError, StorageError};
+pub use partition::config::{
+    CleanupPolicy, CompressionSetting, Durability, PartitionConfig, TimestampType,
+};
+pub use partition::offsets::Offsets;
+pub use partition::{Identity, Partition};
+
+/// The place of a record in its partition.
+pub type Offset = i64;
+/// A topic id: 16 bytes, as on the wire.
+pub type TopicId = [u8; 16];

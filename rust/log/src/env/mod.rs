@@ -1,0 +1,161 @@
+//! The only door to disk and clock.
+//!
+//! Nothing else in this crate names `std::fs`, `std::time` or a system call: partitions, checkpoints and the data directory get an
+//! [`Env`] and ask it. So the same code runs over the real disk ([`disk::RealDisk`]), in memory ([`memory::MemoryDisk`]) and, in tests,
+//! over a disk that fails on purpose.
+//!
+//! What a [`Disk`] promises: paths are plain paths, nothing is cached, a rename within a directory is atomic, and what was written is
+//! safe from a power cut only after [`File::sync_data`] on the file and [`Disk::sync_dir`] on the directory that names it.
+
+pub mod clock;
+pub mod disk;
+mod lock;
+pub mod memory;
+
+use std::fmt::Debug;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use clock::{Clock, SystemClock, VirtualClock};
+
+/// Disk and clock, handed to everything that needs either. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Env {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Env {
+    pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Env {
+        Env { disk, clock }
+    }
+
+    /// The machine's disk and clock.
+    pub fn system() -> Env {
+        Env::new(Arc::new(disk::RealDisk), Arc::new(SystemClock::new()))
+    }
+
+    /// A disk that lives as long as this value and its clones, with the machine's clock.
+    pub fn memory() -> Env {
+        Env::new(
+            Arc::new(memory::MemoryDisk::new()),
+            Arc::new(SystemClock::new()),
+        )
+    }
+
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub fn with_clock(&self, clock: Arc<dyn Clock>) -> Env {
+        Env {
+            disk: self.disk.clone(),
+            clock,
+        }
+    }
+}
+
+/// How [`Disk::open`] treats what it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Must exist; writes are refused.
+    Read,
+    /// Must exist.
+    Write,
+    /// Made when missing, kept when there.
+    Create,
+    /// Made when missing, emptied when there.
+    Truncate,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    pub name: String,
+    pub is_dir: bool,
+    pub length: u64,
+    /// Wall-clock milliseconds of the last write.
+    pub modified_ms: i64,
+}
+
+/// A file system, as far as a log needs one.
+pub trait Disk: Send + Sync + Debug {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Names in byte order. A missing directory is `NotFound`.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes names created, renamed or removed in this directory survive a power cut.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Takes the exclusive lock on `path` (made when missing), held until the value is dropped. `WouldBlock` when somebody has it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
+}
+
+/// An open file: positioned reads and writes, no cursor, shared freely between threads.
+pub trait File: Send + Sync + Debug {
+    /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Writes all slices one after another from `position` on, in one system call where the machine allows.
+    fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()>;
+    fn sync_data(&self) -> io::Result<()>;
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    fn length(&self) -> io::Result<u64>;
+    /// The descriptor, for sendfile. None where there is none: then the caller reads.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// A held lock file: its text can be replaced (who holds it), dropping it lets go.
+pub trait DirLock: Send + Sync + Debug {
+    fn write_owner(&self, text: &str) -> io::Result<()>;
+}
+
+/// Reads exactly `buffer.len()` bytes or fails with `UnexpectedEof`.
+pub fn read_exact_at(file: &dyn File, buffer: &mut [u8], position: u64) -> io::Result<()> {
+    if file.read_at(buffer, position)? == buffer.len() {
+        Ok(())
+    } else {
+        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+    }
+}
+
+/// The whole file, refused beyond `bytes_max`.
+pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let length = file.length()?;
+    if length > bytes_max {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{length} bytes, at most {bytes_max} expected"),
+        ));
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Replaces a small file as a whole: write beside it, sync, rename over it, sync the directory. After a power cut the old or the new
+/// content is there, never a mixture (Kafka's `CheckpointFile` and `PropertiesUtils` do the same).
+pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let file = disk.open(&temporary, OpenMode::Truncate)?;
+    file.write_at(&mut [IoSlice::new(content)], 0)?;
+    file.sync_data()?;
+    drop(file);
+    disk.rename(&temporary, path)?;
+    match path.parent() {
+        Some(directory) => disk.sync_dir(directory),
+        None => Ok(()),
+    }
+}
