@@ -76,7 +76,7 @@ class SeededRandom:
 
     def __init__(self, seed: int = 0) -> None:
         # Imported here: the module is large and a broker never needs it.
-        import random
+        import random  # noqa: PLC0415
 
         self._random = random.Random(seed)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +69,7 @@ def test_fires_exactly_what_is_due_and_not_cancelled(entries: list[tuple[int, bo
     """Against the obvious model: sort, filter, compare."""
     queue = DeadlineQueue()
     fired: list[int] = []
-    handles = [queue.at(deadline, lambda n=number: fired.append(n)) for number, (deadline, _) in enumerate(entries)]
+    handles = [queue.at(deadline, partial(fired.append, number)) for number, (deadline, _) in enumerate(entries)]
     for handle, (_, cancelled) in zip(handles, entries, strict=True):
         if cancelled:
             handle.cancel()

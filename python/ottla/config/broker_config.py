@@ -1,0 +1,209 @@
+"""The broker's configuration: where each value comes from, and everything wrong with it at once.
+
+Sources, weakest first: the defaults of the table, the file (server.properties), what the program or the command line
+sets. `load` collects every problem before it raises, so that one look is enough to repair a file; what is merely
+unknown or without effect comes back as warnings with the line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ottla.config import properties
+from ottla.config.broker_settings import BROKER_SETTINGS
+from ottla.config.inert import reason_without_effect, refusal
+from ottla.config.listeners import (
+    Endpoint,
+    parse_endpoints,
+    parse_protocol_map,
+    problems_of_advertised,
+    problems_of_listeners,
+)
+from ottla.config.setting import InvalidValue, SettingValue
+from ottla.config.topic_settings import TOPIC_SETTINGS
+from ottla.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A setting as somebody wrote it."""
+
+    name: str
+    text: str
+    # "line 12 of server.properties", "--set", "Broker(config=...)": completes "num.partitions=0 (...)".
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConfig:
+    """Checked settings of one broker. Frozen: brokers' settings change at a start only."""
+
+    # Every setting of the table; what nobody set has its default.
+    values: Mapping[str, SettingValue]
+    # Names somebody set, with the text as written: DescribeConfigs tells them from defaults.
+    given: Mapping[str, Given]
+    listeners: tuple[Endpoint, ...]
+    advertised: tuple[Endpoint, ...]
+    # What is worth saying at a start and stops nothing: one sentence each.
+    warnings: tuple[str, ...] = ()
+    # Defaults of topic settings after the synonyms of this broker are applied.
+    topic_defaults: Mapping[str, SettingValue] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def integer(self, name: str) -> int:
+        """Give a setting that is a whole number."""
+        value = self.values[name]
+        assert isinstance(value, int)
+        return value
+
+    @property
+    def node_id(self) -> int:
+        """Number of this node: node.id, or broker.id where only that is set."""
+        if "node.id" not in self.given and self.integer("broker.id") >= 0:
+            return self.integer("broker.id")
+        return self.integer("node.id")
+
+    @property
+    def data_dirs(self) -> list[str]:
+        """Directories of log.dirs, or else log.dir."""
+        return list(self.values["log.dirs"] or self.values["log.dir"] or [])  # type: ignore[arg-type]
+
+
+def given_in_file(content: bytes, file_name: str) -> list[Given]:
+    """Read a file in Java's properties syntax. Raises `ConfigError`."""
+    try:
+        entries = properties.parse(properties.decode(content))
+    except properties.PropertiesError as error:
+        raise ConfigError([f"{file_name}, line {error.line}: {error.reason}"]) from error
+    return [Given(entry.name, entry.value, f"line {entry.line} of {file_name}") for entry in entries]
+
+
+def load(given: Iterable[Given] = ()) -> BrokerConfig:
+    """Check everything that was given, later ones before earlier ones. Raises `ConfigError` with all problems."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    last: dict[str, Given] = {}
+    for entry in given:
+        if (
+            entry.name in last
+            and last[entry.name].origin.partition(" of ")[2] == entry.origin.partition(" of ")[2] != ""
+        ):
+            warnings.append(f"{entry.name} is set twice: {entry.origin} counts, {last[entry.name].origin} does not")
+        last[entry.name] = entry
+
+    values: dict[str, SettingValue] = {name: setting.default for name, setting in BROKER_SETTINGS.items()}
+    known: dict[str, Given] = {}
+    for entry in last.values():
+        setting = BROKER_SETTINGS.get(entry.name)
+        if setting is None:
+            _judge_foreign(entry, problems, warnings)
+            continue
+        known[entry.name] = entry
+        try:
+            values[entry.name] = setting.parse(entry.text)
+        except InvalidValue as error:
+            allowed = f" (allowed: {setting.allowed})"
+            problems.append(f"{entry.name}={entry.text} ({entry.origin}): {_sentence(error.reason)}{allowed}")
+
+    listeners, advertised = _listeners(values, known, problems)
+    if not problems:
+        problems.extend(_contradictions(values, known))
+    if problems:
+        raise ConfigError(problems)
+    config = BrokerConfig(values, known, tuple(listeners), tuple(advertised), tuple(warnings))
+    defaults = {name: topic_default(config, name) for name in TOPIC_SETTINGS}
+    return BrokerConfig(values, known, tuple(listeners), tuple(advertised), tuple(warnings), defaults)
+
+
+def topic_default(config: BrokerConfig, name: str) -> SettingValue:
+    """Give what a topic has that sets nothing: the strongest synonym somebody set, in the topic setting's unit."""
+    setting = TOPIC_SETTINGS[name]
+    for synonym in setting.synonyms:
+        value = config.values[synonym.name]
+        if value is None or (synonym.name not in config.given and synonym is not setting.synonyms[-1]):
+            continue
+        if synonym.factor == 1:
+            return value
+        assert isinstance(value, int)
+        return value if value < 0 else value * synonym.factor
+    return setting.default
+
+
+def _judge_foreign(entry: Given, problems: list[str], warnings: list[str]) -> None:
+    """A name that is not in the table: harmful, without effect, or unknown."""
+    refused = refusal(entry.name, entry.text)
+    reason = reason_without_effect(entry.name)
+    if refused is not None:
+        problems.append(f"{entry.name}={entry.text} ({entry.origin}): {refused}")
+    elif reason is not None:
+        warnings.append(f"{entry.name} ({entry.origin}) has no effect: {reason}")
+    else:
+        hint = ""
+        if entry.name in TOPIC_SETTINGS and TOPIC_SETTINGS[entry.name].synonyms:
+            hint = f"; it is a topic's setting, whose default is {TOPIC_SETTINGS[entry.name].synonyms[0].name}"
+        warnings.append(f"{entry.name} ({entry.origin}) is not known and has no effect{hint}")
+
+
+def _listeners(
+    values: dict[str, SettingValue], given: dict[str, Given], problems: list[str]
+) -> tuple[list[Endpoint], list[Endpoint]]:
+    def read(name: str) -> list[Endpoint]:
+        try:
+            return parse_endpoints(values[name] or [])  # type: ignore[arg-type]
+        except ValueError as error:
+            problems.append(f"{name} ({given[name].origin}): {error}")
+            return []
+
+    controllers = {name.upper() for name in values["controller.listener.names"] or []}  # type: ignore[union-attr]
+    listeners = [endpoint for endpoint in read("listeners") if endpoint.name not in controllers]
+    advertised = [endpoint for endpoint in read("advertised.listeners") if endpoint.name not in controllers]
+    try:
+        protocols = parse_protocol_map(str(values["listener.security.protocol.map"]))
+    except ValueError as error:
+        problems.append(f"listener.security.protocol.map ({given['listener.security.protocol.map'].origin}): {error}")
+        return listeners, advertised
+    if not listeners and not problems:
+        problems.append("listeners: none is left for clients, all belong to the controller")
+    problems.extend(problems_of_listeners(listeners, protocols))
+    problems.extend(problems_of_advertised(advertised, listeners))
+    inter_broker = values["inter.broker.listener.name"]
+    names = [listener.name for listener in listeners]
+    if inter_broker is not None and names and str(inter_broker).upper() not in names:
+        problems.append(f"inter.broker.listener.name={inter_broker}: allowed are the listeners {', '.join(names)}")
+    return listeners, advertised
+
+
+def _contradictions(values: dict[str, SettingValue], given: dict[str, Given]) -> list[str]:
+    """Values that are fine alone and not together, as Kafka checks them."""
+    found: list[str] = []
+
+    def at_most(low: str, high: str) -> None:
+        if values[low] is not None and values[high] is not None and values[low] > values[high]:  # type: ignore[operator]
+            found.append(f"{low}={values[low]} must not be more than {high}={values[high]}")
+
+    at_most("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms")
+    at_most("group.min.session.timeout.ms", "group.max.session.timeout.ms")
+    if "broker" not in (values["process.roles"] or []):  # type: ignore[operator]
+        found.append("process.roles: a controller without a broker is not served in this version; add broker")
+    node_id, broker_id = values["node.id"], values["broker.id"]
+    if "node.id" in given and broker_id not in (-1, node_id):
+        found.append(f"node.id={node_id} and broker.id={broker_id} name the same thing and must be equal")
+    elif broker_id != -1:
+        node_id = broker_id
+    voters = [str(voter) for voter in values["controller.quorum.voters"] or []]  # type: ignore[union-attr]
+    if voters and [voter.partition("@")[0] for voter in voters] != [str(node_id)]:
+        found.append(
+            f"controller.quorum.voters={','.join(voters)}: this version runs a single node, so the only voter may be "
+            f"{node_id}@host:port"
+        )
+    return found
+
+
+def _sentence(reason: str) -> str:
+    return reason[:1].lower() + reason[1:]

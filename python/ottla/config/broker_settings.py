@@ -1,0 +1,384 @@
+"""Settings of the broker that have an effect: Kafka 4.3.1's names, bounds and defaults, and Ottla's own.
+
+The broker settings that give defaults to topics come from `topic_settings`. Where one topic setting has several
+(`log.retention.ms`, `.minutes`, `.hours`) the strongest one that is set wins and only the weakest has a default, as in
+Kafka. `node.id` is the one default of ours: Kafka has none.
+"""
+
+from __future__ import annotations
+
+from ottla.config.setting import DAY_MS, INT_MAX, LONG_MAX, MEBIBYTE, MINUTE_MS, SECOND_MS, Kind, Setting, table
+from ottla.config.topic_settings import TOPIC_SETTINGS
+
+# Lower bounds that a broker setting has, but not the topic setting whose default it gives (or the other way round).
+_LOW_OF_SYNONYM = {
+    "log.retention.ms": -1,
+    "log.retention.minutes": -1,
+    "log.retention.hours": -1,
+    "log.flush.interval.ms": 0,
+    "log.flush.scheduler.interval.ms": 0,
+}
+# Zero would delete everything at once; Kafka refuses it for the broker's default, though not for a topic.
+_NOT_ZERO = frozenset({"log.retention.ms", "log.retention.minutes", "log.retention.hours"})
+
+
+def _defaults_of_topics() -> list[Setting]:
+    found = []
+    for topic in TOPIC_SETTINGS.values():
+        for synonym in topic.synonyms:
+            weakest = synonym is topic.synonyms[-1]
+            default = topic.default
+            if weakest and synonym.factor > 1:
+                assert isinstance(default, int)
+                default = default // synonym.factor
+            found.append(
+                Setting(
+                    name=synonym.name,
+                    kind=Kind.INT if synonym.factor > 1 else topic.kind,
+                    default=default if weakest else None,
+                    doc=f"Default of the topic setting {topic.name}"
+                    + ("" if synonym.factor == 1 else ", in " + synonym.name.rpartition(".")[2])
+                    + f". {topic.doc}",
+                    low=_LOW_OF_SYNONYM.get(synonym.name, topic.low),
+                    high=topic.high,
+                    beside=topic.beside,
+                    choices=topic.choices,
+                    not_zero=synonym.name in _NOT_ZERO,
+                )
+            )
+    return found
+
+
+_NETWORK = [
+    Setting(
+        name="listeners",
+        kind=Kind.LIST,
+        default=["PLAINTEXT://:9092"],
+        doc="Where the broker listens: NAME://host:port, several separated by commas; an empty host means every "
+        "address, port 0 a free one. Listeners named in controller.listener.names are understood and not opened.",
+        empty_ok=False,
+    ),
+    Setting(
+        name="advertised.listeners",
+        kind=Kind.LIST,
+        default=None,
+        doc="What clients are told to connect to, one address for each listener; where the listeners themselves are "
+        "not what clients reach (containers, address translation).",
+    ),
+    Setting(
+        name="listener.security.protocol.map",
+        kind=Kind.STRING,
+        default="SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT",
+        doc="Security protocol of each listener name. Only PLAINTEXT is served so far; a listener of another is "
+        "refused.",
+    ),
+    Setting(
+        name="inter.broker.listener.name",
+        kind=Kind.STRING,
+        default=None,
+        doc="Listener brokers would use among themselves; must be one of the listeners.",
+    ),
+    Setting(
+        name="socket.request.max.bytes",
+        kind=Kind.INT,
+        default=100 * MEBIBYTE,
+        doc="The largest request; a longer one closes the connection before it is read.",
+        low=1,
+    ),
+    Setting(
+        name="socket.send.buffer.bytes",
+        kind=Kind.INT,
+        default=102_400,
+        doc="Send buffer of a socket; -1 leaves it to the system.",
+        low=-1,
+    ),
+    Setting(
+        name="socket.receive.buffer.bytes",
+        kind=Kind.INT,
+        default=102_400,
+        doc="Receive buffer of a socket; -1 leaves it to the system.",
+        low=-1,
+    ),
+    Setting(
+        name="socket.listen.backlog.size",
+        kind=Kind.INT,
+        default=50,
+        doc="How many connections may wait to be accepted.",
+        low=1,
+    ),
+    Setting(
+        name="max.connections",
+        kind=Kind.INT,
+        default=INT_MAX,
+        doc="How many connections the broker keeps; further ones are closed.",
+        low=0,
+    ),
+    Setting(
+        name="max.connections.per.ip",
+        kind=Kind.INT,
+        default=INT_MAX,
+        doc="How many connections one address may have.",
+        low=0,
+    ),
+    Setting(
+        name="connections.max.idle.ms",
+        kind=Kind.LONG,
+        default=10 * MINUTE_MS,
+        doc="Close a connection on which nothing happened for this long; -1 never.",
+        low=-1,
+    ),
+    Setting(
+        name="queued.max.requests",
+        kind=Kind.INT,
+        default=500,
+        doc="How many requests may wait for the control plane before connections are not read from any more.",
+        low=1,
+    ),
+    Setting(
+        name="fetch.max.bytes",
+        kind=Kind.INT,
+        default=55 * MEBIBYTE,
+        doc="The most one fetch answers with, whatever the consumer asks for.",
+        low=1024,
+    ),
+    Setting(
+        name="max.incremental.fetch.session.cache.slots",
+        kind=Kind.INT,
+        default=1000,
+        doc="How many incremental fetch sessions are kept.",
+        low=0,
+    ),
+    Setting(
+        name="max.request.partition.size.limit",
+        kind=Kind.INT,
+        default=2000,
+        doc="How many partitions one answer to DescribeTopicPartitions holds.",
+        low=1,
+    ),
+]
+
+_IDENTITY = [
+    Setting(
+        name="node.id",
+        kind=Kind.INT,
+        default=1,
+        doc="Number of this node, the same for the life of its data directory.",
+        low=0,
+    ),
+    Setting(name="broker.id", kind=Kind.INT, default=-1, doc="Older name of node.id; -1 means not set."),
+    Setting(
+        name="broker.rack",
+        kind=Kind.STRING,
+        default=None,
+        doc="Rack or zone the broker stands in, told to clients that prefer near replicas.",
+    ),
+    Setting(
+        name="process.roles",
+        kind=Kind.LIST,
+        default=["broker", "controller"],
+        doc="Roles of this process; it must be a broker, and is its own controller in any case.",
+        choices=("broker", "controller"),
+    ),
+    Setting(
+        name="controller.listener.names",
+        kind=Kind.LIST,
+        default=["CONTROLLER"],
+        doc="Listeners that belong to the controller: they may stand among listeners and are not opened.",
+    ),
+    Setting(
+        name="controller.quorum.voters",
+        kind=Kind.LIST,
+        default=[],
+        doc="Voters as id@host:port. This version runs a single node, so it must be the only voter.",
+    ),
+    Setting(
+        name="log.dirs",
+        kind=Kind.LIST,
+        default=None,
+        doc="Directories that hold the data, separated by commas.",
+    ),
+    Setting(
+        name="log.dir",
+        kind=Kind.LIST,
+        default=["/tmp/kafka-logs"],  # noqa: S108 - Kafka's default; `ottla serve` wants a directory to be named
+        doc="Directory that holds the data, if log.dirs is not set.",
+    ),
+]
+
+_TOPICS = [
+    Setting(
+        name="auto.create.topics.enable",
+        kind=Kind.BOOLEAN,
+        default=True,
+        doc="Make a topic when a client first asks for it by name.",
+    ),
+    Setting(
+        name="delete.topic.enable",
+        kind=Kind.BOOLEAN,
+        default=True,
+        doc="Let topics be deleted.",
+    ),
+    Setting(
+        name="num.partitions",
+        kind=Kind.INT,
+        default=1,
+        doc="Partitions of a topic created without saying how many.",
+        low=1,
+    ),
+    Setting(
+        name="default.replication.factor",
+        kind=Kind.INT,
+        default=1,
+        doc="Replicas of a topic created without saying how many.",
+        low=1,
+        high=2**15 - 1,
+    ),
+    Setting(
+        name="log.retention.check.interval.ms",
+        kind=Kind.LONG,
+        default=5 * MINUTE_MS,
+        doc="How often segments past their retention are looked for.",
+        low=1,
+    ),
+    Setting(
+        name="log.initial.task.delay.ms",
+        kind=Kind.LONG,
+        default=30 * SECOND_MS,
+        doc="How long after the start segments past their retention are looked for the first time.",
+        low=0,
+        hidden=True,
+    ),
+    Setting(
+        name="producer.id.expiration.ms",
+        kind=Kind.INT,
+        default=DAY_MS,
+        doc="How long a partition remembers an idempotent producer that writes nothing.",
+        low=1,
+    ),
+]
+
+_GROUPS = [
+    Setting(
+        name="group.min.session.timeout.ms",
+        kind=Kind.INT,
+        default=6 * SECOND_MS,
+        doc="The shortest session time-out a member may ask for.",
+    ),
+    Setting(
+        name="group.max.session.timeout.ms",
+        kind=Kind.INT,
+        default=30 * MINUTE_MS,
+        doc="The longest session time-out a member may ask for.",
+    ),
+    Setting(
+        name="group.initial.rebalance.delay.ms",
+        kind=Kind.INT,
+        default=3 * SECOND_MS,
+        doc="How long a new group waits for more members before its first rebalance.",
+    ),
+    Setting(
+        name="group.max.size",
+        kind=Kind.INT,
+        default=INT_MAX,
+        doc="How many members a group may have.",
+        low=1,
+    ),
+    Setting(
+        name="offset.metadata.max.bytes",
+        kind=Kind.INT,
+        default=4096,
+        doc="The longest text that may be stored with a committed offset.",
+    ),
+    Setting(
+        name="offsets.commit.timeout.ms",
+        kind=Kind.INT,
+        default=5 * SECOND_MS,
+        doc="How long a commit may wait until it is safe before the client is told to try again.",
+        low=1,
+    ),
+    Setting(
+        name="offsets.load.buffer.size",
+        kind=Kind.INT,
+        default=5 * MEBIBYTE,
+        doc="Bytes read at a time when groups are rebuilt from their log.",
+        low=1,
+    ),
+    Setting(
+        name="offsets.retention.minutes",
+        kind=Kind.INT,
+        default=7 * 24 * 60,
+        doc="How long committed offsets of a group without members are kept.",
+        low=1,
+    ),
+    Setting(
+        name="offsets.retention.check.interval.ms",
+        kind=Kind.LONG,
+        default=10 * MINUTE_MS,
+        doc="How often expired offsets are looked for.",
+        low=1,
+    ),
+    Setting(
+        name="offsets.topic.compression.codec",
+        kind=Kind.INT,
+        default=0,
+        doc="Codec of the offsets topic's batches by number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.",
+        low=0,
+        high=4,
+    ),
+    Setting(
+        name="offsets.topic.num.partitions",
+        kind=Kind.INT,
+        default=50,
+        doc="Partitions of the offsets topic. Not to be changed once it exists: groups are found by it.",
+        low=1,
+    ),
+    Setting(
+        name="offsets.topic.replication.factor",
+        kind=Kind.SHORT,
+        default=3,
+        doc="Replicas of the offsets topic. With fewer brokers alive it is created with as many as there are, so that "
+        "a lone broker works with the default (Apache Kafka would wait for three).",
+        low=1,
+    ),
+    Setting(
+        name="offsets.topic.segment.bytes",
+        kind=Kind.INT,
+        default=100 * MEBIBYTE,
+        doc="Segment size of the offsets topic.",
+        low=1,
+    ),
+]
+
+_METADATA = [
+    Setting(
+        name="metadata.log.max.record.bytes.between.snapshots",
+        kind=Kind.LONG,
+        default=20 * MEBIBYTE,
+        doc="Write a snapshot of the metadata after this many bytes of changes; the log before it goes.",
+        low=1,
+    ),
+]
+
+_OTTLA = [
+    Setting(
+        name="ottla.durability",
+        kind=Kind.STRING,
+        default="fsync",
+        doc="What an acknowledgement with acks=all means: fsync, the records are on the disk (a group commit shared by "
+        "all who wait); os, they are in the page cache, as with Apache Kafka.",
+        choices=("fsync", "os"),
+    ),
+    Setting(
+        name="ottla.control.frame.bytes.max",
+        kind=Kind.INT,
+        default=8 * MEBIBYTE,
+        doc="The largest request that is handed to the control plane (everything but Produce and Fetch); a longer one "
+        "closes the connection.",
+        low=1024,
+    ),
+]
+
+BROKER_SETTINGS = table(*_IDENTITY, *_NETWORK, *_TOPICS, *_defaults_of_topics(), *_GROUPS, *_METADATA, *_OTTLA)
+
+assert BROKER_SETTINGS["fetch.max.bytes"].default == 57_671_680
+assert BROKER_SETTINGS["log.flush.scheduler.interval.ms"].default == LONG_MAX

@@ -1,0 +1,226 @@
+"""Kafka settings that are accepted without effect, and those that are refused because ignoring them would do harm.
+
+A server.properties that worked with Apache Kafka is to work here. A name that only tunes Kafka's own machinery, or a
+part Ottla does not serve yet, is accepted, and the start says that it has no effect and why. A setting that protects
+(who may do what, what may be created) or that changes where data goes is refused while Ottla does not honour it: a
+broker that starts without its authorizer is worse than one that does not start.
+"""
+
+from __future__ import annotations
+
+_THREADS = "Ottla sizes its own threads"
+_SINGLE = "this version runs a single node, which replicates nothing"
+_WAITING = "waiting requests are woken when their moment comes, there is no purgatory to clean"
+_METRICS = "there are no JMX metrics to sample or report"
+_TLS = "no listener speaks TLS or SASL in this version"
+_QUOTAS = "quotas are not served in this version"
+_TRANSACTIONS = "transactions are not served in this version"
+_CONSUMER = "the consumer group protocol of KIP-848 is not served in this version"
+_SHARE = "share groups are not served in this version"
+_STREAMS = "streams groups are not served in this version"
+_TIERED = "tiered storage is not served in this version"
+_COMPACTION = "the log cleaner is not served in this version"
+_TOKENS = "delegation tokens are not served in this version"
+_AUTHORIZER = "no authorizer is served in this version"
+_METADATA_LOG = "Ottla's metadata log is rolled and trimmed by its snapshots"
+_CHECKPOINTS = "Ottla writes its checkpoints when they change"
+_TESTS = "it is a switch for Kafka's own tests"
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    _THREADS: (
+        "background.threads",
+        "group.coordinator.background.threads",
+        "group.coordinator.threads",
+        "log.cleaner.threads",
+        "num.io.threads",
+        "num.network.threads",
+        "num.recovery.threads.per.data.dir",
+        "num.replica.alter.log.dirs.threads",
+        "num.replica.fetchers",
+    ),
+    _SINGLE: (
+        "auto.leader.rebalance.enable",
+        "broker.heartbeat.interval.ms",
+        "broker.session.timeout.ms",
+        "controlled.shutdown.enable",
+        "controller.quorum.append.linger.ms",
+        "controller.quorum.auto.join.enable",
+        "controller.quorum.bootstrap.servers",
+        "controller.quorum.election.backoff.max.ms",
+        "controller.quorum.election.timeout.ms",
+        "controller.quorum.fetch.max.bytes",
+        "controller.quorum.fetch.snapshot.max.bytes",
+        "controller.quorum.fetch.timeout.ms",
+        "controller.quorum.request.timeout.ms",
+        "controller.quorum.retry.backoff.ms",
+        "controller.socket.timeout.ms",
+        "early.start.listeners",
+        "initial.broker.registration.timeout.ms",
+        "leader.imbalance.check.interval.seconds",
+        "replica.fetch.backoff.ms",
+        "replica.fetch.max.bytes",
+        "replica.fetch.min.bytes",
+        "replica.fetch.response.max.bytes",
+        "replica.fetch.wait.max.ms",
+        "replica.high.watermark.checkpoint.interval.ms",
+        "replica.lag.time.max.ms",
+        "replica.selector.class",
+        "replica.socket.receive.buffer.bytes",
+        "replica.socket.timeout.ms",
+        "request.timeout.ms",
+        "security.inter.broker.protocol",
+        "socket.connection.setup.timeout.max.ms",
+        "socket.connection.setup.timeout.ms",
+        "unclean.leader.election.interval.ms",
+    ),
+    _WAITING: (
+        "delete.records.purgatory.purge.interval.requests",
+        "fetch.purgatory.purge.interval.requests",
+        "producer.purgatory.purge.interval.requests",
+    ),
+    _METRICS: (
+        "controller.performance.always.log.threshold.ms",
+        "controller.performance.sample.period.ms",
+        "kafka.metrics.polling.interval.secs",
+        "kafka.metrics.reporters",
+        "metric.reporters",
+        "metrics.num.samples",
+        "metrics.recording.level",
+        "metrics.sample.window.ms",
+        "telemetry.max.bytes",
+    ),
+    _TLS: (
+        "connection.failed.authentication.delay.ms",
+        "connections.max.reauth.ms",
+        "principal.builder.class",
+        "security.providers",
+    ),
+    _QUOTAS: (
+        "alter.log.dirs.replication.quota.window.num",
+        "alter.log.dirs.replication.quota.window.size.seconds",
+        "controller.quota.window.num",
+        "controller.quota.window.size.seconds",
+        "max.connection.creation.rate",
+        "quota.window.num",
+        "quota.window.size.seconds",
+        "replication.quota.window.num",
+        "replication.quota.window.size.seconds",
+    ),
+    _TRANSACTIONS: (
+        "add.partitions.to.txn.retry.backoff.max.ms",
+        "add.partitions.to.txn.retry.backoff.ms",
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        "transaction.max.timeout.ms",
+        "transaction.partition.verification.enable",
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        "transaction.state.log.load.buffer.size",
+        "transaction.state.log.min.isr",
+        "transaction.state.log.num.partitions",
+        "transaction.state.log.replication.factor",
+        "transaction.state.log.segment.bytes",
+        "transaction.two.phase.commit.enable",
+        "transactional.id.expiration.ms",
+    ),
+    _CONSUMER: (
+        "group.consumer.assignment.interval.ms",
+        "group.consumer.assignors",
+        "group.consumer.heartbeat.interval.ms",
+        "group.consumer.max.assignment.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+        "group.consumer.max.session.timeout.ms",
+        "group.consumer.max.size",
+        "group.consumer.migration.policy",
+        "group.consumer.min.assignment.interval.ms",
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.regex.refresh.interval.ms",
+        "group.consumer.session.timeout.ms",
+        "group.coordinator.rebalance.protocols",
+    ),
+    _TIERED: ("follower.fetch.last.tiered.offset.enable",),
+    _COMPACTION: (
+        "log.cleaner.backoff.ms",
+        "log.cleaner.dedupe.buffer.size",
+        "log.cleaner.enable",
+        "log.cleaner.io.buffer.load.factor",
+        "log.cleaner.io.buffer.size",
+        "log.cleaner.io.max.bytes.per.second",
+    ),
+    _TOKENS: (
+        "delegation.token.expiry.check.interval.ms",
+        "delegation.token.expiry.time.ms",
+        "delegation.token.max.lifetime.ms",
+        "delegation.token.secret.key",
+    ),
+    _AUTHORIZER: ("allow.everyone.if.no.acl.found", "super.users"),
+    _METADATA_LOG: (
+        "internal.metadata.delete.delay.millis",
+        "internal.metadata.log.segment.bytes",
+        "internal.metadata.max.batch.size.in.bytes",
+        "metadata.log.max.snapshot.interval.ms",
+        "metadata.log.segment.bytes",
+        "metadata.log.segment.ms",
+        "metadata.max.idle.interval.ms",
+        "metadata.max.retention.bytes",
+        "metadata.max.retention.ms",
+    ),
+    _CHECKPOINTS: (
+        "log.flush.offset.checkpoint.interval.ms",
+        "log.flush.start.offset.checkpoint.interval.ms",
+        "producer.id.expiration.check.interval.ms",
+    ),
+    _TESTS: ("server.max.startup.time.ms", "unstable.api.versions.enable", "unstable.feature.versions.enable"),
+    "one append holds what one turn of the control plane wrote; there is nothing to linger for": (
+        "group.coordinator.append.linger.ms",
+        "group.coordinator.cached.buffer.max.bytes",
+    ),
+    "a directory that fails goes offline at once": ("log.dir.failure.timeout.ms",),
+    "requests in flight are bounded for each connection and in number": (
+        "max.connections.per.ip.overrides",
+        "queued.max.request.bytes",
+    ),
+    "the metadata log lies in the first of log.dirs": ("metadata.log.dir",),
+}
+
+# Families whose members all have the same reason.
+_PREFIXES = {
+    "ssl.": _TLS,
+    "sasl.": _TLS,
+    "listener.name.": _TLS,
+    "group.share.": _SHARE,
+    "share.": _SHARE,
+    "group.streams.": _STREAMS,
+    "remote.": _TIERED,
+    "rlmm.config.": _TIERED,
+    "rsm.config.": _TIERED,
+}
+
+WITHOUT_EFFECT: dict[str, str] = {name: reason for reason, names in _NAMES.items() for name in names}
+
+# Name -> the only values that can be ignored without harm, and what to say about any other.
+_REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "alter.config.policy.class.name": (("",), "policies are Java classes, which Ottla cannot run"),
+    "authorizer.class.name": (("",), "no authorizer is served in this version: everybody would be let in"),
+    "client.quota.callback.class": (("",), "quota callbacks are Java classes, which Ottla cannot run"),
+    "config.providers": (("",), "config providers are Java classes, so their ${...} values would stay unresolved"),
+    "cordoned.log.dirs": (("",), "log directories cannot be cordoned in this version"),
+    "create.topic.policy.class.name": (("",), "policies are Java classes, which Ottla cannot run"),
+    "remote.log.storage.system.enable": (("", "false"), "tiered storage is not served in this version"),
+}
+
+
+def reason_without_effect(name: str) -> str | None:
+    """Say why a name Kafka knows has no effect here; None if it has one, or is not known."""
+    if name in _REFUSED:
+        return _REFUSED[name][1]
+    if name in WITHOUT_EFFECT:
+        return WITHOUT_EFFECT[name]
+    return next((reason for prefix, reason in _PREFIXES.items() if name.startswith(prefix)), None)
+
+
+def refusal(name: str, value: str) -> str | None:
+    """Say why this value must not be ignored; None if it may be."""
+    if name not in _REFUSED:
+        return None
+    harmless, reason = _REFUSED[name]
+    return None if value.strip().lower() in harmless else reason

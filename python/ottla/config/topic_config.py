@@ -1,0 +1,164 @@
+"""Configuration of one topic: what it sets itself over what the broker gives it.
+
+`validate` refuses with the code and the words Kafka 4.3.1 answers, in Kafka's order: nulls, names, values one by one,
+then what contradicts itself. Texts are kept as they were given (`" 10 "` stays), as
+Kafka stores them, and read again whenever a value is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from ottla.config.broker_settings import BROKER_SETTINGS
+from ottla.config.setting import InvalidValue, Kind, Setting, SettingValue
+from ottla.config.topic_settings import TOPIC_SETTINGS
+from ottla.errors import ErrorCode, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ottla.config.broker_config import BrokerConfig
+
+
+class Source(IntEnum):
+    """Where a value comes from; the numbers are those of DescribeConfigs."""
+
+    TOPIC = 1
+    DYNAMIC_BROKER = 2
+    DYNAMIC_DEFAULT_BROKER = 3
+    STATIC_BROKER = 4
+    DEFAULT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A setting with its value and where it comes from; `synonyms` is every place that has one, strongest first."""
+
+    setting: Setting
+    value: str | None
+    source: Source
+    synonyms: tuple[tuple[str, str | None, Source], ...]
+    read_only: bool
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether the value must not be shown."""
+        return self.setting.kind is Kind.PASSWORD
+
+
+def validate(overrides: Mapping[str, str | None], defaults: Mapping[str, SettingValue]) -> None:
+    """Check what a topic is to set. Raises `RequestError` (INVALID_CONFIG)."""
+    null_names = [name for name, text in overrides.items() if text is None]
+    if null_names:
+        raise _invalid(f"Null value not supported for topic configs: {','.join(null_names)}")
+    for name in overrides:
+        if name not in TOPIC_SETTINGS:
+            raise _invalid(f"Unknown topic config name: {name}")
+    values = dict(defaults)
+    for name, text in overrides.items():
+        assert text is not None, "nulls were refused above"
+        try:
+            values[name] = TOPIC_SETTINGS[name].parse(text)
+        except InvalidValue as error:
+            words = error.reason
+            if not words.startswith("Configuration '"):
+                words = f"Invalid value {error.shown} for configuration {name}: {words}"
+            raise _invalid(words) from error
+    earliest, latest = values["min.compaction.lag.ms"], values["max.compaction.lag.ms"]
+    assert isinstance(earliest, int)
+    assert isinstance(latest, int)
+    if earliest > latest:
+        raise _invalid(
+            f"conflict topic config setting min.compaction.lag.ms ({earliest}) > max.compaction.lag.ms ({latest})"
+        )
+    if values["remote.storage.enable"]:
+        raise _invalid(
+            "Tiered Storage functionality is disabled in the broker. "
+            "Topic cannot be configured with remote log storage."
+        )
+
+
+def effective(overrides: Mapping[str, str], defaults: Mapping[str, SettingValue]) -> dict[str, SettingValue]:
+    """Give every value that holds for a topic, by Kafka's topic names; what no longer parses gives way to the default.
+
+    Overrides come from the metadata log: they were checked when they were set, but perhaps by a version with other
+    bounds, and a topic must not become unusable for that.
+    """
+    values = dict(defaults)
+    for name, text in overrides.items():
+        setting = TOPIC_SETTINGS.get(name)
+        if setting is None:
+            continue
+        try:
+            values[name] = setting.parse(text)
+        except InvalidValue:
+            continue
+    if values.get("internal.segment.bytes") is not None:
+        values["segment.bytes"] = values["internal.segment.bytes"]
+    return values
+
+
+def describe(overrides: Mapping[str, str], broker: BrokerConfig) -> list[Described]:
+    """Give every setting of a topic with its sources, in the order of their names."""
+    found = []
+    for name, setting in TOPIC_SETTINGS.items():
+        if setting.hidden and name not in overrides:
+            continue
+        synonyms: list[tuple[str, str | None, Source]] = []
+        if name in overrides:
+            synonyms.append((name, normalized(setting, overrides[name]), Source.TOPIC))
+        synonyms.extend(_broker_synonyms(setting, broker))
+        if synonyms and synonyms[0][2] is Source.TOPIC:
+            value, source = synonyms[0][1], Source.TOPIC
+        else:
+            value = setting.text(broker.topic_defaults[name])
+            source = synonyms[0][2] if synonyms else Source.DEFAULT
+        found.append(Described(setting, value, source, tuple(synonyms), read_only=False))
+    return found
+
+
+def describe_broker(broker: BrokerConfig) -> list[Described]:
+    """Give every setting of the broker with its sources."""
+    chains = {
+        synonym.name: [other.name for other in topic.synonyms]
+        for topic in TOPIC_SETTINGS.values()
+        for synonym in topic.synonyms
+    }
+    found = []
+    for name, setting in BROKER_SETTINGS.items():
+        if setting.hidden and name not in broker.given:
+            continue
+        chain = chains.get(name, [name])
+        synonyms = [
+            entry for other in chain[chain.index(name) :] for entry in _own_synonyms(BROKER_SETTINGS[other], broker)
+        ]
+        source = Source.STATIC_BROKER if name in broker.given else Source.DEFAULT
+        found.append(Described(setting, setting.text(broker.values[name]), source, tuple(synonyms), setting.restart))
+    return found
+
+
+def normalized(setting: Setting, text: str) -> str | None:
+    """Write a text the way DescribeConfigs shows its value (`" compact , delete "` as `compact,delete`)."""
+    try:
+        return setting.text(setting.parse(text))
+    except InvalidValue:
+        return text
+
+
+def _broker_synonyms(topic: Setting, broker: BrokerConfig) -> list[tuple[str, str | None, Source]]:
+    return [entry for synonym in topic.synonyms for entry in _own_synonyms(BROKER_SETTINGS[synonym.name], broker)]
+
+
+def _own_synonyms(setting: Setting, broker: BrokerConfig) -> list[tuple[str, str | None, Source]]:
+    found = []
+    if setting.name in broker.given:
+        found.append((setting.name, setting.text(broker.values[setting.name]), Source.STATIC_BROKER))
+    if setting.default is not None:
+        found.append((setting.name, setting.text(setting.default), Source.DEFAULT))
+    return found
+
+
+def _invalid(message: str) -> RequestError:
+    return RequestError(ErrorCode.INVALID_CONFIG, message)
