@@ -1,1 +1,25 @@
+//! The native data plane: sockets, framing, and the APIs that move records.
+//!
+//! Reading order: [`listener`] accepts, [`connection`] frames and orders, [`dispatch`] decides who answers, `api/`
+//! answers natively, [`control`] is the way up to everything else. [`engine`] owns the data directory and publishes
+//! the [`image`]; a [`replica`] is one partition with its waiters.
+//!
+//! No pyo3 here: who implements [`control::ControlPlane`] is not this crate's business.
 
+pub mod api;
+pub mod connection;
+pub mod control;
+pub mod counters;
+pub mod deadlines;
+pub mod dispatch;
+pub mod engine;
+pub mod error_code;
+pub mod image;
+pub mod limits;
+pub mod listener;
+pub mod plane;
+pub mod replica;
+pub mod reply;
+pub mod sessions;
+pub mod transport;
+pub mod waiting;

@@ -1,0 +1,243 @@
+//! The bridge: requests up to Python in batches with one wake-up, answers down in batches.
+//!
+//! The native side pushes items into one queue; the push that finds it empty rings a pipe. Python's loop reads the
+//! pipe, drains a batch (bodies are decoded there, under the GIL it already holds), and later hands back a batch of
+//! answers. No future per request, no GIL on a network thread. The queue is bounded by what feeds it: one request per
+//! connection, one completion per watched append.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ottla_server::control::{ControlPlane, ControlRequest, TransactionQuestion};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use crate::codec::Codec;
+use crate::gil::released;
+use crate::wake::Wake;
+
+enum Item {
+    Request(ControlRequest),
+    Committed(u64),
+    CreateTopics { names: Vec<String>, reply: oneshot::Sender<Vec<(String, i16)>> },
+    VerifyTransaction(TransactionQuestion),
+    Disconnected(u64),
+}
+
+/// Who waits for an answer, by token.
+enum Waiting {
+    Request { api_key: i16, api_version: i16, reply: oneshot::Sender<Vec<u8>> },
+    CreateTopics(oneshot::Sender<Vec<(String, i16)>>),
+    VerifyTransaction(oneshot::Sender<i16>),
+}
+
+/// What the native side and the Python side share.
+pub struct Queue {
+    items: Mutex<VecDeque<Item>>,
+    wake: Wake,
+}
+
+impl Queue {
+    fn push(&self, item: Item) {
+        let mut items = self.items.lock();
+        let was_empty = items.is_empty();
+        items.push_back(item);
+        drop(items);
+        if was_empty {
+            self.wake.ring();
+        }
+    }
+
+    /// A watched append is covered by the high watermark.
+    pub fn committed(&self, token: u64) {
+        self.push(Item::Committed(token));
+    }
+}
+
+impl ControlPlane for Queue {
+    fn serve(&self, request: ControlRequest) {
+        self.push(Item::Request(request));
+    }
+
+    fn create_topics(&self, names: Vec<String>, reply: oneshot::Sender<Vec<(String, i16)>>) {
+        self.push(Item::CreateTopics { names, reply });
+    }
+
+    fn verify_transaction(&self, question: TransactionQuestion) {
+        self.push(Item::VerifyTransaction(question));
+    }
+
+    fn disconnected(&self, connection_id: u64) {
+        self.push(Item::Disconnected(connection_id));
+    }
+}
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "ottla._core")]
+pub struct Bridge {
+    queue: Arc<Queue>,
+    codec: Py<Codec>,
+    waiting: Mutex<HashMap<u64, Waiting>>,
+    next_token: AtomicU64,
+}
+
+impl Bridge {
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    fn keep(&self, waiting: Waiting) -> u64 {
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        self.waiting.lock().insert(token, waiting);
+        token
+    }
+
+    fn take(&self, token: u64) -> Option<Waiting> {
+        self.waiting.lock().remove(&token)
+    }
+
+    /// One request as Python sees it; `None` when its body cannot be decoded, which closes the connection.
+    fn request_item<'py>(
+        &self,
+        py: Python<'py>,
+        codec: &Codec,
+        request: ControlRequest,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let ControlRequest { api_key, api_version, correlation_id, client_id, peer, received, body, reply } = request;
+        let decoded = match codec.decode_request_to_py(py, api_key, api_version, &body) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                warn!(
+                    "closing connection {} from {} on {}: request {api_key} v{api_version}: {error}",
+                    peer.connection_id, peer.host, peer.listener
+                );
+                return Ok(None);
+            }
+        };
+        let token = self.keep(Waiting::Request { api_key, api_version, reply });
+        let item = (
+            "request",
+            token,
+            api_key,
+            api_version,
+            correlation_id,
+            client_id,
+            peer.host.to_string(),
+            peer.connection_id,
+            &*peer.listener,
+            u64::try_from(received.as_millis()).unwrap_or(u64::MAX),
+            decoded,
+        );
+        item.into_pyobject(py).map(|tuple| Some(tuple.into_any()))
+    }
+}
+
+#[pymethods]
+impl Bridge {
+    #[new]
+    fn new(codec: Py<Codec>) -> PyResult<Self> {
+        let queue = Arc::new(Queue { items: Mutex::new(VecDeque::new()), wake: Wake::new()? });
+        Ok(Self { queue, codec, waiting: Mutex::new(HashMap::new()), next_token: AtomicU64::new(1) })
+    }
+
+    fn fileno(&self) -> i32 {
+        self.queue.wake.fileno()
+    }
+
+    fn drain<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyList>> {
+        let taken: Vec<Item> = released(py, || {
+            let mut items = self.queue.items.lock();
+            // Rings are taken back before the queue is looked at: a push after this rings again or is seen here.
+            self.queue.wake.clear();
+            let count = most.min(items.len());
+            let taken = items.drain(..count).collect();
+            if !items.is_empty() {
+                self.queue.wake.ring();
+            }
+            taken
+        });
+        let codec = self.codec.get();
+        let drained = PyList::empty(py);
+        for item in taken {
+            let item = match item {
+                Item::Request(request) => match self.request_item(py, codec, request)? {
+                    Some(item) => item,
+                    None => continue,
+                },
+                Item::Committed(token) => ("committed", token).into_pyobject(py)?.into_any(),
+                Item::CreateTopics { names, reply } => {
+                    let token = self.keep(Waiting::CreateTopics(reply));
+                    ("create_topics", token, names).into_pyobject(py)?.into_any()
+                }
+                Item::VerifyTransaction(question) => {
+                    let TransactionQuestion { transactional_id, producer_id, producer_epoch, partitions, .. } =
+                        question;
+                    let partitions: Vec<(&str, i32)> =
+                        partitions.iter().map(|(topic, index)| (&**topic, *index)).collect();
+                    let partitions = partitions.into_pyobject(py)?;
+                    let token = self.keep(Waiting::VerifyTransaction(question.reply));
+                    ("verify_transaction", token, transactional_id, producer_id, producer_epoch, partitions)
+                        .into_pyobject(py)?
+                        .into_any()
+                }
+                Item::Disconnected(connection_id) => {
+                    ("disconnected", connection_id).into_pyobject(py)?.into_any()
+                }
+            };
+            drained.append(item)?;
+        }
+        Ok(drained)
+    }
+
+    fn answer(&self, py: Python<'_>, answers: &Bound<'_, PyList>) -> PyResult<()> {
+        let codec = self.codec.get();
+        let mut first_error = None;
+        for pair in answers {
+            let pair = pair.cast_into::<PyTuple>()?;
+            let token: u64 = pair.get_item(0)?.extract()?;
+            let Some(Waiting::Request { api_key, api_version, reply }) = self.take(token) else {
+                warn!("answer to the unknown token {token} is dropped");
+                continue;
+            };
+            let mut body = Vec::new();
+            match codec.encode_response_from_py(py, api_key, api_version, &pair.get_item(1)?, &mut body) {
+                // The connection may be gone; then nobody wants the answer.
+                Ok(()) => drop(reply.send(body)),
+                Err(error) => {
+                    error!("the answer to request {api_key} v{api_version} cannot be encoded: {error}");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn refuse(&self, py: Python<'_>, token: u64) {
+        released(py, || drop(self.take(token)));
+    }
+
+    fn resume(&self, py: Python<'_>, token: u64, results: Vec<(String, i16)>) {
+        released(py, || {
+            if let Some(Waiting::CreateTopics(reply)) = self.take(token) {
+                drop(reply.send(results));
+            }
+        });
+    }
+
+    fn resume_verify(&self, py: Python<'_>, token: u64, error_code: i16) {
+        released(py, || {
+            if let Some(Waiting::VerifyTransaction(reply)) = self.take(token) {
+                drop(reply.send(error_code));
+            }
+        });
+    }
+
+    /// Requests that wait for an answer.
+    fn pending(&self, py: Python<'_>) -> usize {
+        released(py, || self.waiting.lock().len())
+    }
+}

@@ -1,0 +1,36 @@
+//! From native errors to the classes of `ottla.errors`: one match, by what the caller does next.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+static STORAGE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static DIRECTORY_IN_USE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static NEWER_FORMAT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn raise(class: &PyOnceLock<Py<PyType>>, name: &str, message: String) -> PyErr {
+    Python::attach(|py| match class.import(py, "ottla.errors", name) {
+        Ok(class) => PyErr::from_type(class.clone(), message),
+        Err(error) => {
+            let replacement = PyRuntimeError::new_err(message);
+            replacement.set_cause(py, Some(error));
+            replacement
+        }
+    })
+}
+
+/// The disk refused; opening again may help.
+pub fn storage(message: impl std::fmt::Display) -> PyErr {
+    raise(&STORAGE_ERROR, "StorageError", message.to_string())
+}
+
+/// Another holder has the data directory.
+pub fn in_use(message: impl std::fmt::Display) -> PyErr {
+    raise(&DIRECTORY_IN_USE, "DirectoryInUse", message.to_string())
+}
+
+/// The directory was written by a later version.
+pub fn newer_format(message: impl std::fmt::Display) -> PyErr {
+    raise(&NEWER_FORMAT, "NewerFormat", message.to_string())
+}

@@ -1,0 +1,207 @@
+//! `_core.Journal` and `_core.MetadataLog`: partitions as the control plane writes and replays them.
+
+use std::sync::Arc;
+
+use ottla_log::partition::{PartitionObserver, ReadUpTo};
+use ottla_log::batch::{Compression, NewRecord};
+use ottla_log::{Offsets, Partition, ReadError, StorageError};
+use ottla_server::engine::Engine as NativeEngine;
+use ottla_server::replica::Replica;
+use ottla_server::waiting::Waiters;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::bridge::Queue;
+use crate::engine::{append_error, storage_error};
+use crate::errors;
+use crate::gil::released;
+
+fn read_error(error: &ReadError) -> PyErr {
+    match error {
+        ReadError::Storage(error) => storage_error(error),
+        other @ ReadError::OffsetOutOfRange { .. } => errors::storage(other),
+    }
+}
+
+/// True if `offset` is committed; else the queue gets the token when it is. The notice is left before the look, so
+/// that a commit between the two is not missed: then both would tell, and the notice is told to keep quiet.
+fn watch(partition: &Partition, waiters: &Arc<Waiters>, queue: &Arc<Queue>, offset: i64, token: u64) -> bool {
+    if partition.offsets().high_watermark > offset {
+        return true;
+    }
+    let queue = Arc::clone(queue);
+    waiters.notify_at(offset + 1, move || queue.committed(token));
+    // A commit before the notice was left has woken nobody; tell them now.
+    waiters.advanced_to(partition.offsets().high_watermark);
+    false
+}
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "ottla._core")]
+pub struct Journal {
+    replica: Arc<Replica>,
+    queue: Arc<Queue>,
+}
+
+impl Journal {
+    pub fn new(replica: Arc<Replica>, queue: Arc<Queue>) -> Self {
+        Self { replica, queue }
+    }
+
+    fn partition(&self) -> PyResult<&Arc<Partition>> {
+        self.replica.partition().map_err(|error| storage_error(&error))
+    }
+}
+
+#[pymethods]
+impl Journal {
+    #[getter]
+    fn log_start_offset(&self, py: Python<'_>) -> PyResult<i64> {
+        released(py, || Ok(self.partition()?.offsets().log_start))
+    }
+
+    #[getter]
+    fn high_watermark(&self, py: Python<'_>) -> PyResult<i64> {
+        released(py, || Ok(self.partition()?.offsets().high_watermark))
+    }
+
+    fn append(
+        &self,
+        py: Python<'_>,
+        records: Vec<(Option<Bound<'_, PyBytes>>, Option<Bound<'_, PyBytes>>)>,
+        timestamp_ms: i64,
+    ) -> PyResult<i64> {
+        let records: Vec<NewRecord<'_>> = records
+            .iter()
+            .map(|(key, value)| NewRecord {
+                timestamp_ms,
+                key: key.as_ref().map(|key| key.as_bytes()),
+                value: value.as_ref().map(|value| value.as_bytes()),
+                headers: &[],
+            })
+            .collect();
+        released(py, || {
+            let appended = self.partition()?.append_records(&records, Compression::None);
+            appended.map(|appended| appended.last_offset).map_err(|error| append_error(&error))
+        })
+    }
+
+    fn watch(&self, py: Python<'_>, offset: i64, token: u64) -> PyResult<bool> {
+        released(py, || Ok(watch(self.partition()?, self.replica.waiters(), &self.queue, offset, token)))
+    }
+
+    fn read<'py>(&self, py: Python<'py>, start_offset: i64, max_bytes: u32) -> PyResult<Bound<'py, PyList>> {
+        let records = released(py, || {
+            let partition = self.partition()?;
+            partition.read_records(start_offset, max_bytes, ReadUpTo::HighWatermark).map_err(|error| read_error(&error))
+        })?;
+        let list = PyList::empty(py);
+        for record in records.iter().filter(|record| !record.is_control) {
+            let key = record.key.as_deref().map(|key| PyBytes::new(py, key));
+            let value = record.value.as_deref().map(|value| PyBytes::new(py, value));
+            list.append((record.offset, record.timestamp_ms, key, value))?;
+        }
+        Ok(list)
+    }
+}
+
+/// Wakes those who wait for metadata to be committed.
+struct Committed(Arc<Waiters>);
+
+impl PartitionObserver for Committed {
+    fn readable_advanced(&self, _partition: &Arc<Partition>, offsets: Offsets) {
+        self.0.advanced_to(offsets.high_watermark);
+    }
+
+    fn went_offline(&self, _partition: &Arc<Partition>, reason: &StorageError) {
+        tracing::error!("the metadata log is offline, nothing can be changed until a restart: {reason}");
+    }
+}
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "ottla._core")]
+pub struct MetadataLog {
+    engine: Arc<NativeEngine>,
+    queue: Arc<Queue>,
+    waiters: Arc<Waiters>,
+}
+
+impl MetadataLog {
+    pub fn new(engine: Arc<NativeEngine>, queue: Arc<Queue>) -> Self {
+        let waiters = Arc::<Waiters>::default();
+        engine.metadata().partition().set_observer(Arc::new(Committed(Arc::clone(&waiters))));
+        Self { engine, queue, waiters }
+    }
+
+    fn offsets(&self) -> Offsets {
+        self.engine.metadata().partition().offsets()
+    }
+}
+
+#[pymethods]
+impl MetadataLog {
+    #[getter]
+    fn log_start_offset(&self, py: Python<'_>) -> i64 {
+        released(py, || self.offsets().log_start)
+    }
+
+    #[getter]
+    fn log_end_offset(&self, py: Python<'_>) -> i64 {
+        released(py, || self.offsets().log_end)
+    }
+
+    #[getter]
+    fn high_watermark(&self, py: Python<'_>) -> i64 {
+        released(py, || self.offsets().high_watermark)
+    }
+
+    #[getter]
+    fn leader_epoch(&self) -> i32 {
+        self.engine.metadata().leader_epoch()
+    }
+
+    fn append(&self, py: Python<'_>, values: Vec<Bound<'_, PyBytes>>, timestamp_ms: i64) -> PyResult<i64> {
+        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        released(py, || self.engine.metadata().append(&values, timestamp_ms)).map_err(|error| append_error(&error))
+    }
+
+    fn watch(&self, py: Python<'_>, offset: i64, token: u64) -> bool {
+        released(py, || watch(self.engine.metadata().partition(), &self.waiters, &self.queue, offset, token))
+    }
+
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        released(py, || self.engine.metadata().sync()).map_err(|error| storage_error(&error))
+    }
+
+    fn read<'py>(&self, py: Python<'py>, start_offset: i64, max_bytes: u32) -> PyResult<Bound<'py, PyList>> {
+        let (records, _) = released(py, || self.engine.metadata().read(start_offset, max_bytes))
+            .map_err(|error| read_error(&error))?;
+        let list = PyList::empty(py);
+        for record in records {
+            let value = PyBytes::new(py, &record.value);
+            list.append((record.offset, record.leader_epoch, record.timestamp_ms, value))?;
+        }
+        Ok(list)
+    }
+
+    fn latest_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Option<(i64, i32, Bound<'py, PyList>)>> {
+        let snapshot =
+            released(py, || self.engine.metadata().latest_snapshot()).map_err(|error| storage_error(&error))?;
+        let Some(snapshot) = snapshot else { return Ok(None) };
+        let values = PyList::new(py, snapshot.values.iter().map(|value| PyBytes::new(py, value)))?;
+        Ok(Some((snapshot.end_offset, snapshot.epoch, values)))
+    }
+
+    fn write_snapshot(
+        &self,
+        py: Python<'_>,
+        end_offset: i64,
+        epoch: i32,
+        values: Vec<Bound<'_, PyBytes>>,
+        timestamp_ms: i64,
+    ) -> PyResult<()> {
+        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        released(py, || self.engine.metadata().write_snapshot(end_offset, epoch, &values, timestamp_ms))
+            .map_err(|error| storage_error(&error))
+    }
+}

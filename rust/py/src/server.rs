@@ -1,0 +1,132 @@
+//! `_core.Server`: the listeners and connections of one broker.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_server::dispatch::{ApiRow, NATIVE};
+use ottla_server::limits::Limits;
+use ottla_server::listener::{Endpoint, Server as NativeServer};
+use ottla_server::plane::Plane;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::bridge::Bridge;
+use crate::engine::Engine;
+use crate::gil::released;
+
+/// Threads that serve connections; two saturate a small machine, and the control plane wants its share.
+const WORKERS_MAX: usize = 8;
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "ottla._core")]
+pub struct Server {
+    plane: Arc<Plane>,
+    endpoints: Vec<Endpoint>,
+    running: Mutex<Option<NativeServer>>,
+}
+
+fn resolve(name: &str, host: &str, port: u16) -> PyResult<Endpoint> {
+    // An empty host is every interface, as in Kafka's `listeners=PLAINTEXT://:9092`.
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let address: SocketAddr = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| PyValueError::new_err(format!("listener {name}: cannot resolve {host}: {error}")))?
+        .next()
+        .ok_or_else(|| PyValueError::new_err(format!("listener {name}: {host} has no address")))?;
+    Ok(Endpoint { listener: name.into(), address })
+}
+
+/// Settings by Kafka's names; a name that is no limit is a mistake of the caller.
+fn limits_from(settings: &HashMap<String, i64>) -> PyResult<Limits> {
+    let mut limits = Limits::default();
+    for (name, value) in settings {
+        let size = usize::try_from(*value)
+            .map_err(|_| PyValueError::new_err(format!("{name} = {value} must not be negative")))?;
+        match name.as_str() {
+            "socket.request.max.bytes" => limits.frame_bytes_max = size,
+            "ottla.control.frame.bytes.max" => limits.control_frame_bytes_max = size,
+            "fetch.max.bytes" => limits.fetch_bytes_max = size,
+            "max.incremental.fetch.session.cache.slots" => limits.fetch_sessions_max = size,
+            "max.request.partition.size.limit" => limits.described_partitions_max = size,
+            "auto.create.topics.enable" => limits.auto_create_topics = size != 0,
+            _ => return Err(PyValueError::new_err(format!("{name} is not a limit of the data plane"))),
+        }
+    }
+    Ok(limits)
+}
+
+#[pymethods]
+impl Server {
+    #[new]
+    #[pyo3(signature = (engine, bridge, *, listeners, api_table, limits))]
+    fn new(
+        py: Python<'_>,
+        engine: &Engine,
+        bridge: &Bridge,
+        listeners: Vec<(String, String, u16)>,
+        api_table: Vec<(i16, i16, i16, i16, bool)>,
+        limits: HashMap<String, i64>,
+    ) -> PyResult<Self> {
+        let mut rows = Vec::with_capacity(api_table.len());
+        for (key, min_advertised, min_served, max, native) in api_table {
+            if native != NATIVE.contains(&key) {
+                return Err(PyValueError::new_err(format!("the API table is wrong about who serves key {key}")));
+            }
+            rows.push(ApiRow { key, min_advertised, min_served, max });
+        }
+        let limits = limits_from(&limits)?;
+        let (engine, queue) = (Arc::clone(engine.native()), Arc::clone(bridge.queue()));
+        released(py, move || {
+            let endpoints =
+                listeners.iter().map(|(name, host, port)| resolve(name, host, *port)).collect::<PyResult<_>>()?;
+            let plane = Arc::new(Plane::new(engine, queue, &rows, limits)?);
+            Ok(Self { plane, endpoints, running: Mutex::new(None) })
+        })
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<Vec<(String, String, u16)>> {
+        released(py, || {
+            let mut running = self.running.lock();
+            if running.is_some() {
+                return Err(PyRuntimeError::new_err("the server is already started"));
+            }
+            let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+            let server = NativeServer::start(Arc::clone(&self.plane), &self.endpoints, workers.min(WORKERS_MAX))?;
+            let bound = server
+                .bound()
+                .iter()
+                .map(|bound| (bound.listener.to_string(), bound.address.ip().to_string(), bound.address.port()))
+                .collect();
+            *running = Some(server);
+            Ok(bound)
+        })
+    }
+
+    fn stop(&self, py: Python<'_>, timeout_ms: u64) {
+        released(py, || {
+            let server = self.running.lock().take();
+            if let Some(server) = server {
+                server.stop(Duration::from_millis(timeout_ms));
+            }
+        });
+    }
+
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counters = &self.plane.counters;
+        let (sessions, deadlines) = released(py, || (self.plane.sessions.len(), self.plane.deadlines.waiting()));
+        let status = PyDict::new(py);
+        status.set_item("connections_accepted", counters.connections_accepted.get())?;
+        status.set_item("requests", counters.requests.get())?;
+        status.set_item("violations", counters.violations.get())?;
+        status.set_item("produced_bytes", counters.produced_bytes.get())?;
+        status.set_item("fetched_bytes", counters.fetched_bytes.get())?;
+        status.set_item("refused_batches", counters.refused_batches.get())?;
+        status.set_item("fetch_sessions", sessions)?;
+        status.set_item("deadlines", deadlines)?;
+        Ok(status)
+    }
+}

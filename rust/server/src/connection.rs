@@ -1,0 +1,256 @@
+//! One client connection: frames in, answers out, in order.
+//!
+//! One task owns everything of a connection. It reads a frame, hands it to dispatch, and writes the answers in the
+//! order of their requests. Consecutive Produces are appended as they arrive while the acknowledgements of earlier
+//! ones are still waited for; any other request is held until everything before it is answered (Kafka mutes a channel
+//! for every request; the exception is what lets a producer with `acks=all` fill a group commit). While an answer is
+//! written nothing is read: a slow reader costs one answer and no more.
+//!
+//! An idle connection holds no buffer: it waits for readability first and allocates then.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use crate::control::Peer;
+use crate::dispatch::{self, Outcome, Pending};
+use crate::plane::Plane;
+use crate::reply::Reply;
+use crate::transport;
+
+/// First read of a frame: most requests but Produce fit.
+const FIRST_READ_BYTES: usize = 8 * 1024;
+/// A frame's buffer grows at most this much ahead of the bytes that have arrived, so that a length alone costs nothing.
+const GROW_AHEAD_BYTES: usize = 1024 * 1024;
+const LENGTH_BYTES: usize = 4;
+
+/// Why a connection ended, for the log line and the counters.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("the client closed the connection")]
+    ByClient,
+    #[error("the broker is stopping")]
+    Stopping,
+    #[error("the frame length {0} is negative")]
+    NegativeLength(i32),
+    #[error("the frame length {length} exceeds {limit_name} = {limit}")]
+    FrameTooLong {
+        length: usize,
+        limit: usize,
+        limit_name: &'static str,
+    },
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("the connection failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Ended {
+    /// Whether the peer misbehaved, which is worth a warning, or merely left.
+    fn is_violation(&self) -> bool {
+        matches!(
+            self,
+            Self::NegativeLength(_) | Self::FrameTooLong { .. } | Self::BadRequest(_)
+        )
+    }
+}
+
+pub struct Connection {
+    stream: TcpStream,
+    peer: Arc<Peer>,
+    plane: Arc<Plane>,
+    /// Bytes received and not yet framed; empty and unallocated while idle.
+    inbox: BytesMut,
+    /// Answers owed, oldest first.
+    owed: VecDeque<Pending>,
+    /// Whether everything in `owed` lets a Produce start before it is answered.
+    is_pipelining: bool,
+    /// A frame that must wait until `owed` is empty.
+    held: Option<BytesMut>,
+    /// Changes to `true` when the server stops.
+    stop: watch::Receiver<bool>,
+}
+
+enum Event {
+    Frame(Option<BytesMut>),
+    Answer(Option<Reply>),
+    Stop,
+}
+
+impl Connection {
+    #[must_use]
+    pub fn new(
+        stream: TcpStream,
+        peer: Arc<Peer>,
+        plane: Arc<Plane>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            stream,
+            peer,
+            plane,
+            inbox: BytesMut::new(),
+            owed: VecDeque::new(),
+            is_pipelining: true,
+            held: None,
+            stop,
+        }
+    }
+
+    /// Serves the connection until either side ends it.
+    pub async fn run(mut self) {
+        let ended = match self.serve().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        };
+        let (id, host, listener) = (self.peer.connection_id, self.peer.host, &self.peer.listener);
+        if ended.is_violation() {
+            self.plane.counters.violations.add_one();
+            warn!("closing connection {id} from {host} on {listener}: {ended}");
+        } else {
+            debug!("connection {id} from {host} on {listener} ended: {ended}");
+        }
+        self.plane.control.disconnected(id);
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let mut stopping = false;
+        loop {
+            if self.owed.is_empty() {
+                if stopping {
+                    return Err(Ended::Stopping);
+                }
+                if let Some(frame) = self.held.take() {
+                    self.begin(frame)?;
+                    continue;
+                }
+            }
+            match self.next_event(stopping).await? {
+                // What is appended is acknowledged; a parked fetch or a group's request is not waited for.
+                Event::Stop if self.is_pipelining => stopping = true,
+                Event::Stop => return Err(Ended::Stopping),
+                Event::Frame(None) => return Err(Ended::ByClient),
+                Event::Frame(Some(frame)) => {
+                    let may_pipeline = self.is_pipelining && dispatch::is_produce(&frame);
+                    if self.owed.is_empty() || may_pipeline {
+                        self.begin(frame)?;
+                    } else {
+                        self.held = Some(frame);
+                    }
+                }
+                Event::Answer(answer) => {
+                    self.owed.pop_front();
+                    if let Some(reply) = answer {
+                        transport::send(&self.stream, reply).await?;
+                    }
+                    if self.owed.is_empty() {
+                        self.is_pipelining = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, frame: BytesMut) -> Result<(), Ended> {
+        match dispatch::begin(&self.plane, &self.peer, frame) {
+            Outcome::Pipelined(pending) => {
+                self.owed.push_back(pending);
+                Ok(())
+            }
+            Outcome::Answer(pending) => {
+                self.is_pipelining = false;
+                self.owed.push_back(pending);
+                Ok(())
+            }
+            Outcome::Close(reason) => Err(Ended::BadRequest(reason)),
+        }
+    }
+
+    async fn next_event(&mut self, stopping: bool) -> Result<Event, Ended> {
+        let may_read = self.held.is_none()
+            && self.owed.len() < self.plane.limits.pipelined_produces_max
+            && !stopping;
+        let frame_bytes_max = self.plane.limits.frame_bytes_max;
+        let Self {
+            stream,
+            inbox,
+            owed,
+            stop,
+            ..
+        } = self;
+        if let Some(front) = owed.front_mut() {
+            tokio::select! {
+                biased;
+                answer = poll_fn(|context| front.poll(context)) => match answer {
+                    Ok(answer) => Ok(Event::Answer(answer)),
+                    Err(reason) => Err(Ended::BadRequest(reason)),
+                },
+                frame = read_frame(stream, inbox, frame_bytes_max), if may_read => frame.map(Event::Frame),
+                // With a frame held back nothing is read, but a peer that has gone must still be noticed.
+                gone = peer_gone(stream), if !may_read => Err(gone),
+                _ = stop.wait_for(|stop| *stop), if !stopping => Ok(Event::Stop),
+            }
+        } else {
+            tokio::select! {
+                biased;
+                frame = read_frame(stream, inbox, frame_bytes_max), if may_read => frame.map(Event::Frame),
+                _ = stop.wait_for(|stop| *stop), if !stopping => Ok(Event::Stop),
+            }
+        }
+    }
+}
+
+/// Waits until the peer has closed or reset the connection, without reading from it.
+async fn peer_gone(stream: &TcpStream) -> Ended {
+    match stream.ready(tokio::io::Interest::ERROR).await {
+        Ok(_) => Ended::ByClient,
+        Err(error) => Ended::Io(error),
+    }
+}
+
+/// The next whole frame without its length prefix; `None` when the peer closed between frames. Cancel safe: all that
+/// was received is in `inbox`.
+async fn read_frame(
+    stream: &TcpStream,
+    inbox: &mut BytesMut,
+    frame_bytes_max: usize,
+) -> Result<Option<BytesMut>, Ended> {
+    loop {
+        let mut wanted = FIRST_READ_BYTES;
+        if let Some((prefix, _)) = inbox.split_first_chunk::<LENGTH_BYTES>() {
+            let length = i32::from_be_bytes(*prefix);
+            let length = usize::try_from(length).map_err(|_| Ended::NegativeLength(length))?;
+            if length > frame_bytes_max {
+                let limit_name = "socket.request.max.bytes";
+                return Err(Ended::FrameTooLong {
+                    length,
+                    limit: frame_bytes_max,
+                    limit_name,
+                });
+            }
+            if inbox.len() >= LENGTH_BYTES + length {
+                inbox.advance(LENGTH_BYTES);
+                return Ok(Some(inbox.split_to(length)));
+            }
+            wanted = (LENGTH_BYTES + length - inbox.len()).min(GROW_AHEAD_BYTES.max(inbox.len()));
+        } else if inbox.is_empty() {
+            *inbox = BytesMut::new();
+            stream.readable().await?;
+        }
+        inbox.reserve(wanted);
+        match stream.try_read_buf(inbox) {
+            Ok(0) if inbox.is_empty() => return Ok(None),
+            Ok(0) => return Err(Ended::ByClient),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                stream.readable().await?
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,492 @@
+//! The engine: one or more data directories, the partitions in them, and what the control plane has published.
+//!
+//! After an unclean stop every partition that has files is opened with the first publication, in parallel, so that its
+//! tail is checked before anyone asks; after a clean one each is opened when it is first used.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ottla_log::commit::Host;
+use ottla_log::directory::{DataDirectory, FoundPartition};
+use ottla_log::env::Env;
+use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
+use ottla_log::metadata_log::MetadataLog;
+use ottla_log::{AppendError, Identity, Partition, PartitionConfig, StorageError};
+use parking_lot::Mutex;
+use tracing::{error, warn};
+
+use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, Update};
+use crate::replica::{Place, Replica};
+
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// How an engine is opened.
+pub struct EngineOptions {
+    pub env: Env,
+    /// Kafka's `log.dirs`. A new partition goes where the fewest are; the metadata log lies in the first.
+    pub data_dirs: Vec<PathBuf>,
+    pub node_id: i32,
+    /// `None`: what `meta.properties` says, or a new random id.
+    pub cluster_id: Option<String>,
+    pub commit_threads: usize,
+    pub maintenance: MaintenanceConfig,
+}
+
+/// A partition directory found at opening, and which data directory it is in.
+struct Found {
+    directory: usize,
+    partition: FoundPartition,
+}
+
+/// What publications change, one at a time.
+struct Places {
+    found: HashMap<(String, i32), Found>,
+    /// Partitions per data directory.
+    counts: Vec<usize>,
+}
+
+/// The shared part, which the maintenance thread sees too.
+struct Inner {
+    directories: Mutex<Vec<DataDirectory>>,
+    image: ArcSwap<Image>,
+    metadata: MetadataLog,
+}
+
+pub struct Engine {
+    host: Arc<Host>,
+    inner: Arc<Inner>,
+    cluster_id: String,
+    node_id: i32,
+    was_clean: bool,
+    paths: Vec<PathBuf>,
+    places: Mutex<Places>,
+    maintenance: Mutex<Option<Maintenance>>,
+    is_closed: AtomicBool,
+}
+
+impl PartitionSource for Inner {
+    fn partitions(&self) -> Vec<Arc<Partition>> {
+        let image = self.image.load();
+        let replicas = image
+            .by_name
+            .values()
+            .flat_map(|topic| &topic.partitions)
+            .map(|state| &state.replica);
+        // Retention concerns those nobody has asked for yet too; what cannot be opened has logged why.
+        let mut partitions: Vec<Arc<Partition>> = replicas
+            .filter_map(|replica| {
+                if replica.has_files() {
+                    replica.partition().ok().cloned()
+                } else {
+                    replica.opened().cloned()
+                }
+            })
+            .collect();
+        partitions.push(Arc::clone(self.metadata.partition()));
+        partitions
+    }
+
+    fn checkpoint(&self, partitions: &[Arc<Partition>]) {
+        for directory in &*self.directories.lock() {
+            let own = in_directory(directory.path(), partitions);
+            if let Err(failure) = directory.checkpoint(&own) {
+                error!(
+                    "checkpoints of {} were not written: {failure}",
+                    directory.path().display()
+                );
+            }
+        }
+    }
+}
+
+fn in_directory(path: &Path, partitions: &[Arc<Partition>]) -> Vec<Arc<Partition>> {
+    partitions
+        .iter()
+        .filter(|partition| partition.path().parent() == Some(path))
+        .cloned()
+        .collect()
+}
+
+fn random_bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(failure) => {
+                // Only a kernel without the call gets here; an id from the clock is unique enough for one machine.
+                warn!("no random bytes from the system ({failure}); using the clock");
+                let nanos = std::time::SystemTime::UNIX_EPOCH
+                    .elapsed()
+                    .unwrap_or_default()
+                    .as_nanos();
+                return nanos.to_be_bytes();
+            }
+        }
+    }
+    bytes
+}
+
+impl Engine {
+    /// Takes the directories and opens the metadata log.
+    ///
+    /// # Errors
+    /// A directory is in use, was written by a newer version, belongs to another node or cluster, or cannot be read.
+    pub fn open(options: EngineOptions) -> Result<Self, AppendError> {
+        let EngineOptions {
+            env,
+            data_dirs,
+            node_id,
+            mut cluster_id,
+            commit_threads,
+            maintenance,
+        } = options;
+        let host = Host::new(env, commit_threads);
+        let mut directories: Vec<DataDirectory> = Vec::with_capacity(data_dirs.len());
+        for path in &data_dirs {
+            let directory = DataDirectory::open(
+                &host,
+                path,
+                node_id,
+                cluster_id.as_deref(),
+                &mut random_bytes,
+            )?;
+            cluster_id.get_or_insert_with(|| directory.cluster_id().to_owned());
+            directories.push(directory);
+        }
+        let Some(first) = directories.first() else {
+            let what = "log.dirs names no directory".to_owned();
+            return Err(StorageError::Invalid {
+                path: PathBuf::new(),
+                what,
+            }
+            .into());
+        };
+        let was_clean = directories.iter().all(DataDirectory::was_clean);
+        let metadata = MetadataLog::open(&host, first.path(), node_id, was_clean)?;
+        let mut found = HashMap::new();
+        let mut counts = vec![0; directories.len()];
+        for (place, directory) in directories.iter().enumerate() {
+            for partition in directory.found()? {
+                if partition.topic != METADATA_TOPIC {
+                    counts[place] += 1;
+                    found.insert(
+                        (partition.topic.clone(), partition.partition),
+                        Found {
+                            directory: place,
+                            partition,
+                        },
+                    );
+                }
+            }
+        }
+        let paths = directories
+            .iter()
+            .map(|directory| directory.path().to_owned())
+            .collect();
+        let inner = Arc::new(Inner {
+            directories: Mutex::new(directories),
+            image: ArcSwap::from_pointee(Image {
+                offset: -1,
+                controller_id: -1,
+                ..Image::default()
+            }),
+            metadata,
+        });
+        let maintenance = Maintenance::start(
+            &host,
+            Arc::clone(&inner) as Arc<dyn PartitionSource>,
+            maintenance,
+        );
+        Ok(Self {
+            host,
+            inner,
+            cluster_id: cluster_id.unwrap_or_default(),
+            node_id,
+            was_clean,
+            paths,
+            places: Mutex::new(Places { found, counts }),
+            maintenance: Mutex::new(Some(maintenance)),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        self.host.env()
+    }
+
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    #[must_use]
+    pub fn node_id(&self) -> i32 {
+        self.node_id
+    }
+
+    #[must_use]
+    pub fn was_clean(&self) -> bool {
+        self.was_clean
+    }
+
+    #[must_use]
+    pub fn metadata(&self) -> &MetadataLog {
+        &self.inner.metadata
+    }
+
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        self.inner.image.load_full()
+    }
+
+    /// The engine's clock that never goes back.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.env().clock().monotonic_ms()).unwrap_or(0))
+    }
+
+    /// Makes what changed visible to every request that starts from now on.
+    pub fn publish(&self, update: Update) {
+        let mut places = self.places.lock();
+        let before = self.image();
+        let mut by_name: BTreeMap<Arc<str>, Arc<Topic>> = before.by_name.clone();
+        let mut by_id = before.by_id.clone();
+        let mut gone = Vec::new();
+        for id in &update.deleted {
+            if let Some(topic) = by_id.remove(id) {
+                by_name.remove(&topic.name);
+                gone.push(topic);
+            }
+        }
+        for update in update.topics {
+            let topic = Arc::new(self.topic(&mut places, &before, update));
+            by_name.insert(Arc::clone(&topic.name), Arc::clone(&topic));
+            by_id.insert(topic.id, topic);
+        }
+        let image = Arc::new(Image {
+            offset: update.offset,
+            controller_id: update.controller_id,
+            brokers: update.brokers,
+            features: update.features,
+            by_name,
+            by_id,
+        });
+        let is_first = before.offset < 0;
+        self.inner.image.store(Arc::clone(&image));
+        for topic in gone {
+            for state in &topic.partitions {
+                state.replica.delete();
+            }
+        }
+        if is_first && !self.was_clean {
+            open_in_parallel(&image);
+        }
+    }
+
+    fn topic(&self, places: &mut Places, before: &Image, update: TopicUpdate) -> Topic {
+        let TopicUpdate {
+            name,
+            id,
+            is_internal,
+            config,
+            partitions,
+        } = update;
+        let config = Arc::new(config);
+        let known = before.topic_by_id(&id);
+        let name: Arc<str> = known.map_or_else(|| name.into(), |topic| Arc::clone(&topic.name));
+        let partitions = partitions
+            .into_iter()
+            .map(|update| {
+                let PartitionUpdate { index, leader, leader_epoch, partition_epoch, replicas, isr } = update;
+                let replica = match known.and_then(|topic| topic.partition(index)) {
+                    Some(state) => {
+                        if let Err(failure) = state.replica.update(Arc::clone(&config), leader_epoch) {
+                            error!("leader epoch {leader_epoch} of {name}-{index} is not on disk: {failure}");
+                        }
+                        Arc::clone(&state.replica)
+                    }
+                    None => {
+                        let identity = Identity { topic: Arc::clone(&name), topic_id: id, partition: index };
+                        let place = self.place(places, &identity);
+                        Arc::new(Replica::new(identity, place, Arc::clone(&config), leader_epoch))
+                    }
+                };
+                PartitionState { index, leader, leader_epoch, partition_epoch, replicas, isr, replica }
+            })
+            .collect();
+        Topic {
+            name,
+            id,
+            is_internal,
+            partitions,
+        }
+    }
+
+    /// Where a partition lies, or is to lie. Files of another topic of that name, whose deletion was cut short by a
+    /// crash, are moved out of the way under Kafka's name for such strays.
+    fn place(&self, places: &mut Places, identity: &Identity) -> Place {
+        let directories = self.inner.directories.lock();
+        let key = (identity.topic.to_string(), identity.partition);
+        if let Some(found) = places.found.remove(&key) {
+            let path = found.partition.path;
+            let is_ours = found
+                .partition
+                .topic_id
+                .is_none_or(|id| id == identity.topic_id);
+            if is_ours && let Some(directory) = directories.get(found.directory) {
+                let hint = directory.hint(&identity.topic, identity.partition);
+                return Place {
+                    host: Arc::clone(&self.host),
+                    path,
+                    hint,
+                    has_files: true,
+                };
+            }
+            self.move_stray(&path);
+        }
+        let fewest = (0..places.counts.len())
+            .min_by_key(|place| places.counts[*place])
+            .unwrap_or(0);
+        if let Some(count) = places.counts.get_mut(fewest) {
+            *count += 1;
+        }
+        let path = directories
+            .get(fewest)
+            .map(|directory| directory.partition_path(&identity.topic, identity.partition))
+            .unwrap_or_default();
+        Place {
+            host: Arc::clone(&self.host),
+            path,
+            hint: ottla_log::partition::OpenHint::default(),
+            has_files: false,
+        }
+    }
+
+    fn move_stray(&self, path: &Path) {
+        let unique: String = random_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{unique}-stray"));
+        let aside = path.with_file_name(name);
+        match self.env().disk().rename(path, &aside) {
+            Ok(()) => warn!(
+                "{} holds another topic of that name; moved to {}",
+                path.display(),
+                aside.display()
+            ),
+            Err(failure) => error!(
+                "{} holds another topic of that name and stays: {failure}",
+                path.display()
+            ),
+        }
+    }
+
+    /// Where data lies, for `status()` and error messages.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// Closes every partition and marks the directories clean. Idempotent.
+    ///
+    /// # Errors
+    /// Something could not be written; the directories are then not marked clean and will be checked when next opened.
+    pub fn close(&self) -> Result<(), StorageError> {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        if let Some(maintenance) = self.maintenance.lock().take() {
+            maintenance.stop();
+        }
+        let image = self.image();
+        let mut opened: Vec<Arc<Partition>> = image
+            .by_name
+            .values()
+            .flat_map(|topic| &topic.partitions)
+            .filter_map(|state| state.replica.opened().cloned())
+            .collect();
+        let mut first_failure = None;
+        for partition in &opened {
+            if let Err(failure) = partition.close() {
+                let identity = partition.identity();
+                error!(
+                    "{}-{} was not closed cleanly: {failure}",
+                    identity.topic, identity.partition
+                );
+                first_failure.get_or_insert(failure);
+            }
+        }
+        opened.push(Arc::clone(self.inner.metadata.partition()));
+        if let Err(failure) = self.inner.metadata.close() {
+            error!("the metadata log was not closed cleanly: {failure}");
+            first_failure.get_or_insert(failure);
+        }
+        self.host.stop();
+        for directory in std::mem::take(&mut *self.inner.directories.lock()) {
+            if first_failure.is_some() {
+                // Dropped, the lock is let go without the clean marker.
+                continue;
+            }
+            let own = in_directory(directory.path(), &opened);
+            if let Err(failure) = directory.close(&own) {
+                first_failure = Some(failure);
+            }
+        }
+        first_failure.map_or(Ok(()), Err)
+    }
+
+    /// A published partition.
+    #[must_use]
+    pub fn replica(&self, topic: &str, partition: i32) -> Option<Arc<Replica>> {
+        self.image()
+            .topic(topic)
+            .and_then(|topic| topic.partition(partition))
+            .map(|state| Arc::clone(&state.replica))
+    }
+}
+
+fn open_in_parallel(image: &Image) {
+    let waiting: Mutex<Vec<Arc<Replica>>> = Mutex::new(
+        image
+            .by_name
+            .values()
+            .flat_map(|topic| &topic.partitions)
+            .filter(|state| state.replica.has_files())
+            .map(|state| Arc::clone(&state.replica))
+            .collect(),
+    );
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(replica) = { waiting.lock().pop() } {
+                    // A failure is logged where it happens, and the partition answers with it.
+                    let _ = replica.partition();
+                }
+            });
+        }
+    });
+}
+
+/// Effective topic settings, by Kafka's names, as the log wants them.
+///
+/// # Errors
+/// A value the log cannot read; names it has no use for are ignored.
+pub fn partition_config<'a>(
+    settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<PartitionConfig, String> {
+    let mut config = PartitionConfig::default();
+    for (name, value) in settings {
+        config.set(name, value)?;
+    }
+    Ok(config)
+}

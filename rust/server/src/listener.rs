@@ -1,0 +1,184 @@
+//! Accepting connections, and ending them all at stop.
+//!
+//! Shutdown in mini-redis' manner: `stop` flips a watch that every connection sees between requests; each connection
+//! task holds a clone of a channel's sender, and the channel closes when the last of them is gone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::connection::Connection;
+use crate::control::Peer;
+use crate::plane::Plane;
+
+/// Pending connections the kernel keeps for us; Kafka's `socket.listen.backlog.size` is 50, too few for a burst.
+const BACKLOG: u32 = 1024;
+/// Pause after a failed `accept` (descriptor limit reached), so that the loop does not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// An address to listen on, by listener name.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub listener: Arc<str>,
+    pub address: SocketAddr,
+}
+
+/// A running server: its runtime, its listeners, its connections.
+pub struct Server {
+    runtime: Mutex<Option<Runtime>>,
+    stop: watch::Sender<bool>,
+    /// Closes when the last connection task is gone.
+    drained: Mutex<Option<mpsc::Receiver<()>>>,
+    bound: Vec<Endpoint>,
+    plane: Arc<Plane>,
+}
+
+impl Server {
+    /// Binds every endpoint and starts accepting.
+    ///
+    /// # Errors
+    /// An address cannot be bound; nothing is left listening then.
+    pub fn start(
+        plane: Arc<Plane>,
+        endpoints: &[Endpoint],
+        worker_threads: usize,
+    ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(worker_threads)
+            .thread_name("ottla-net")
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let guard = runtime.enter();
+        let mut listeners = Vec::with_capacity(endpoints.len());
+        let mut bound = Vec::with_capacity(endpoints.len());
+        for endpoint in endpoints {
+            let listener = bind(endpoint.address).map_err(|error| {
+                std::io::Error::new(
+                    error.kind(),
+                    format!("cannot listen on {}: {error}", endpoint.address),
+                )
+            })?;
+            bound.push(Endpoint {
+                listener: Arc::clone(&endpoint.listener),
+                address: listener.local_addr()?,
+            });
+            listeners.push((Arc::clone(&endpoint.listener), listener));
+        }
+        drop(guard);
+        let (stop, stopped) = watch::channel(false);
+        let (alive, drained) = mpsc::channel(1);
+        let next_connection_id = Arc::new(AtomicU64::new(1));
+        for (name, listener) in listeners {
+            let accept = Accept {
+                name,
+                listener,
+                plane: Arc::clone(&plane),
+                stop: stopped.clone(),
+                alive: alive.clone(),
+                next_connection_id: Arc::clone(&next_connection_id),
+            };
+            runtime.spawn(accept.run());
+        }
+        Ok(Self {
+            runtime: Mutex::new(Some(runtime)),
+            stop,
+            drained: Mutex::new(Some(drained)),
+            bound,
+            plane,
+        })
+    }
+
+    /// Where it listens, with the ports the system chose.
+    #[must_use]
+    pub fn bound(&self) -> &[Endpoint] {
+        &self.bound
+    }
+
+    #[must_use]
+    pub fn plane(&self) -> &Arc<Plane> {
+        &self.plane
+    }
+
+    /// Stops accepting, lets connections finish what they owe for at most `timeout`, then ends them. Idempotent.
+    pub fn stop(&self, timeout: Duration) {
+        // Nobody listening any more is fine.
+        let _ = self.stop.send(true);
+        let (Some(runtime), Some(mut drained)) =
+            (self.runtime.lock().take(), self.drained.lock().take())
+        else {
+            return;
+        };
+        let in_time =
+            runtime.block_on(async { tokio::time::timeout(timeout, drained.recv()).await.is_ok() });
+        if !in_time {
+            warn!("connections still had answers to send after {timeout:?}; closing them");
+        }
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restarted broker gets its port back though old connections linger in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+struct Accept {
+    name: Arc<str>,
+    listener: TcpListener,
+    plane: Arc<Plane>,
+    stop: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+    next_connection_id: Arc<AtomicU64>,
+}
+
+impl Accept {
+    async fn run(mut self) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = self.stop.wait_for(|stop| *stop) => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, from)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        info!("connection from {from} was gone before it was served: {error}");
+                        continue;
+                    }
+                    self.plane.counters.connections_accepted.add_one();
+                    let peer = Arc::new(Peer {
+                        connection_id: self.next_connection_id.fetch_add(1, Ordering::Relaxed),
+                        host: from.ip(),
+                        listener: Arc::clone(&self.name),
+                    });
+                    let connection =
+                        Connection::new(stream, peer, Arc::clone(&self.plane), self.stop.clone());
+                    let alive = self.alive.clone();
+                    tokio::spawn(async move {
+                        connection.run().await;
+                        drop(alive);
+                    });
+                }
+                Err(error) => {
+                    error!("accept on {} failed, trying again: {error}", self.name);
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+}

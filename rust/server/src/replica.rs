@@ -1,0 +1,495 @@
+//! This broker's replica of one partition: the log partition, opened when first needed, and those who wait for it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use ottla_log::commit::Host;
+use ottla_log::partition::{
+    AppendOptions, Appended, OffsetAt, OpenHint, Origin, PartitionObserver, ReadUpTo,
+    VerificationGuard,
+};
+use ottla_log::{
+    AppendError, Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError,
+};
+use ottla_protocol::native::produce::RecordError;
+use tracing::{error, info};
+
+use crate::error_code::ErrorCode;
+use crate::reply::FileRegion;
+use crate::waiting::Waiters;
+
+/// How far a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+impl Isolation {
+    /// The number on the wire: 1 is read_committed.
+    #[must_use]
+    pub fn from_wire(level: i8) -> Self {
+        if level == 1 {
+            Self::ReadCommitted
+        } else {
+            Self::ReadUncommitted
+        }
+    }
+
+    fn bound(self) -> ReadUpTo {
+        match self {
+            Self::ReadUncommitted => ReadUpTo::HighWatermark,
+            Self::ReadCommitted => ReadUpTo::LastStable,
+        }
+    }
+}
+
+/// A place in a log, as ListOffsets answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundOffset {
+    pub offset: i64,
+    pub timestamp_ms: i64,
+    pub leader_epoch: i32,
+}
+
+/// Why a batch was not appended, ready for the wire.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: ErrorCode,
+    pub message: String,
+    pub record_errors: Vec<RecordError>,
+    pub log_start_offset: i64,
+}
+
+/// What a fetch gets from a partition.
+pub struct ReadResult {
+    pub offsets: Offsets,
+    pub region: Option<FileRegion>,
+    /// (producer id, first offset) of the aborted transactions in the region; only for read_committed.
+    pub aborted: Option<Vec<(i64, i64)>>,
+}
+
+/// What the log tells of a partition, kept where the data plane looks.
+struct Watch {
+    waiters: Arc<Waiters>,
+    is_offline: AtomicBool,
+}
+
+impl PartitionObserver for Watch {
+    fn readable_advanced(&self, _partition: &Arc<Partition>, offsets: Offsets) {
+        self.waiters.advanced_to(offsets.high_watermark);
+    }
+
+    fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError) {
+        let identity = partition.identity();
+        error!(
+            "partition {}-{} is offline: {reason}",
+            identity.topic, identity.partition
+        );
+        self.is_offline.store(true, Ordering::Release);
+        self.waiters.wake_all();
+    }
+}
+
+/// Where a partition lies and what is known of it before it is opened.
+pub struct Place {
+    pub host: Arc<Host>,
+    pub path: PathBuf,
+    pub hint: OpenHint,
+    /// Something was there when the engine started.
+    pub has_files: bool,
+}
+
+/// One partition on this broker.
+pub struct Replica {
+    identity: Identity,
+    place: Place,
+    config: ArcSwap<PartitionConfig>,
+    leader_epoch: AtomicI32,
+    /// Opened at first use. A failed opening stays failed until the engine is opened again.
+    partition: OnceLock<Result<Arc<Partition>, StorageError>>,
+    watch: Arc<Watch>,
+    is_deleted: AtomicBool,
+}
+
+impl Replica {
+    #[must_use]
+    pub fn new(
+        identity: Identity,
+        place: Place,
+        config: Arc<PartitionConfig>,
+        leader_epoch: i32,
+    ) -> Self {
+        Self {
+            identity,
+            place,
+            config: ArcSwap::new(config),
+            leader_epoch: AtomicI32::new(leader_epoch),
+            partition: OnceLock::new(),
+            watch: Arc::new(Watch {
+                waiters: Arc::default(),
+                is_offline: AtomicBool::new(false),
+            }),
+            is_deleted: AtomicBool::new(false),
+        }
+    }
+
+    #[must_use]
+    pub fn topic(&self) -> &Arc<str> {
+        &self.identity.topic
+    }
+
+    #[must_use]
+    pub fn index(&self) -> i32 {
+        self.identity.partition
+    }
+
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.place.has_files
+    }
+
+    #[must_use]
+    pub fn waiters(&self) -> &Arc<Waiters> {
+        &self.watch.waiters
+    }
+
+    /// The log partition, if it has been opened.
+    #[must_use]
+    pub fn opened(&self) -> Option<&Arc<Partition>> {
+        self.partition.get()?.as_ref().ok()
+    }
+
+    /// The log partition, opened now if it was not.
+    ///
+    /// # Errors
+    /// It cannot be opened, or could not when it was first tried.
+    pub fn partition(&self) -> Result<&Arc<Partition>, StorageError> {
+        self.partition
+            .get_or_init(|| self.open())
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    fn open(&self) -> Result<Arc<Partition>, StorageError> {
+        let (host, path) = (&self.place.host, self.place.path.clone());
+        let epoch = self.leader_epoch.load(Ordering::Acquire);
+        let opened = Partition::open(
+            host,
+            path,
+            self.identity.clone(),
+            self.config.load_full(),
+            epoch,
+            self.place.hint,
+        );
+        match opened {
+            Ok((partition, report)) => {
+                if report.bytes_scanned > 0 || report.bytes_cut > 0 || report.indexes_rebuilt > 0 {
+                    info!(
+                        "recovered {}-{}: scanned {} bytes in {} segments, cut {} bytes, rebuilt {} indexes",
+                        self.identity.topic,
+                        self.identity.partition,
+                        report.bytes_scanned,
+                        report.segments_scanned,
+                        report.bytes_cut,
+                        report.indexes_rebuilt
+                    );
+                }
+                partition.set_observer(Arc::clone(&self.watch) as Arc<dyn PartitionObserver>);
+                Ok(partition)
+            }
+            Err(failure) => {
+                error!(
+                    "cannot open {}-{}: {failure}",
+                    self.identity.topic, self.identity.partition
+                );
+                self.watch.is_offline.store(true, Ordering::Release);
+                Err(failure)
+            }
+        }
+    }
+
+    fn live(&self) -> Result<&Arc<Partition>, ErrorCode> {
+        if self.is_deleted.load(Ordering::Acquire) {
+            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        self.partition().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)
+    }
+
+    /// Why waiting for this partition is vain, if it is.
+    #[must_use]
+    pub fn failure(&self) -> Option<ErrorCode> {
+        if self.is_deleted.load(Ordering::Acquire) {
+            return Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        self.watch
+            .is_offline
+            .load(Ordering::Acquire)
+            .then_some(ErrorCode::KAFKA_STORAGE_ERROR)
+    }
+
+    /// Settings and leadership as published; takes effect with the next operation.
+    ///
+    /// # Errors
+    /// The new leader epoch cannot be written down.
+    pub fn update(
+        &self,
+        config: Arc<PartitionConfig>,
+        leader_epoch: i32,
+    ) -> Result<(), StorageError> {
+        self.config.store(Arc::clone(&config));
+        let before = self.leader_epoch.swap(leader_epoch, Ordering::AcqRel);
+        let Some(partition) = self.opened() else {
+            return Ok(());
+        };
+        partition.set_config(config);
+        if leader_epoch > before {
+            partition.set_leader_epoch(leader_epoch)?;
+        }
+        Ok(())
+    }
+
+    /// Stops serving and removes the files.
+    pub fn delete(&self) {
+        self.is_deleted.store(true, Ordering::Release);
+        self.watch.waiters.wake_all();
+        // A partition that was never opened may still have files; they go by the same way.
+        if (self.place.has_files || self.opened().is_some())
+            && let Err(failure) = self.partition().and_then(|partition| partition.delete())
+        {
+            error!(
+                "cannot delete the files of {}-{}: {failure}",
+                self.identity.topic, self.identity.partition
+            );
+        }
+    }
+
+    /// End of what consumers may read; 0 while the partition cannot be opened.
+    #[must_use]
+    pub fn high_watermark(&self) -> i64 {
+        self.partition()
+            .map_or(0, |partition| partition.offsets().high_watermark)
+    }
+
+    /// # Errors
+    /// The partition is deleted or offline.
+    pub fn offsets(&self) -> Result<Offsets, ErrorCode> {
+        Ok(self.live()?.offsets())
+    }
+
+    /// Whether a transactional batch of this producer must be asked for first.
+    #[must_use]
+    pub fn start_verification(&self, peek: &BatchPeek) -> Option<VerificationGuard> {
+        self.live().ok()?.start_verification(
+            peek.producer_id,
+            peek.producer_epoch,
+            peek.base_sequence,
+        )
+    }
+
+    /// Checks and appends the `records` of a Produce request, patching offsets and epoch in place.
+    ///
+    /// # Errors
+    /// The refusal, as the client is to read it.
+    pub fn append_from_client(
+        &self,
+        records: &mut [u8],
+        version: i16,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended, Refusal> {
+        let partition = self
+            .live()
+            .map_err(|code| Refusal::of(code, "the partition is not available"))?;
+        let options = AppendOptions {
+            zstd_allowed: version >= 7,
+            guard,
+            size_limited: true,
+        };
+        partition
+            .append(records, Origin::Client, options)
+            .map_err(|failure| Refusal::from_append(partition, &failure))
+    }
+
+    /// Reads from an offset on, within the isolation's bound.
+    ///
+    /// # Errors
+    /// The offset is out of range, or the partition is deleted or offline.
+    pub fn read(
+        &self,
+        fetch_offset: i64,
+        bytes_max: usize,
+        isolation: Isolation,
+        whole_first_batch: bool,
+    ) -> Result<ReadResult, ErrorCode> {
+        let partition = self.live()?;
+        let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+        let read = match partition.read(
+            fetch_offset,
+            bytes_max,
+            isolation.bound(),
+            whole_first_batch,
+        ) {
+            Ok(read) => read,
+            Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+            Err(ReadError::Storage(failure)) => {
+                error!(
+                    "cannot read {}-{}: {failure}",
+                    self.identity.topic, self.identity.partition
+                );
+                return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+            }
+        };
+        let aborted = (isolation == Isolation::ReadCommitted).then(|| {
+            read.aborted
+                .iter()
+                .map(|aborted| (aborted.producer_id, aborted.first_offset))
+                .collect()
+        });
+        let region = read.slice.map(|slice| FileRegion {
+            file: slice.file,
+            position: slice.position,
+            bytes: usize::try_from(slice.length).unwrap_or(0),
+        });
+        Ok(ReadResult {
+            offsets: read.offsets,
+            region,
+            aborted,
+        })
+    }
+
+    /// # Errors
+    /// The partition is deleted or offline.
+    pub fn earliest(&self) -> Result<FoundOffset, ErrorCode> {
+        Ok(self.live()?.earliest().into())
+    }
+
+    /// # Errors
+    /// The partition is deleted or offline.
+    pub fn latest(&self, isolation: Isolation) -> Result<FoundOffset, ErrorCode> {
+        Ok(self.live()?.latest(isolation.bound()).into())
+    }
+
+    /// # Errors
+    /// The partition is deleted or offline.
+    pub fn with_max_timestamp(&self) -> Result<Option<FoundOffset>, ErrorCode> {
+        let found = self
+            .live()?
+            .max_timestamp()
+            .map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        Ok(found.map(FoundOffset::from))
+    }
+
+    /// The first record not older than `timestamp_ms`, if the isolation level shows it.
+    ///
+    /// # Errors
+    /// The partition is deleted or offline.
+    pub fn at_timestamp(
+        &self,
+        timestamp_ms: i64,
+        isolation: Isolation,
+    ) -> Result<Option<FoundOffset>, ErrorCode> {
+        let partition = self.live()?;
+        let found = partition
+            .lookup_timestamp(timestamp_ms)
+            .map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        let offsets = partition.offsets();
+        let end = match isolation {
+            Isolation::ReadUncommitted => offsets.high_watermark,
+            Isolation::ReadCommitted => offsets.last_stable,
+        };
+        Ok(found
+            .map(FoundOffset::from)
+            .filter(|found| found.offset < end))
+    }
+
+    /// The largest epoch not above `epoch` and where it ends, if the log knows one.
+    ///
+    /// # Errors
+    /// The partition is deleted or offline.
+    pub fn end_of_epoch(&self, epoch: i32) -> Result<Option<(i32, i64)>, ErrorCode> {
+        let end = self.live()?.end_offset_for_epoch(epoch);
+        Ok((end.epoch >= 0).then_some((end.epoch, end.end_offset)))
+    }
+}
+
+impl From<OffsetAt> for FoundOffset {
+    fn from(at: OffsetAt) -> Self {
+        Self {
+            offset: at.offset,
+            timestamp_ms: at.timestamp_ms,
+            leader_epoch: at.leader_epoch.unwrap_or(-1),
+        }
+    }
+}
+
+impl Refusal {
+    fn of(code: ErrorCode, message: &str) -> Self {
+        Self {
+            code,
+            message: message.to_owned(),
+            record_errors: Vec::new(),
+            log_start_offset: -1,
+        }
+    }
+
+    fn from_append(partition: &Partition, failure: &AppendError) -> Self {
+        let record_errors = failure
+            .record_errors()
+            .iter()
+            .map(|record| RecordError {
+                batch_index: record.batch_index,
+                message: Some(record.message.clone()),
+            })
+            .collect();
+        // Kafka tells the log start where the records themselves are at fault.
+        let is_of_records = matches!(
+            failure,
+            AppendError::InvalidRecord { .. } | AppendError::InvalidTimestamp { .. }
+        );
+        Self {
+            code: ErrorCode(failure.code()),
+            message: failure.to_string(),
+            record_errors,
+            log_start_offset: if is_of_records {
+                partition.offsets().log_start
+            } else {
+                -1
+            },
+        }
+    }
+}
+
+/// The fields of a batch header that decide where a Produce goes; read before the batch is checked, so nothing in it
+/// is believed beyond that.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchPeek {
+    pub is_transactional: bool,
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub base_sequence: i32,
+}
+
+impl BatchPeek {
+    const ATTRIBUTES: usize = 21;
+    const PRODUCER_ID: usize = 43;
+    const TRANSACTIONAL: i16 = 0x10;
+
+    /// `None` when there is no header to look at.
+    #[must_use]
+    pub fn of(records: &[u8]) -> Option<Self> {
+        let attributes = i16::from_be_bytes(*records.get(Self::ATTRIBUTES..)?.first_chunk()?);
+        let producer_id = i64::from_be_bytes(*records.get(Self::PRODUCER_ID..)?.first_chunk()?);
+        let producer_epoch =
+            i16::from_be_bytes(*records.get(Self::PRODUCER_ID + 8..)?.first_chunk()?);
+        let base_sequence =
+            i32::from_be_bytes(*records.get(Self::PRODUCER_ID + 10..)?.first_chunk()?);
+        Some(Self {
+            is_transactional: attributes & Self::TRANSACTIONAL != 0,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+        })
+    }
+}

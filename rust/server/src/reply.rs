@@ -1,0 +1,100 @@
+//! One answer on its way out: bytes from memory, records by file region.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ottla_log::env::File;
+
+/// A region of a segment file, sent without passing through our memory where the transport allows.
+#[derive(Clone)]
+pub struct FileRegion {
+    pub file: Arc<dyn File>,
+    pub position: u64,
+    pub bytes: usize,
+}
+
+/// A piece of an answer, in order.
+pub enum Chunk {
+    Memory(Bytes),
+    File(FileRegion),
+}
+
+/// A whole answer: length prefix, response header and body.
+pub struct Reply {
+    pub chunks: Vec<Chunk>,
+}
+
+/// Bytes before the body: length (4), correlation id (4), and for flexible headers an empty tag section (1).
+const PREFIX_BYTES: usize = 4;
+
+/// Builds a [`Reply`]: bytes go to the current buffer, a file region closes it and opens the next.
+pub struct ReplyBuilder {
+    buffer: BytesMut,
+    chunks: Vec<Chunk>,
+    /// Bytes in `chunks`, without `buffer`.
+    closed_bytes: usize,
+}
+
+impl ReplyBuilder {
+    /// Starts an answer with its response header. `flexible_header` is false for ApiVersions whatever its version.
+    #[must_use]
+    pub fn new(correlation_id: i32, flexible_header: bool, capacity: usize) -> Self {
+        let mut buffer = BytesMut::with_capacity(PREFIX_BYTES + 5 + capacity);
+        buffer.put_i32(0);
+        buffer.put_i32(correlation_id);
+        if flexible_header {
+            buffer.put_u8(0);
+        }
+        Self {
+            buffer,
+            chunks: Vec::new(),
+            closed_bytes: 0,
+        }
+    }
+
+    /// Where body bytes are written.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Appends records that lie in a file.
+    pub fn file(&mut self, region: FileRegion) {
+        if region.bytes == 0 {
+            return;
+        }
+        self.close_buffer();
+        self.closed_bytes += region.bytes;
+        self.chunks.push(Chunk::File(region));
+    }
+
+    fn close_buffer(&mut self) {
+        if !self.buffer.is_empty() {
+            let full = self.buffer.split().freeze();
+            self.closed_bytes += full.len();
+            self.chunks.push(Chunk::Memory(full));
+        }
+    }
+
+    /// Writes the length prefix; `None` when the answer does not fit Kafka's signed 32-bit length.
+    #[must_use]
+    pub fn finish(mut self) -> Option<Reply> {
+        let body_bytes = self.closed_bytes + self.buffer.len() - PREFIX_BYTES;
+        let length = i32::try_from(body_bytes).ok()?.to_be_bytes();
+        match self.chunks.first_mut() {
+            None => self.buffer[..PREFIX_BYTES].copy_from_slice(&length),
+            Some(Chunk::Memory(first)) => {
+                // The first buffer was frozen before the length was known; nobody else holds it, so this is in place.
+                let mut open = std::mem::take(first)
+                    .try_into_mut()
+                    .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+                open[..PREFIX_BYTES].copy_from_slice(&length);
+                *first = open.freeze();
+            }
+            Some(Chunk::File(_)) => return None,
+        }
+        self.close_buffer();
+        Some(Reply {
+            chunks: self.chunks,
+        })
+    }
+}

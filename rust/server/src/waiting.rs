@@ -1,0 +1,149 @@
+//! Who waits for a partition to move, and how a movement finds them.
+//!
+//! A parked Produce waits for the high watermark to reach an offset; a parked Fetch waits for it to move at all. Both
+//! register a [`Wakeup`] with a target offset before they look at the partition, so that a movement between the look
+//! and the wait is not lost, and look again when woken. The list forgets a waiter when its [`Registration`] is dropped:
+//! long polls on an idle partition leave nothing behind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Wakes one parked request, whichever of its partitions moved.
+#[derive(Default)]
+pub struct Wakeup {
+    notify: Notify,
+}
+
+impl Wakeup {
+    /// Waits until some registered partition moved since the last call returned.
+    pub async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    fn wake(&self) {
+        self.notify.notify_one();
+    }
+}
+
+struct Waiter {
+    id: u64,
+    /// Woken when the high watermark is at or past this offset.
+    target_offset: i64,
+    wakeup: Arc<Wakeup>,
+}
+
+/// Called once, on the thread that moved the high watermark; must not block.
+type Notice = Box<dyn FnOnce() + Send>;
+
+/// The waiters of one partition.
+#[derive(Default)]
+pub struct Waiters {
+    list: Mutex<Vec<Waiter>>,
+    /// A coordinator's appends: told when they are committed, and only then.
+    notices: Mutex<Vec<(i64, Notice)>>,
+    next_id: AtomicU64,
+}
+
+impl Waiters {
+    /// Registers a waiter for the high watermark to reach `target_offset`.
+    pub fn register(self: &Arc<Self>, target_offset: i64, wakeup: &Arc<Wakeup>) -> Registration {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.list.lock().push(Waiter {
+            id,
+            target_offset,
+            wakeup: Arc::clone(wakeup),
+        });
+        Registration {
+            waiters: Arc::clone(self),
+            id,
+        }
+    }
+
+    /// Calls `notice` once the high watermark reaches `target_offset`.
+    pub fn notify_at(&self, target_offset: i64, notice: impl FnOnce() + Send + 'static) {
+        self.notices.lock().push((target_offset, Box::new(notice)));
+    }
+
+    /// The high watermark is now `high_watermark`: wakes those who waited for it.
+    pub fn advanced_to(&self, high_watermark: i64) {
+        self.wake_if(|waiter| waiter.target_offset <= high_watermark);
+        let mut notices = self.notices.lock();
+        if notices.is_empty() {
+            return;
+        }
+        let (due, later) = std::mem::take(&mut *notices)
+            .into_iter()
+            .partition(|(target_offset, _)| *target_offset <= high_watermark);
+        *notices = later;
+        drop(notices);
+        let due: Vec<(i64, Notice)> = due;
+        for (_, notice) in due {
+            notice();
+        }
+    }
+
+    /// Something else changed (offline, deleted, new leader epoch, last stable offset): everyone looks again.
+    pub fn wake_all(&self) {
+        self.wake_if(|_| true);
+    }
+
+    fn wake_if(&self, due: impl Fn(&Waiter) -> bool) {
+        let mut list = self.list.lock();
+        list.retain(|waiter| {
+            let is_due = due(waiter);
+            if is_due {
+                waiter.wakeup.wake();
+            }
+            !is_due
+        });
+    }
+}
+
+/// Keeps a waiter in its partition's list; dropping it removes the waiter.
+pub struct Registration {
+    waiters: Arc<Waiters>,
+    id: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut list = self.waiters.list.lock();
+        if let Some(place) = list.iter().position(|waiter| waiter.id == self.id) {
+            list.swap_remove(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_registration_leaves_nothing_behind() {
+        let waiters = Arc::new(Waiters::default());
+        let wakeup = Arc::new(Wakeup::default());
+        let registrations: Vec<_> = (0..100)
+            .map(|target| waiters.register(target, &wakeup))
+            .collect();
+        assert_eq!(waiters.list.lock().len(), 100);
+        drop(registrations);
+        assert!(waiters.list.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_those_whose_target_is_reached_are_woken() {
+        let waiters = Arc::new(Waiters::default());
+        let (near, far) = (Arc::new(Wakeup::default()), Arc::new(Wakeup::default()));
+        let _near = waiters.register(5, &near);
+        let _far = waiters.register(6, &far);
+        waiters.advanced_to(5);
+        near.woken().await;
+        assert_eq!(waiters.list.lock().len(), 1);
+        waiters.wake_all();
+        far.woken().await;
+        assert!(waiters.list.lock().is_empty());
+    }
+}
