@@ -39,11 +39,7 @@ pub enum Ended {
     #[error("the frame length {0} is negative")]
     NegativeLength(i32),
     #[error("the frame length {length} exceeds {limit_name} = {limit}")]
-    FrameTooLong {
-        length: usize,
-        limit: usize,
-        limit_name: &'static str,
-    },
+    FrameTooLong { length: usize, limit: usize, limit_name: &'static str },
     #[error("{0}")]
     BadRequest(String),
     #[error("the connection failed: {0}")]
@@ -53,10 +49,7 @@ pub enum Ended {
 impl Ended {
     /// Whether the peer misbehaved, which is worth a warning, or merely left.
     fn is_violation(&self) -> bool {
-        matches!(
-            self,
-            Self::NegativeLength(_) | Self::FrameTooLong { .. } | Self::BadRequest(_)
-        )
+        matches!(self, Self::NegativeLength(_) | Self::FrameTooLong { .. } | Self::BadRequest(_))
     }
 }
 
@@ -84,12 +77,7 @@ enum Event {
 
 impl Connection {
     #[must_use]
-    pub fn new(
-        stream: TcpStream,
-        peer: Arc<Peer>,
-        plane: Arc<Plane>,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn new(stream: TcpStream, peer: Arc<Peer>, plane: Arc<Plane>, stop: watch::Receiver<bool>) -> Self {
         Self {
             stream,
             peer,
@@ -172,17 +160,9 @@ impl Connection {
     }
 
     async fn next_event(&mut self, stopping: bool) -> Result<Event, Ended> {
-        let may_read = self.held.is_none()
-            && self.owed.len() < self.plane.limits.pipelined_produces_max
-            && !stopping;
+        let may_read = self.held.is_none() && self.owed.len() < self.plane.limits.pipelined_produces_max && !stopping;
         let frame_bytes_max = self.plane.limits.frame_bytes_max;
-        let Self {
-            stream,
-            inbox,
-            owed,
-            stop,
-            ..
-        } = self;
+        let Self { stream, inbox, owed, stop, .. } = self;
         if let Some(front) = owed.front_mut() {
             tokio::select! {
                 biased;
@@ -227,11 +207,7 @@ async fn read_frame(
             let length = usize::try_from(length).map_err(|_| Ended::NegativeLength(length))?;
             if length > frame_bytes_max {
                 let limit_name = "socket.request.max.bytes";
-                return Err(Ended::FrameTooLong {
-                    length,
-                    limit: frame_bytes_max,
-                    limit_name,
-                });
+                return Err(Ended::FrameTooLong { length, limit: frame_bytes_max, limit_name });
             }
             if inbox.len() >= LENGTH_BYTES + length {
                 inbox.advance(LENGTH_BYTES);
@@ -247,9 +223,7 @@ async fn read_frame(
             Ok(0) if inbox.is_empty() => return Ok(None),
             Ok(0) => return Err(Ended::ByClient),
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                stream.readable().await?
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => stream.readable().await?,
             Err(error) => return Err(error.into()),
         }
     }

@@ -43,11 +43,7 @@ impl Deadlines {
     pub fn start(env: Env) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             env,
-            state: Mutex::new(State {
-                entries: BTreeMap::new(),
-                next_sequence: 0,
-                stopped: false,
-            }),
+            state: Mutex::new(State { entries: BTreeMap::new(), next_sequence: 0, stopped: false }),
             changed: Condvar::new(),
         });
         let turned = Arc::downgrade(&shared);
@@ -62,10 +58,7 @@ impl Deadlines {
         let thread = std::thread::Builder::new()
             .name("ottla-deadlines".to_owned())
             .spawn(move || fire_until_stopped(&worker))?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// An entry `delay` from now; it leaves the queue when the returned guard is dropped.
@@ -73,32 +66,20 @@ impl Deadlines {
     pub fn after(&self, delay: Duration) -> Deadline {
         let notify = Arc::new(Notify::new());
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-        let at = self
-            .shared
-            .env
-            .clock()
-            .monotonic_ms()
-            .saturating_add(delay_ms);
+        let at = self.shared.env.clock().monotonic_ms().saturating_add(delay_ms);
         let mut state = self.shared.state.lock();
         let key = (at, state.next_sequence);
         state.next_sequence += 1;
         if state.stopped {
             notify.notify_one();
         } else {
-            let is_earliest = state
-                .entries
-                .first_key_value()
-                .is_none_or(|(first, _)| key < *first);
+            let is_earliest = state.entries.first_key_value().is_none_or(|(first, _)| key < *first);
             state.entries.insert(key, Arc::clone(&notify));
             if is_earliest {
                 self.shared.changed.notify_all();
             }
         }
-        Deadline {
-            shared: Arc::clone(&self.shared),
-            key,
-            notify,
-        }
+        Deadline { shared: Arc::clone(&self.shared), key, notify }
     }
 
     /// How many deadlines wait, for `status()`.

@@ -27,15 +27,8 @@ const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 /// The native APIs; everything else in the table goes up.
-pub const NATIVE: [i16; 7] = [
-    PRODUCE,
-    FETCH,
-    LIST_OFFSETS,
-    METADATA,
-    api_versions::KEY,
-    OFFSET_FOR_LEADER_EPOCH,
-    DESCRIBE_TOPIC_PARTITIONS,
-];
+pub const NATIVE: [i16; 7] =
+    [PRODUCE, FETCH, LIST_OFFSETS, METADATA, api_versions::KEY, OFFSET_FOR_LEADER_EPOCH, DESCRIBE_TOPIC_PARTITIONS];
 
 /// One row of the API table.
 #[derive(Clone, Copy, Debug)]
@@ -63,9 +56,7 @@ impl Pending {
         reply.map_or_else(Self::Closed, Self::Ready)
     }
 
-    pub fn later(
-        future: impl Future<Output = Result<Option<Reply>, String>> + Send + 'static,
-    ) -> Self {
+    pub fn later(future: impl Future<Output = Result<Option<Reply>, String>> + Send + 'static) -> Self {
         Self::Later(Box::pin(future))
     }
 
@@ -120,16 +111,10 @@ impl RequestInfo {
         let flexible = response_header_is_flexible(key, self.version);
         let mut builder = ReplyBuilder::new(self.correlation_id, flexible, capacity);
         let too_long = |why: &dyn std::fmt::Display| {
-            format!(
-                "the answer to API key {key} version {} cannot be written: {why}",
-                self.version
-            )
+            format!("the answer to API key {key} version {} cannot be written: {why}", self.version)
         };
         write(&mut builder).map_err(|error| too_long(&error))?;
-        builder
-            .finish()
-            .map(Some)
-            .ok_or_else(|| too_long(&"it is longer than 2 GiB"))
+        builder.finish().map(Some).ok_or_else(|| too_long(&"it is longer than 2 GiB"))
     }
 }
 
@@ -143,10 +128,7 @@ pub fn begin(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: BytesMut) -> Outcome {
     plane.counters.requests.add_one();
     let received = plane.engine.monotonic();
     let (Some(key), Some(version)) = (leading_i16(&frame, 0), leading_i16(&frame, 2)) else {
-        return Outcome::Close(format!(
-            "a frame of {} bytes has no request header",
-            frame.len()
-        ));
+        return Outcome::Close(format!("a frame of {} bytes has no request header", frame.len()));
     };
     let Some(row) = plane.row(key) else {
         return Outcome::Close(format!("unknown API key {key} (version {version})"));
@@ -164,9 +146,7 @@ pub fn begin(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: BytesMut) -> Outcome {
     let header = match RequestHeader::read(&mut reader) {
         Ok(header) => header,
         Err(error) => {
-            return Outcome::Close(format!(
-                "request header of API key {key} version {version}: {error}"
-            ));
+            return Outcome::Close(format!("request header of API key {key} version {version}: {error}"));
         }
     };
     let info = RequestInfo {
@@ -178,8 +158,7 @@ pub fn begin(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: BytesMut) -> Outcome {
     };
     let outcome = match key {
         PRODUCE => {
-            return api::produce::begin(plane, &info, frame)
-                .unwrap_or_else(|error| malformed(key, version, &error));
+            return api::produce::begin(plane, &info, frame).unwrap_or_else(|error| malformed(key, version, &error));
         }
         FETCH => api::fetch::begin(plane, &info, &frame),
         LIST_OFFSETS => api::list_offsets::answer(plane, &info, &frame),
@@ -229,12 +208,8 @@ fn ask_control_plane(
         reply,
     });
     Outcome::Answer(Pending::later(async move {
-        let body: Vec<u8> = answer.await.map_err(|_| {
-            format!(
-                "the control plane refused API key {key} version {}",
-                info.version
-            )
-        })?;
+        let body: Vec<u8> =
+            answer.await.map_err(|_| format!("the control plane refused API key {key} version {}", info.version))?;
         info.reply(key, body.len(), |builder| {
             builder.buffer().extend_from_slice(&body);
             Ok(())

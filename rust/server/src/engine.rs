@@ -71,21 +71,14 @@ pub struct Engine {
 impl PartitionSource for Inner {
     fn partitions(&self) -> Vec<Arc<Partition>> {
         let image = self.image.load();
-        let replicas = image
-            .by_name
-            .values()
-            .flat_map(|topic| &topic.partitions)
-            .map(|state| &state.replica);
+        let replicas = image.by_name.values().flat_map(|topic| &topic.partitions).map(|state| &state.replica);
         // Retention concerns those nobody has asked for yet too; what cannot be opened has logged why.
-        let mut partitions: Vec<Arc<Partition>> = replicas
-            .filter_map(|replica| {
-                if replica.has_files() {
-                    replica.partition().ok().cloned()
-                } else {
-                    replica.opened().cloned()
-                }
-            })
-            .collect();
+        let mut partitions: Vec<Arc<Partition>> =
+            replicas
+                .filter_map(|replica| {
+                    if replica.has_files() { replica.partition().ok().cloned() } else { replica.opened().cloned() }
+                })
+                .collect();
         partitions.push(Arc::clone(self.metadata.partition()));
         partitions
     }
@@ -94,21 +87,14 @@ impl PartitionSource for Inner {
         for directory in &*self.directories.lock() {
             let own = in_directory(directory.path(), partitions);
             if let Err(failure) = directory.checkpoint(&own) {
-                error!(
-                    "checkpoints of {} were not written: {failure}",
-                    directory.path().display()
-                );
+                error!("checkpoints of {} were not written: {failure}", directory.path().display());
             }
         }
     }
 }
 
 fn in_directory(path: &Path, partitions: &[Arc<Partition>]) -> Vec<Arc<Partition>> {
-    partitions
-        .iter()
-        .filter(|partition| partition.path().parent() == Some(path))
-        .cloned()
-        .collect()
+    partitions.iter().filter(|partition| partition.path().parent() == Some(path)).cloned().collect()
 }
 
 fn random_bytes() -> [u8; 16] {
@@ -121,10 +107,7 @@ fn random_bytes() -> [u8; 16] {
             Err(failure) => {
                 // Only a kernel without the call gets here; an id from the clock is unique enough for one machine.
                 warn!("no random bytes from the system ({failure}); using the clock");
-                let nanos = std::time::SystemTime::UNIX_EPOCH
-                    .elapsed()
-                    .unwrap_or_default()
-                    .as_nanos();
+                let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
                 return nanos.to_be_bytes();
             }
         }
@@ -138,34 +121,17 @@ impl Engine {
     /// # Errors
     /// A directory is in use, was written by a newer version, belongs to another node or cluster, or cannot be read.
     pub fn open(options: EngineOptions) -> Result<Self, AppendError> {
-        let EngineOptions {
-            env,
-            data_dirs,
-            node_id,
-            mut cluster_id,
-            commit_threads,
-            maintenance,
-        } = options;
+        let EngineOptions { env, data_dirs, node_id, mut cluster_id, commit_threads, maintenance } = options;
         let host = Host::new(env, commit_threads);
         let mut directories: Vec<DataDirectory> = Vec::with_capacity(data_dirs.len());
         for path in &data_dirs {
-            let directory = DataDirectory::open(
-                &host,
-                path,
-                node_id,
-                cluster_id.as_deref(),
-                &mut random_bytes,
-            )?;
+            let directory = DataDirectory::open(&host, path, node_id, cluster_id.as_deref(), &mut random_bytes)?;
             cluster_id.get_or_insert_with(|| directory.cluster_id().to_owned());
             directories.push(directory);
         }
         let Some(first) = directories.first() else {
             let what = "log.dirs names no directory".to_owned();
-            return Err(StorageError::Invalid {
-                path: PathBuf::new(),
-                what,
-            }
-            .into());
+            return Err(StorageError::Invalid { path: PathBuf::new(), what }.into());
         };
         let was_clean = directories.iter().all(DataDirectory::was_clean);
         let metadata = MetadataLog::open(&host, first.path(), node_id, was_clean)?;
@@ -175,34 +141,17 @@ impl Engine {
             for partition in directory.found()? {
                 if partition.topic != METADATA_TOPIC {
                     counts[place] += 1;
-                    found.insert(
-                        (partition.topic.clone(), partition.partition),
-                        Found {
-                            directory: place,
-                            partition,
-                        },
-                    );
+                    found.insert((partition.topic.clone(), partition.partition), Found { directory: place, partition });
                 }
             }
         }
-        let paths = directories
-            .iter()
-            .map(|directory| directory.path().to_owned())
-            .collect();
+        let paths = directories.iter().map(|directory| directory.path().to_owned()).collect();
         let inner = Arc::new(Inner {
             directories: Mutex::new(directories),
-            image: ArcSwap::from_pointee(Image {
-                offset: -1,
-                controller_id: -1,
-                ..Image::default()
-            }),
+            image: ArcSwap::from_pointee(Image { offset: -1, controller_id: -1, ..Image::default() }),
             metadata,
         });
-        let maintenance = Maintenance::start(
-            &host,
-            Arc::clone(&inner) as Arc<dyn PartitionSource>,
-            maintenance,
-        );
+        let maintenance = Maintenance::start(&host, Arc::clone(&inner) as Arc<dyn PartitionSource>, maintenance);
         Ok(Self {
             host,
             inner,
@@ -291,13 +240,7 @@ impl Engine {
     }
 
     fn topic(&self, places: &mut Places, before: &Image, update: TopicUpdate) -> Topic {
-        let TopicUpdate {
-            name,
-            id,
-            is_internal,
-            config,
-            partitions,
-        } = update;
+        let TopicUpdate { name, id, is_internal, config, partitions } = update;
         let config = Arc::new(config);
         let known = before.topic_by_id(&id);
         let name: Arc<str> = known.map_or_else(|| name.into(), |topic| Arc::clone(&topic.name));
@@ -321,12 +264,7 @@ impl Engine {
                 PartitionState { index, leader, leader_epoch, partition_epoch, replicas, isr, replica }
             })
             .collect();
-        Topic {
-            name,
-            id,
-            is_internal,
-            partitions,
-        }
+        Topic { name, id, is_internal, partitions }
     }
 
     /// Where a partition lies, or is to lie. Files of another topic of that name, whose deletion was cut short by a
@@ -336,24 +274,14 @@ impl Engine {
         let key = (identity.topic.to_string(), identity.partition);
         if let Some(found) = places.found.remove(&key) {
             let path = found.partition.path;
-            let is_ours = found
-                .partition
-                .topic_id
-                .is_none_or(|id| id == identity.topic_id);
+            let is_ours = found.partition.topic_id.is_none_or(|id| id == identity.topic_id);
             if is_ours && let Some(directory) = directories.get(found.directory) {
                 let hint = directory.hint(&identity.topic, identity.partition);
-                return Place {
-                    host: Arc::clone(&self.host),
-                    path,
-                    hint,
-                    has_files: true,
-                };
+                return Place { host: Arc::clone(&self.host), path, hint, has_files: true };
             }
             self.move_stray(&path);
         }
-        let fewest = (0..places.counts.len())
-            .min_by_key(|place| places.counts[*place])
-            .unwrap_or(0);
+        let fewest = (0..places.counts.len()).min_by_key(|place| places.counts[*place]).unwrap_or(0);
         if let Some(count) = places.counts.get_mut(fewest) {
             *count += 1;
         }
@@ -361,32 +289,17 @@ impl Engine {
             .get(fewest)
             .map(|directory| directory.partition_path(&identity.topic, identity.partition))
             .unwrap_or_default();
-        Place {
-            host: Arc::clone(&self.host),
-            path,
-            hint: ottla_log::partition::OpenHint::default(),
-            has_files: false,
-        }
+        Place { host: Arc::clone(&self.host), path, hint: ottla_log::partition::OpenHint::default(), has_files: false }
     }
 
     fn move_stray(&self, path: &Path) {
-        let unique: String = random_bytes()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let unique: String = random_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(format!(".{unique}-stray"));
         let aside = path.with_file_name(name);
         match self.env().disk().rename(path, &aside) {
-            Ok(()) => warn!(
-                "{} holds another topic of that name; moved to {}",
-                path.display(),
-                aside.display()
-            ),
-            Err(failure) => error!(
-                "{} holds another topic of that name and stays: {failure}",
-                path.display()
-            ),
+            Ok(()) => warn!("{} holds another topic of that name; moved to {}", path.display(), aside.display()),
+            Err(failure) => error!("{} holds another topic of that name and stays: {failure}", path.display()),
         }
     }
 
@@ -418,10 +331,7 @@ impl Engine {
         for partition in &opened {
             if let Err(failure) = partition.close() {
                 let identity = partition.identity();
-                error!(
-                    "{}-{} was not closed cleanly: {failure}",
-                    identity.topic, identity.partition
-                );
+                error!("{}-{} was not closed cleanly: {failure}", identity.topic, identity.partition);
                 first_failure.get_or_insert(failure);
             }
         }
@@ -447,10 +357,7 @@ impl Engine {
     /// A published partition.
     #[must_use]
     pub fn replica(&self, topic: &str, partition: i32) -> Option<Arc<Replica>> {
-        self.image()
-            .topic(topic)
-            .and_then(|topic| topic.partition(partition))
-            .map(|state| Arc::clone(&state.replica))
+        self.image().topic(topic).and_then(|topic| topic.partition(partition)).map(|state| Arc::clone(&state.replica))
     }
 }
 
@@ -481,9 +388,7 @@ fn open_in_parallel(image: &Image) {
 ///
 /// # Errors
 /// A value the log cannot read; names it has no use for are ignored.
-pub fn partition_config<'a>(
-    settings: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> Result<PartitionConfig, String> {
+pub fn partition_config<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<PartitionConfig, String> {
     let mut config = PartitionConfig::default();
     for (name, value) in settings {
         config.set(name, value)?;

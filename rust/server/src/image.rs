@@ -35,9 +35,7 @@ pub struct Topic {
 impl Topic {
     #[must_use]
     pub fn partition(&self, index: i32) -> Option<&PartitionState> {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.partitions.get(index))
+        usize::try_from(index).ok().and_then(|index| self.partitions.get(index))
     }
 }
 

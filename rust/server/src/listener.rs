@@ -45,11 +45,7 @@ impl Server {
     ///
     /// # Errors
     /// An address cannot be bound; nothing is left listening then.
-    pub fn start(
-        plane: Arc<Plane>,
-        endpoints: &[Endpoint],
-        worker_threads: usize,
-    ) -> std::io::Result<Self> {
+    pub fn start(plane: Arc<Plane>, endpoints: &[Endpoint], worker_threads: usize) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(worker_threads)
             .thread_name("ottla-net")
@@ -61,15 +57,9 @@ impl Server {
         let mut bound = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
             let listener = bind(endpoint.address).map_err(|error| {
-                std::io::Error::new(
-                    error.kind(),
-                    format!("cannot listen on {}: {error}", endpoint.address),
-                )
+                std::io::Error::new(error.kind(), format!("cannot listen on {}: {error}", endpoint.address))
             })?;
-            bound.push(Endpoint {
-                listener: Arc::clone(&endpoint.listener),
-                address: listener.local_addr()?,
-            });
+            bound.push(Endpoint { listener: Arc::clone(&endpoint.listener), address: listener.local_addr()? });
             listeners.push((Arc::clone(&endpoint.listener), listener));
         }
         drop(guard);
@@ -87,13 +77,7 @@ impl Server {
             };
             runtime.spawn(accept.run());
         }
-        Ok(Self {
-            runtime: Mutex::new(Some(runtime)),
-            stop,
-            drained: Mutex::new(Some(drained)),
-            bound,
-            plane,
-        })
+        Ok(Self { runtime: Mutex::new(Some(runtime)), stop, drained: Mutex::new(Some(drained)), bound, plane })
     }
 
     /// Where it listens, with the ports the system chose.
@@ -111,13 +95,10 @@ impl Server {
     pub fn stop(&self, timeout: Duration) {
         // Nobody listening any more is fine.
         let _ = self.stop.send(true);
-        let (Some(runtime), Some(mut drained)) =
-            (self.runtime.lock().take(), self.drained.lock().take())
-        else {
+        let (Some(runtime), Some(mut drained)) = (self.runtime.lock().take(), self.drained.lock().take()) else {
             return;
         };
-        let in_time =
-            runtime.block_on(async { tokio::time::timeout(timeout, drained.recv()).await.is_ok() });
+        let in_time = runtime.block_on(async { tokio::time::timeout(timeout, drained.recv()).await.is_ok() });
         if !in_time {
             warn!("connections still had answers to send after {timeout:?}; closing them");
         }
@@ -126,11 +107,7 @@ impl Server {
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restarted broker gets its port back though old connections linger in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -166,8 +143,7 @@ impl Accept {
                         host: from.ip(),
                         listener: Arc::clone(&self.name),
                     });
-                    let connection =
-                        Connection::new(stream, peer, Arc::clone(&self.plane), self.stop.clone());
+                    let connection = Connection::new(stream, peer, Arc::clone(&self.plane), self.stop.clone());
                     let alive = self.alive.clone();
                     tokio::spawn(async move {
                         connection.run().await;

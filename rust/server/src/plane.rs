@@ -35,13 +35,9 @@ impl Plane {
         limits: Limits,
     ) -> std::io::Result<Self> {
         let deadlines = Deadlines::start(engine.env().clone())?;
-        let mut advertised: Vec<Row> = table
-            .iter()
-            .map(|row| (row.key, row.min_advertised, row.max))
-            .collect();
+        let mut advertised: Vec<Row> = table.iter().map(|row| (row.key, row.min_advertised, row.max)).collect();
         advertised.sort_unstable();
-        let seed =
-            engine.env().clock().now_ms().unsigned_abs() ^ u64::from(std::process::id()) << 32;
+        let seed = engine.env().clock().now_ms().unsigned_abs() ^ u64::from(std::process::id()) << 32;
         Ok(Self {
             sessions: Sessions::new(limits.fetch_sessions_max, seed),
             rows: table.iter().map(|row| (row.key, *row)).collect(),

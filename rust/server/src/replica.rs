@@ -7,12 +7,9 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use ottla_log::commit::Host;
 use ottla_log::partition::{
-    AppendOptions, Appended, OffsetAt, OpenHint, Origin, PartitionObserver, ReadUpTo,
-    VerificationGuard,
+    AppendOptions, Appended, OffsetAt, OpenHint, Origin, PartitionObserver, ReadUpTo, VerificationGuard,
 };
-use ottla_log::{
-    AppendError, Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError,
-};
+use ottla_log::{AppendError, Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError};
 use ottla_protocol::native::produce::RecordError;
 use tracing::{error, info};
 
@@ -31,11 +28,7 @@ impl Isolation {
     /// The number on the wire: 1 is read_committed.
     #[must_use]
     pub fn from_wire(level: i8) -> Self {
-        if level == 1 {
-            Self::ReadCommitted
-        } else {
-            Self::ReadUncommitted
-        }
+        if level == 1 { Self::ReadCommitted } else { Self::ReadUncommitted }
     }
 
     fn bound(self) -> ReadUpTo {
@@ -84,10 +77,7 @@ impl PartitionObserver for Watch {
 
     fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError) {
         let identity = partition.identity();
-        error!(
-            "partition {}-{} is offline: {reason}",
-            identity.topic, identity.partition
-        );
+        error!("partition {}-{} is offline: {reason}", identity.topic, identity.partition);
         self.is_offline.store(true, Ordering::Release);
         self.waiters.wake_all();
     }
@@ -116,22 +106,14 @@ pub struct Replica {
 
 impl Replica {
     #[must_use]
-    pub fn new(
-        identity: Identity,
-        place: Place,
-        config: Arc<PartitionConfig>,
-        leader_epoch: i32,
-    ) -> Self {
+    pub fn new(identity: Identity, place: Place, config: Arc<PartitionConfig>, leader_epoch: i32) -> Self {
         Self {
             identity,
             place,
             config: ArcSwap::new(config),
             leader_epoch: AtomicI32::new(leader_epoch),
             partition: OnceLock::new(),
-            watch: Arc::new(Watch {
-                waiters: Arc::default(),
-                is_offline: AtomicBool::new(false),
-            }),
+            watch: Arc::new(Watch { waiters: Arc::default(), is_offline: AtomicBool::new(false) }),
             is_deleted: AtomicBool::new(false),
         }
     }
@@ -167,23 +149,14 @@ impl Replica {
     /// # Errors
     /// It cannot be opened, or could not when it was first tried.
     pub fn partition(&self) -> Result<&Arc<Partition>, StorageError> {
-        self.partition
-            .get_or_init(|| self.open())
-            .as_ref()
-            .map_err(Clone::clone)
+        self.partition.get_or_init(|| self.open()).as_ref().map_err(Clone::clone)
     }
 
     fn open(&self) -> Result<Arc<Partition>, StorageError> {
         let (host, path) = (&self.place.host, self.place.path.clone());
         let epoch = self.leader_epoch.load(Ordering::Acquire);
-        let opened = Partition::open(
-            host,
-            path,
-            self.identity.clone(),
-            self.config.load_full(),
-            epoch,
-            self.place.hint,
-        );
+        let opened =
+            Partition::open(host, path, self.identity.clone(), self.config.load_full(), epoch, self.place.hint);
         match opened {
             Ok((partition, report)) => {
                 if report.bytes_scanned > 0 || report.bytes_cut > 0 || report.indexes_rebuilt > 0 {
@@ -201,10 +174,7 @@ impl Replica {
                 Ok(partition)
             }
             Err(failure) => {
-                error!(
-                    "cannot open {}-{}: {failure}",
-                    self.identity.topic, self.identity.partition
-                );
+                error!("cannot open {}-{}: {failure}", self.identity.topic, self.identity.partition);
                 self.watch.is_offline.store(true, Ordering::Release);
                 Err(failure)
             }
@@ -224,21 +194,14 @@ impl Replica {
         if self.is_deleted.load(Ordering::Acquire) {
             return Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
-        self.watch
-            .is_offline
-            .load(Ordering::Acquire)
-            .then_some(ErrorCode::KAFKA_STORAGE_ERROR)
+        self.watch.is_offline.load(Ordering::Acquire).then_some(ErrorCode::KAFKA_STORAGE_ERROR)
     }
 
     /// Settings and leadership as published; takes effect with the next operation.
     ///
     /// # Errors
     /// The new leader epoch cannot be written down.
-    pub fn update(
-        &self,
-        config: Arc<PartitionConfig>,
-        leader_epoch: i32,
-    ) -> Result<(), StorageError> {
+    pub fn update(&self, config: Arc<PartitionConfig>, leader_epoch: i32) -> Result<(), StorageError> {
         self.config.store(Arc::clone(&config));
         let before = self.leader_epoch.swap(leader_epoch, Ordering::AcqRel);
         let Some(partition) = self.opened() else {
@@ -259,18 +222,14 @@ impl Replica {
         if (self.place.has_files || self.opened().is_some())
             && let Err(failure) = self.partition().and_then(|partition| partition.delete())
         {
-            error!(
-                "cannot delete the files of {}-{}: {failure}",
-                self.identity.topic, self.identity.partition
-            );
+            error!("cannot delete the files of {}-{}: {failure}", self.identity.topic, self.identity.partition);
         }
     }
 
     /// End of what consumers may read; 0 while the partition cannot be opened.
     #[must_use]
     pub fn high_watermark(&self) -> i64 {
-        self.partition()
-            .map_or(0, |partition| partition.offsets().high_watermark)
+        self.partition().map_or(0, |partition| partition.offsets().high_watermark)
     }
 
     /// # Errors
@@ -282,11 +241,7 @@ impl Replica {
     /// Whether a transactional batch of this producer must be asked for first.
     #[must_use]
     pub fn start_verification(&self, peek: &BatchPeek) -> Option<VerificationGuard> {
-        self.live().ok()?.start_verification(
-            peek.producer_id,
-            peek.producer_epoch,
-            peek.base_sequence,
-        )
+        self.live().ok()?.start_verification(peek.producer_id, peek.producer_epoch, peek.base_sequence)
     }
 
     /// Checks and appends the `records` of a Produce request, patching offsets and epoch in place.
@@ -299,17 +254,9 @@ impl Replica {
         version: i16,
         guard: Option<VerificationGuard>,
     ) -> Result<Appended, Refusal> {
-        let partition = self
-            .live()
-            .map_err(|code| Refusal::of(code, "the partition is not available"))?;
-        let options = AppendOptions {
-            zstd_allowed: version >= 7,
-            guard,
-            size_limited: true,
-        };
-        partition
-            .append(records, Origin::Client, options)
-            .map_err(|failure| Refusal::from_append(partition, &failure))
+        let partition = self.live().map_err(|code| Refusal::of(code, "the partition is not available"))?;
+        let options = AppendOptions { zstd_allowed: version >= 7, guard, size_limited: true };
+        partition.append(records, Origin::Client, options).map_err(|failure| Refusal::from_append(partition, &failure))
     }
 
     /// Reads from an offset on, within the isolation's bound.
@@ -325,38 +272,22 @@ impl Replica {
     ) -> Result<ReadResult, ErrorCode> {
         let partition = self.live()?;
         let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-        let read = match partition.read(
-            fetch_offset,
-            bytes_max,
-            isolation.bound(),
-            whole_first_batch,
-        ) {
+        let read = match partition.read(fetch_offset, bytes_max, isolation.bound(), whole_first_batch) {
             Ok(read) => read,
             Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),
             Err(ReadError::Storage(failure)) => {
-                error!(
-                    "cannot read {}-{}: {failure}",
-                    self.identity.topic, self.identity.partition
-                );
+                error!("cannot read {}-{}: {failure}", self.identity.topic, self.identity.partition);
                 return Err(ErrorCode::KAFKA_STORAGE_ERROR);
             }
         };
-        let aborted = (isolation == Isolation::ReadCommitted).then(|| {
-            read.aborted
-                .iter()
-                .map(|aborted| (aborted.producer_id, aborted.first_offset))
-                .collect()
-        });
+        let aborted = (isolation == Isolation::ReadCommitted)
+            .then(|| read.aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect());
         let region = read.slice.map(|slice| FileRegion {
             file: slice.file,
             position: slice.position,
             bytes: usize::try_from(slice.length).unwrap_or(0),
         });
-        Ok(ReadResult {
-            offsets: read.offsets,
-            region,
-            aborted,
-        })
+        Ok(ReadResult { offsets: read.offsets, region, aborted })
     }
 
     /// # Errors
@@ -374,10 +305,7 @@ impl Replica {
     /// # Errors
     /// The partition is deleted or offline.
     pub fn with_max_timestamp(&self) -> Result<Option<FoundOffset>, ErrorCode> {
-        let found = self
-            .live()?
-            .max_timestamp()
-            .map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        let found = self.live()?.max_timestamp().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
         Ok(found.map(FoundOffset::from))
     }
 
@@ -385,23 +313,15 @@ impl Replica {
     ///
     /// # Errors
     /// The partition is deleted or offline.
-    pub fn at_timestamp(
-        &self,
-        timestamp_ms: i64,
-        isolation: Isolation,
-    ) -> Result<Option<FoundOffset>, ErrorCode> {
+    pub fn at_timestamp(&self, timestamp_ms: i64, isolation: Isolation) -> Result<Option<FoundOffset>, ErrorCode> {
         let partition = self.live()?;
-        let found = partition
-            .lookup_timestamp(timestamp_ms)
-            .map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        let found = partition.lookup_timestamp(timestamp_ms).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
         let offsets = partition.offsets();
         let end = match isolation {
             Isolation::ReadUncommitted => offsets.high_watermark,
             Isolation::ReadCommitted => offsets.last_stable,
         };
-        Ok(found
-            .map(FoundOffset::from)
-            .filter(|found| found.offset < end))
+        Ok(found.map(FoundOffset::from).filter(|found| found.offset < end))
     }
 
     /// The largest epoch not above `epoch` and where it ends, if the log knows one.
@@ -416,47 +336,28 @@ impl Replica {
 
 impl From<OffsetAt> for FoundOffset {
     fn from(at: OffsetAt) -> Self {
-        Self {
-            offset: at.offset,
-            timestamp_ms: at.timestamp_ms,
-            leader_epoch: at.leader_epoch.unwrap_or(-1),
-        }
+        Self { offset: at.offset, timestamp_ms: at.timestamp_ms, leader_epoch: at.leader_epoch.unwrap_or(-1) }
     }
 }
 
 impl Refusal {
     fn of(code: ErrorCode, message: &str) -> Self {
-        Self {
-            code,
-            message: message.to_owned(),
-            record_errors: Vec::new(),
-            log_start_offset: -1,
-        }
+        Self { code, message: message.to_owned(), record_errors: Vec::new(), log_start_offset: -1 }
     }
 
     fn from_append(partition: &Partition, failure: &AppendError) -> Self {
         let record_errors = failure
             .record_errors()
             .iter()
-            .map(|record| RecordError {
-                batch_index: record.batch_index,
-                message: Some(record.message.clone()),
-            })
+            .map(|record| RecordError { batch_index: record.batch_index, message: Some(record.message.clone()) })
             .collect();
         // Kafka tells the log start where the records themselves are at fault.
-        let is_of_records = matches!(
-            failure,
-            AppendError::InvalidRecord { .. } | AppendError::InvalidTimestamp { .. }
-        );
+        let is_of_records = matches!(failure, AppendError::InvalidRecord { .. } | AppendError::InvalidTimestamp { .. });
         Self {
             code: ErrorCode(failure.code()),
             message: failure.to_string(),
             record_errors,
-            log_start_offset: if is_of_records {
-                partition.offsets().log_start
-            } else {
-                -1
-            },
+            log_start_offset: if is_of_records { partition.offsets().log_start } else { -1 },
         }
     }
 }
@@ -481,10 +382,8 @@ impl BatchPeek {
     pub fn of(records: &[u8]) -> Option<Self> {
         let attributes = i16::from_be_bytes(*records.get(Self::ATTRIBUTES..)?.first_chunk()?);
         let producer_id = i64::from_be_bytes(*records.get(Self::PRODUCER_ID..)?.first_chunk()?);
-        let producer_epoch =
-            i16::from_be_bytes(*records.get(Self::PRODUCER_ID + 8..)?.first_chunk()?);
-        let base_sequence =
-            i32::from_be_bytes(*records.get(Self::PRODUCER_ID + 10..)?.first_chunk()?);
+        let producer_epoch = i16::from_be_bytes(*records.get(Self::PRODUCER_ID + 8..)?.first_chunk()?);
+        let base_sequence = i32::from_be_bytes(*records.get(Self::PRODUCER_ID + 10..)?.first_chunk()?);
         Some(Self {
             is_transactional: attributes & Self::TRANSACTIONAL != 0,
             producer_id,

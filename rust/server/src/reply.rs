@@ -45,11 +45,7 @@ impl ReplyBuilder {
         if flexible_header {
             buffer.put_u8(0);
         }
-        Self {
-            buffer,
-            chunks: Vec::new(),
-            closed_bytes: 0,
-        }
+        Self { buffer, chunks: Vec::new(), closed_bytes: 0 }
     }
 
     /// Where body bytes are written.
@@ -84,17 +80,14 @@ impl ReplyBuilder {
             None => self.buffer[..PREFIX_BYTES].copy_from_slice(&length),
             Some(Chunk::Memory(first)) => {
                 // The first buffer was frozen before the length was known; nobody else holds it, so this is in place.
-                let mut open = std::mem::take(first)
-                    .try_into_mut()
-                    .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+                let mut open =
+                    std::mem::take(first).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
                 open[..PREFIX_BYTES].copy_from_slice(&length);
                 *first = open.freeze();
             }
             Some(Chunk::File(_)) => return None,
         }
         self.close_buffer();
-        Some(Reply {
-            chunks: self.chunks,
-        })
+        Some(Reply { chunks: self.chunks })
     }
 }

@@ -72,18 +72,12 @@ struct Cached {
 
 impl Cached {
     fn new(key: PartitionKey, wanted: Wanted) -> Self {
-        Self {
-            key,
-            wanted,
-            high_watermark: -1,
-            log_start_offset: -1,
-        }
+        Self { key, wanted, high_watermark: -1, log_start_offset: -1 }
     }
 
     /// Whether `said` is news to the consumer; remembers it as sent.
     fn is_news(&mut self, said: &Said) -> bool {
-        let changed = self.high_watermark != said.high_watermark
-            || self.log_start_offset != said.log_start_offset;
+        let changed = self.high_watermark != said.high_watermark || self.log_start_offset != said.log_start_offset;
         self.high_watermark = said.high_watermark;
         self.log_start_offset = said.log_start_offset;
         if said.error != ErrorCode::NONE {
@@ -109,11 +103,7 @@ pub struct Session {
 
 impl Session {
     fn put(&mut self, key: PartitionKey, wanted: Wanted) {
-        if let Some(cached) = self
-            .places
-            .get(&key)
-            .and_then(|place| self.in_order.get_mut(place))
-        {
+        if let Some(cached) = self.places.get(&key).and_then(|place| self.in_order.get_mut(place)) {
             cached.wanted = wanted;
             return;
         }
@@ -150,10 +140,7 @@ impl Session {
     }
 
     fn wanted(&self) -> Vec<(PartitionKey, Wanted)> {
-        self.in_order
-            .values()
-            .map(|cached| (cached.key.clone(), cached.wanted))
-            .collect()
+        self.in_order.values().map(|cached| (cached.key.clone(), cached.wanted)).collect()
     }
 }
 
@@ -191,11 +178,7 @@ impl Sessions {
     /// `seed` comes from the engine's randomness: ids are not to be guessed from each other by accident.
     #[must_use]
     pub fn new(slots: usize, seed: u64) -> Self {
-        Self {
-            slots,
-            sessions: Mutex::new(HashMap::new()),
-            seed: AtomicU64::new(seed),
-        }
+        Self { slots, sessions: Mutex::new(HashMap::new()), seed: AtomicU64::new(seed) }
     }
 
     #[must_use]
@@ -226,10 +209,7 @@ impl Sessions {
             if request.epoch == FINAL_EPOCH {
                 return Ok((Context::Sessionless, partitions));
             }
-            let context = Context::Full {
-                uses_topic_ids: request.uses_topic_ids,
-                partitions: partitions.clone(),
-            };
+            let context = Context::Full { uses_topic_ids: request.uses_topic_ids, partitions: partitions.clone() };
             return Ok((context, partitions));
         }
         let Some(shared) = self.sessions.lock().get(&request.id).cloned() else {
@@ -261,27 +241,16 @@ impl Sessions {
     }
 
     /// Closes a context: which session id the answer carries, and for each partition whether it is to be sent.
-    pub fn finish(
-        &self,
-        context: Context,
-        said: &[(PartitionKey, Said)],
-        now: Duration,
-    ) -> (i32, Vec<bool>) {
+    pub fn finish(&self, context: Context, said: &[(PartitionKey, Said)], now: Duration) -> (i32, Vec<bool>) {
         match context {
             Context::Sessionless => (0, vec![true; said.len()]),
-            Context::Full {
-                uses_topic_ids,
-                partitions,
-            } => {
+            Context::Full { uses_topic_ids, partitions } => {
                 let id = self.create(uses_topic_ids, partitions, said, now);
                 (id, vec![true; said.len()])
             }
             Context::Incremental(session) => {
                 let mut session = session.lock();
-                let keep = said
-                    .iter()
-                    .map(|(key, said)| session.keeps(key, said))
-                    .collect();
+                let keep = said.iter().map(|(key, said)| session.keeps(key, said)).collect();
                 (session.id, keep)
             }
         }
@@ -330,9 +299,7 @@ impl Sessions {
     /// A positive id from a splitmix64 sequence.
     fn next_id(&self) -> i32 {
         loop {
-            let mut z = self
-                .seed
-                .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            let mut z = self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             let id = ((z ^ (z >> 31)) & 0x7fff_ffff) as i32;
@@ -344,11 +311,7 @@ impl Sessions {
 }
 
 /// Which session gives its slot to a newcomer of `partitions` partitions, if any.
-fn choose_victim(
-    sessions: &HashMap<i32, Arc<Mutex<Session>>>,
-    partitions: usize,
-    now: Duration,
-) -> Option<i32> {
+fn choose_victim(sessions: &HashMap<i32, Arc<Mutex<Session>>>, partitions: usize, now: Duration) -> Option<i32> {
     let mut stale: Option<(Duration, i32)> = None;
     let mut small: Option<(usize, i32)> = None;
     for (id, session) in sessions {
@@ -371,46 +334,25 @@ mod tests {
     use super::*;
 
     fn key(partition: i32) -> PartitionKey {
-        PartitionKey {
-            topic: TopicKey::Name("t".into()),
-            partition,
-        }
+        PartitionKey { topic: TopicKey::Name("t".into()), partition }
     }
 
     fn wanted(fetch_offset: i64) -> Wanted {
-        Wanted {
-            fetch_offset,
-            max_bytes: 1000,
-            current_leader_epoch: -1,
-            last_fetched_epoch: -1,
-        }
+        Wanted { fetch_offset, max_bytes: 1000, current_leader_epoch: -1, last_fetched_epoch: -1 }
     }
 
     fn said(high_watermark: i64, record_bytes: usize) -> Said {
-        Said {
-            error: ErrorCode::NONE,
-            high_watermark,
-            log_start_offset: 0,
-            record_bytes,
-            diverged: false,
-        }
+        Said { error: ErrorCode::NONE, high_watermark, log_start_offset: 0, record_bytes, diverged: false }
     }
 
     fn request(id: i32, epoch: i32) -> SessionRequest {
-        SessionRequest {
-            id,
-            epoch,
-            uses_topic_ids: false,
-        }
+        SessionRequest { id, epoch, uses_topic_ids: false }
     }
 
     fn open(sessions: &Sessions, partitions: i32, now: Duration) -> i32 {
         let list: Vec<_> = (0..partitions).map(|p| (key(p), wanted(0))).collect();
         let (context, read) = sessions.begin(request(0, 0), list, &[], now).unwrap();
-        let said: Vec<_> = read
-            .iter()
-            .map(|(key, _)| (key.clone(), said(0, 0)))
-            .collect();
+        let said: Vec<_> = read.iter().map(|(key, _)| (key.clone(), said(0, 0))).collect();
         sessions.finish(context, &said, now).0
     }
 
@@ -421,26 +363,13 @@ mod tests {
         let id = open(&sessions, 3, now);
         assert_ne!(id, 0);
         let (context, read) = sessions.begin(request(id, 1), vec![], &[], now).unwrap();
-        let answers: Vec<_> = read
-            .iter()
-            .map(|(key, _)| (key.clone(), said(i64::from(key.partition == 0), 0)))
-            .collect();
-        assert_eq!(
-            sessions.finish(context, &answers, now),
-            (id, vec![true, false, false])
-        );
+        let answers: Vec<_> =
+            read.iter().map(|(key, _)| (key.clone(), said(i64::from(key.partition == 0), 0))).collect();
+        assert_eq!(sessions.finish(context, &answers, now), (id, vec![true, false, false]));
         let (context, read) = sessions.begin(request(id, 2), vec![], &[], now).unwrap();
         let answers: Vec<_> = read
             .iter()
-            .map(|(key, _)| {
-                (
-                    key.clone(),
-                    said(
-                        i64::from(key.partition == 0),
-                        usize::from(key.partition == 0),
-                    ),
-                )
-            })
+            .map(|(key, _)| (key.clone(), said(i64::from(key.partition == 0), usize::from(key.partition == 0))))
             .collect();
         sessions.finish(context, &answers, now);
         let (_, read) = sessions.begin(request(id, 3), vec![], &[], now).unwrap();
@@ -453,24 +382,12 @@ mod tests {
         let sessions = Sessions::new(10, 1);
         let now = Duration::ZERO;
         let id = open(&sessions, 1, now);
-        let failed = Said {
-            error: ErrorCode::NOT_LEADER_OR_FOLLOWER,
-            ..said(0, 0)
-        };
-        for (epoch, answer, sent) in [
-            (1, failed, true),
-            (2, failed, true),
-            (3, said(0, 0), true),
-            (4, said(0, 0), false),
-        ] {
-            let (context, _) = sessions
-                .begin(request(id, epoch), vec![], &[], now)
-                .unwrap();
-            assert_eq!(
-                sessions.finish(context, &[(key(0), answer)], now).1,
-                [sent],
-                "epoch {epoch}"
-            );
+        let failed = Said { error: ErrorCode::NOT_LEADER_OR_FOLLOWER, ..said(0, 0) };
+        for (epoch, answer, sent) in
+            [(1, failed, true), (2, failed, true), (3, said(0, 0), true), (4, said(0, 0), false)]
+        {
+            let (context, _) = sessions.begin(request(id, epoch), vec![], &[], now).unwrap();
+            assert_eq!(sessions.finish(context, &[(key(0), answer)], now).1, [sent], "epoch {epoch}");
         }
     }
 
@@ -480,19 +397,9 @@ mod tests {
         let now = Duration::ZERO;
         let id = open(&sessions, 1, now);
         let code = |request| sessions.begin(request, vec![], &[], now).err();
-        assert_eq!(
-            code(request(id.wrapping_add(1), 1)),
-            Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
-        );
-        assert_eq!(
-            code(request(id, 2)),
-            Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH)
-        );
-        let by_id = SessionRequest {
-            id,
-            epoch: 1,
-            uses_topic_ids: true,
-        };
+        assert_eq!(code(request(id.wrapping_add(1), 1)), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        assert_eq!(code(request(id, 2)), Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH));
+        let by_id = SessionRequest { id, epoch: 1, uses_topic_ids: true };
         assert_eq!(code(by_id), Some(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR));
         assert_eq!(code(request(id, 1)), None);
     }
@@ -502,45 +409,28 @@ mod tests {
         let sessions = Sessions::new(10, 1);
         let now = Duration::ZERO;
         let id = open(&sessions, 1, now);
-        let (context, read) = sessions
-            .begin(request(id, 1), vec![], &[key(0)], now)
-            .unwrap();
+        let (context, read) = sessions.begin(request(id, 1), vec![], &[key(0)], now).unwrap();
         assert!(matches!(context, Context::Sessionless) && read.is_empty());
         assert!(sessions.is_empty());
         let id = open(&sessions, 1, now);
-        sessions
-            .begin(request(id, FINAL_EPOCH), vec![], &[], now)
-            .unwrap();
+        sessions.begin(request(id, FINAL_EPOCH), vec![], &[], now).unwrap();
         assert!(sessions.is_empty());
     }
 
     #[test]
     fn a_full_cache_gives_up_the_stale_and_the_old_small_only() {
         let sessions = Sessions::new(2, 1);
-        let (first, second) = (
-            open(&sessions, 2, Duration::ZERO),
-            open(&sessions, 2, Duration::ZERO),
-        );
-        assert_eq!(
-            open(&sessions, 9, Duration::from_secs(60)),
-            0,
-            "all are young"
-        );
+        let (first, second) = (open(&sessions, 2, Duration::ZERO), open(&sessions, 2, Duration::ZERO));
+        assert_eq!(open(&sessions, 9, Duration::from_secs(60)), 0, "all are young");
         let later = Duration::from_secs(130);
-        sessions
-            .begin(request(first, 1), vec![], &[], later)
-            .unwrap();
+        sessions.begin(request(first, 1), vec![], &[], later).unwrap();
         let third = open(&sessions, 1, later);
         assert_ne!(third, 0, "the second was stale");
         assert_eq!(
             sessions.begin(request(second, 1), vec![], &[], later).err(),
             Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
         );
-        assert_eq!(
-            open(&sessions, 2, later),
-            0,
-            "the first is old but not smaller"
-        );
+        assert_eq!(open(&sessions, 2, later), 0, "the first is old but not smaller");
         assert_ne!(open(&sessions, 3, later), 0, "the first is old and smaller");
     }
 

@@ -22,15 +22,9 @@ const COPY_BYTES: usize = 256 * 1024;
 pub async fn send(stream: &TcpStream, reply: Reply) -> io::Result<()> {
     let mut chunks = reply.chunks.into_iter().peekable();
     while let Some(chunk) = chunks.next() {
-        let flags = if chunks.peek().is_some() {
-            SendFlags::MORE
-        } else {
-            SendFlags::empty()
-        };
+        let flags = if chunks.peek().is_some() { SendFlags::MORE } else { SendFlags::empty() };
         match chunk {
-            Chunk::Memory(bytes) => {
-                send_memory(stream, &bytes, flags | SendFlags::NOSIGNAL).await?
-            }
+            Chunk::Memory(bytes) => send_memory(stream, &bytes, flags | SendFlags::NOSIGNAL).await?,
             Chunk::File(region) => send_region(stream, region, flags | SendFlags::NOSIGNAL).await?,
         }
     }
@@ -40,9 +34,7 @@ pub async fn send(stream: &TcpStream, reply: Reply) -> io::Result<()> {
 async fn send_memory(stream: &TcpStream, mut bytes: &[u8], flags: SendFlags) -> io::Result<()> {
     while !bytes.is_empty() {
         let sent = stream
-            .async_io(Interest::WRITABLE, || {
-                rustix::net::send(stream.as_fd(), bytes, flags).map_err(io::Error::from)
-            })
+            .async_io(Interest::WRITABLE, || rustix::net::send(stream.as_fd(), bytes, flags).map_err(io::Error::from))
             .await?;
         bytes = &bytes[sent..];
     }
@@ -50,19 +42,14 @@ async fn send_memory(stream: &TcpStream, mut bytes: &[u8], flags: SendFlags) -> 
 }
 
 async fn send_region(stream: &TcpStream, region: FileRegion, flags: SendFlags) -> io::Result<()> {
-    let FileRegion {
-        file,
-        mut position,
-        mut bytes,
-    } = region;
+    let FileRegion { file, mut position, mut bytes } = region;
     while bytes > 0 {
         let Some(source) = file.fd() else { break };
         let most = bytes.min(SENDFILE_BYTES_MAX);
         let result = stream
             .async_io(Interest::WRITABLE, || {
                 let mut from = position;
-                rustix::fs::sendfile(stream.as_fd(), source, Some(&mut from), most)
-                    .map_err(io::Error::from)
+                rustix::fs::sendfile(stream.as_fd(), source, Some(&mut from), most).map_err(io::Error::from)
             })
             .await;
         match result {
@@ -93,8 +80,5 @@ async fn send_region(stream: &TcpStream, region: FileRegion, flags: SendFlags) -
 }
 
 fn cut_short(position: u64) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        format!("a segment ends at {position}, inside an answer"),
-    )
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("a segment ends at {position}, inside an answer"))
 }

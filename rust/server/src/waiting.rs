@@ -51,15 +51,8 @@ impl Waiters {
     /// Registers a waiter for the high watermark to reach `target_offset`.
     pub fn register(self: &Arc<Self>, target_offset: i64, wakeup: &Arc<Wakeup>) -> Registration {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.list.lock().push(Waiter {
-            id,
-            target_offset,
-            wakeup: Arc::clone(wakeup),
-        });
-        Registration {
-            waiters: Arc::clone(self),
-            id,
-        }
+        self.list.lock().push(Waiter { id, target_offset, wakeup: Arc::clone(wakeup) });
+        Registration { waiters: Arc::clone(self), id }
     }
 
     /// Calls `notice` once the high watermark reaches `target_offset`.
@@ -74,9 +67,8 @@ impl Waiters {
         if notices.is_empty() {
             return;
         }
-        let (due, later) = std::mem::take(&mut *notices)
-            .into_iter()
-            .partition(|(target_offset, _)| *target_offset <= high_watermark);
+        let (due, later) =
+            std::mem::take(&mut *notices).into_iter().partition(|(target_offset, _)| *target_offset <= high_watermark);
         *notices = later;
         drop(notices);
         let due: Vec<(i64, Notice)> = due;
@@ -125,9 +117,7 @@ mod tests {
     fn a_dropped_registration_leaves_nothing_behind() {
         let waiters = Arc::new(Waiters::default());
         let wakeup = Arc::new(Wakeup::default());
-        let registrations: Vec<_> = (0..100)
-            .map(|target| waiters.register(target, &wakeup))
-            .collect();
+        let registrations: Vec<_> = (0..100).map(|target| waiters.register(target, &wakeup)).collect();
         assert_eq!(waiters.list.lock().len(), 100);
         drop(registrations);
         assert!(waiters.list.lock().is_empty());

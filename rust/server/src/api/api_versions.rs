@@ -7,9 +7,7 @@
 
 use std::sync::Arc;
 
-use ottla_protocol::native::api_versions::{
-    Features, KEY, is_valid_software_name, read_request, write_response,
-};
+use ottla_protocol::native::api_versions::{Features, KEY, is_valid_software_name, read_request, write_response};
 use ottla_protocol::wire::{Error, Writer};
 
 use crate::control::Peer;
@@ -21,47 +19,22 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
     let mut reader = super::body(frame, info)?;
     let (name, software_version) = read_request(&mut reader, info.version)?;
     let image = plane.engine.image();
-    let is_valid = info.version < 3
-        || (is_valid_software_name(name) && is_valid_software_name(software_version));
-    let (error, rows) = if is_valid {
-        (ErrorCode::NONE, plane.advertised())
-    } else {
-        (ErrorCode::INVALID_REQUEST, &[][..])
-    };
-    let no_features = Features {
-        finalized_epoch: -1,
-        ..Features::default()
-    };
-    let features = if is_valid {
-        &image.features
-    } else {
-        &no_features
-    };
+    let is_valid = info.version < 3 || (is_valid_software_name(name) && is_valid_software_name(software_version));
+    let (error, rows) =
+        if is_valid { (ErrorCode::NONE, plane.advertised()) } else { (ErrorCode::INVALID_REQUEST, &[][..]) };
+    let no_features = Features { finalized_epoch: -1, ..Features::default() };
+    let features = if is_valid { &image.features } else { &no_features };
     Ok(Pending::made(info.reply(KEY, 512, |builder| {
-        write_response(
-            &mut Writer::new(builder.buffer()),
-            info.version,
-            error.0,
-            rows,
-            features,
-        )
+        write_response(&mut Writer::new(builder.buffer()), info.version, error.0, rows, features)
     })))
 }
 
 /// The answer to a version that is not served; of the header only the correlation id is trusted.
 pub fn unsupported(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: &[u8]) -> Outcome {
     let Some(correlation_id) = frame.get(4..).and_then(|rest| rest.first_chunk()) else {
-        return Outcome::Close(format!(
-            "a frame of {} bytes has no request header",
-            frame.len()
-        ));
+        return Outcome::Close(format!("a frame of {} bytes has no request header", frame.len()));
     };
-    let rows: Vec<_> = plane
-        .advertised()
-        .iter()
-        .filter(|row| row.0 == KEY)
-        .copied()
-        .collect();
+    let rows: Vec<_> = plane.advertised().iter().filter(|row| row.0 == KEY).copied().collect();
     let info = RequestInfo {
         version: 0,
         correlation_id: i32::from_be_bytes(*correlation_id),
@@ -72,12 +45,6 @@ pub fn unsupported(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: &[u8]) -> Outcom
     let features = Features::default();
     Outcome::Answer(Pending::made(info.reply(KEY, 16, |builder| {
         let error = ErrorCode::UNSUPPORTED_VERSION;
-        write_response(
-            &mut Writer::new(builder.buffer()),
-            0,
-            error.0,
-            &rows,
-            &features,
-        )
+        write_response(&mut Writer::new(builder.buffer()), 0, error.0, &rows, &features)
     })))
 }

@@ -29,9 +29,7 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let limit = asked.clamp(1, plane.limits.described_partitions_max.max(1));
     let (pages, next) = pages(&image, &request, limit);
-    Ok(Pending::made(info.reply(KEY, 256, |builder| {
-        write_response(&mut Writer::new(builder.buffer()), &pages, next)
-    })))
+    Ok(Pending::made(info.reply(KEY, 256, |builder| write_response(&mut Writer::new(builder.buffer()), &pages, next))))
 }
 
 fn pages<'a>(
@@ -52,10 +50,7 @@ fn pages<'a>(
     let mut pages = Vec::new();
     let mut left = limit;
     for name in names {
-        let first = request
-            .cursor
-            .filter(|cursor| cursor.topic == name)
-            .map_or(0, |cursor| cursor.partition);
+        let first = request.cursor.filter(|cursor| cursor.topic == name).map_or(0, |cursor| cursor.partition);
         let Some(topic) = image.topic(name) else {
             let error = if is_valid_topic_name(name) {
                 ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
@@ -73,17 +68,9 @@ fn pages<'a>(
             continue;
         };
         if left == 0 {
-            return (
-                pages,
-                Some(Cursor {
-                    topic: name,
-                    partition: first,
-                }),
-            );
+            return (pages, Some(Cursor { topic: name, partition: first }));
         }
-        let start = usize::try_from(first)
-            .unwrap_or(0)
-            .min(topic.partitions.len());
+        let start = usize::try_from(first).unwrap_or(0).min(topic.partitions.len());
         let end = topic.partitions.len().min(start + left);
         left -= end - start;
         pages.push(TopicPage {
@@ -91,21 +78,12 @@ fn pages<'a>(
             name,
             topic_id: topic.id,
             is_internal: topic.is_internal,
-            partitions: topic.partitions[start..end]
-                .iter()
-                .map(|partition| view(image, partition))
-                .collect(),
+            partitions: topic.partitions[start..end].iter().map(|partition| view(image, partition)).collect(),
             authorized_operations: ALL_TOPIC_OPERATIONS,
         });
         if end < topic.partitions.len() {
             let partition = i32::try_from(end).unwrap_or(i32::MAX);
-            return (
-                pages,
-                Some(Cursor {
-                    topic: name,
-                    partition,
-                }),
-            );
+            return (pages, Some(Cursor { topic: name, partition }));
         }
     }
     (pages, None)

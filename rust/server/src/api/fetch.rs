@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_protocol::native::fetch::{
-    DivergingEpoch, FIRST_WITH_TOPIC_IDS, FetchRequest, PartitionHead, write_end, write_head,
-    write_partition, write_partition_end, write_topic,
+    DivergingEpoch, FIRST_WITH_TOPIC_IDS, FetchRequest, PartitionHead, write_end, write_head, write_partition,
+    write_partition_end, write_topic,
 };
 use ottla_protocol::native::produce::TopicRef;
 use ottla_protocol::wire::{Error, Writer};
@@ -78,11 +78,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
         Ok(opened) => opened,
         Err(error) => return Ok(Pending::made(session_error(info, error))),
     };
-    let bounded = |bytes: i32| {
-        usize::try_from(bytes)
-            .unwrap_or(0)
-            .min(plane.limits.fetch_bytes_max)
-    };
+    let bounded = |bytes: i32| usize::try_from(bytes).unwrap_or(0).min(plane.limits.fetch_bytes_max);
     let fetch = Fetch {
         info: info.clone(),
         isolation: Isolation::from_wire(request.isolation_level),
@@ -107,16 +103,11 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
 
 /// The request's partitions and forgotten partitions under the session's keys. Names are shared with the image where
 /// the topic exists.
-fn keys(
-    image: &Image,
-    request: &FetchRequest<'_>,
-) -> (Vec<(PartitionKey, Wanted)>, Vec<PartitionKey>) {
+fn keys(image: &Image, request: &FetchRequest<'_>) -> (Vec<(PartitionKey, Wanted)>, Vec<PartitionKey>) {
     let topic_key = |topic: TopicRef<'_>| match topic {
-        TopicRef::Name(name) => TopicKey::Name(
-            image
-                .topic(name)
-                .map_or_else(|| name.into(), |topic| Arc::clone(&topic.name)),
-        ),
+        TopicRef::Name(name) => {
+            TopicKey::Name(image.topic(name).map_or_else(|| name.into(), |topic| Arc::clone(&topic.name)))
+        }
         TopicRef::Id(id) => TopicKey::Id(id),
     };
     let mut partitions = Vec::new();
@@ -129,22 +120,13 @@ fn keys(
                 current_leader_epoch: asked.current_leader_epoch,
                 last_fetched_epoch: asked.last_fetched_epoch,
             };
-            (
-                PartitionKey {
-                    topic: key.clone(),
-                    partition: asked.partition,
-                },
-                wanted,
-            )
+            (PartitionKey { topic: key.clone(), partition: asked.partition }, wanted)
         }));
     }
     let mut forgotten = Vec::new();
     for (topic, indexes) in &request.forgotten {
         let key = topic_key(*topic);
-        forgotten.extend(indexes.iter().map(|index| PartitionKey {
-            topic: key.clone(),
-            partition: *index,
-        }));
+        forgotten.extend(indexes.iter().map(|index| PartitionKey { topic: key.clone(), partition: *index }));
     }
     (partitions, forgotten)
 }
@@ -159,14 +141,10 @@ fn session_error(info: &RequestInfo, error: ErrorCode) -> Result<Option<Reply>, 
 
 fn find<'a>(image: &'a Image, key: &PartitionKey) -> Result<&'a PartitionState, ErrorCode> {
     let topic = match &key.topic {
-        TopicKey::Name(name) => image
-            .topic(name)
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?,
+        TopicKey::Name(name) => image.topic(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?,
         TopicKey::Id(id) => image.topic_by_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?,
     };
-    topic
-        .partition(key.partition)
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    topic.partition(key.partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
 }
 
 impl Fetch {
@@ -218,14 +196,7 @@ impl Fetch {
             .collect()
     }
 
-    fn read_one(
-        &self,
-        image: &Image,
-        key: &PartitionKey,
-        wanted: &Wanted,
-        left: usize,
-        whole: bool,
-    ) -> Read {
+    fn read_one(&self, image: &Image, key: &PartitionKey, wanted: &Wanted, left: usize, whole: bool) -> Read {
         let mut head = PartitionHead {
             partition: key.partition,
             error_code: 0,
@@ -235,12 +206,10 @@ impl Fetch {
             diverging_epoch: None,
             aborted_transactions: None,
         };
-        let records = self
-            .read_records(image, key, wanted, left, whole, &mut head)
-            .unwrap_or_else(|error| {
-                head.error_code = error.0;
-                None
-            });
+        let records = self.read_records(image, key, wanted, left, whole, &mut head).unwrap_or_else(|error| {
+            head.error_code = error.0;
+            None
+        });
         Read { head, records }
     }
 
@@ -306,31 +275,15 @@ impl Fetch {
             }
         }
         self.info.reply(KEY, 64 + 96 * topics.len(), |builder| {
-            write_head(
-                &mut Writer::new(builder.buffer()),
-                version,
-                0,
-                session_id,
-                topics.len(),
-            )?;
+            write_head(&mut Writer::new(builder.buffer()), version, 0, session_id, topics.len())?;
             for (topic, reads) in topics {
                 let topic = match &topic {
                     TopicKey::Name(name) => TopicRef::Name(name),
                     TopicKey::Id(id) => TopicRef::Id(*id),
                 };
-                write_topic(
-                    &mut Writer::new(builder.buffer()),
-                    version,
-                    topic,
-                    reads.len(),
-                )?;
+                write_topic(&mut Writer::new(builder.buffer()), version, topic, reads.len())?;
                 for read in reads {
-                    write_partition(
-                        &mut Writer::new(builder.buffer()),
-                        version,
-                        &read.head,
-                        read.bytes(),
-                    )?;
+                    write_partition(&mut Writer::new(builder.buffer()), version, &read.head, read.bytes())?;
                     if let Some(records) = read.records {
                         builder.file(records);
                     }

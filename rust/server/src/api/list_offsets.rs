@@ -13,8 +13,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ottla_protocol::native::list_offsets::{
-    Answer, EARLIEST, EARLIEST_LOCAL, EARLIEST_PENDING_UPLOAD, LATEST, LATEST_TIERED,
-    ListOffsetsRequest, MAX_TIMESTAMP, Question, is_known_timestamp, write_response,
+    Answer, EARLIEST, EARLIEST_LOCAL, EARLIEST_PENDING_UPLOAD, LATEST, LATEST_TIERED, ListOffsetsRequest,
+    MAX_TIMESTAMP, Question, is_known_timestamp, write_response,
 };
 use ottla_protocol::wire::{Error, Writer};
 
@@ -25,11 +25,7 @@ use crate::plane::Plane;
 use crate::replica::{FoundOffset, Isolation};
 
 const KEY: i16 = 2;
-const NOWHERE: FoundOffset = FoundOffset {
-    offset: -1,
-    timestamp_ms: -1,
-    leader_epoch: -1,
-};
+const NOWHERE: FoundOffset = FoundOffset { offset: -1, timestamp_ms: -1, leader_epoch: -1 };
 
 pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pending, Error> {
     let mut reader = super::body(frame, info)?;
@@ -56,8 +52,7 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
                 } else {
                     find(topic, question, isolation, info.version)
                 };
-                let (error, found) =
-                    found.map_or_else(|error| (error, NOWHERE), |found| (ErrorCode::NONE, found));
+                let (error, found) = found.map_or_else(|error| (error, NOWHERE), |found| (ErrorCode::NONE, found));
                 Answer {
                     partition: question.partition,
                     error_code: error.0,
@@ -69,9 +64,9 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
             .collect();
         answers.push((*name, of_topic));
     }
-    Ok(Pending::made(info.reply(KEY, 64, |builder| {
-        write_response(&mut Writer::new(builder.buffer()), info.version, &answers)
-    })))
+    Ok(Pending::made(
+        info.reply(KEY, 64, |builder| write_response(&mut Writer::new(builder.buffer()), info.version, &answers)),
+    ))
 }
 
 fn find(
@@ -80,9 +75,8 @@ fn find(
     isolation: Isolation,
     version: i16,
 ) -> Result<FoundOffset, ErrorCode> {
-    let partition = topic
-        .and_then(|topic| topic.partition(question.partition))
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let partition =
+        topic.and_then(|topic| topic.partition(question.partition)).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     if !is_known_timestamp(question.timestamp, version) {
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }

@@ -14,8 +14,8 @@
 use std::sync::Arc;
 
 use ottla_protocol::native::metadata::{
-    BrokerAddress, Head, MetadataRequest, PartitionView, RequestedTopic, TopicHead, write_end,
-    write_head, write_partition, write_topic, write_topic_end,
+    BrokerAddress, Head, MetadataRequest, PartitionView, RequestedTopic, TopicHead, write_end, write_head,
+    write_partition, write_topic, write_topic_end,
 };
 use ottla_protocol::native::{Out, Written};
 use ottla_protocol::wire::{Error, Writer};
@@ -59,11 +59,7 @@ impl Named {
 /// One topic of the answer.
 enum Found {
     Topic(Arc<Topic>),
-    Missing {
-        name: Option<String>,
-        id: [u8; 16],
-        error: ErrorCode,
-    },
+    Missing { name: Option<String>, id: [u8; 16], error: ErrorCode },
 }
 
 pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pending, Error> {
@@ -72,10 +68,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
     let image = plane.engine.image();
     let question = Question {
         info: info.clone(),
-        topics: request
-            .topics
-            .as_ref()
-            .map(|topics| topics.iter().map(Named::of).collect()),
+        topics: request.topics.as_ref().map(|topics| topics.iter().map(Named::of).collect()),
         include_cluster_operations: request.include_cluster_authorized_operations,
         include_topic_operations: request.include_topic_authorized_operations,
     };
@@ -84,9 +77,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
         Some(topics) if may_create => topics
             .iter()
             .filter_map(|topic| match topic {
-                Named::Name(name) if image.topic(name).is_none() && is_valid_topic_name(name) => {
-                    Some(name.clone())
-                }
+                Named::Name(name) if image.topic(name).is_none() && is_valid_topic_name(name) => Some(name.clone()),
                 _ => None,
             })
             .collect(),
@@ -99,9 +90,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
     plane.control.create_topics(missing, reply);
     let plane = Arc::clone(plane);
     Ok(Pending::later(async move {
-        let errors = created
-            .await
-            .map_err(|_| "the control plane is gone".to_owned())?;
+        let errors = created.await.map_err(|_| "the control plane is gone".to_owned())?;
         let image = plane.engine.image();
         question.respond(&plane, &image, &errors)
     }))
@@ -115,23 +104,14 @@ pub fn is_valid_topic_name(name: &str) -> bool {
         && name != "."
         && name != ".."
         && name.len() <= NAME_BYTES_MAX
-        && name
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
 }
 
 /// How a partition looks to a client: without a leader on any live broker it is leaderless.
 pub fn view<'a>(image: &Image, partition: &'a PartitionState) -> PartitionView<'a> {
-    let has_leader = image
-        .brokers
-        .iter()
-        .any(|broker| broker.id == partition.leader);
+    let has_leader = image.brokers.iter().any(|broker| broker.id == partition.leader);
     PartitionView {
-        error_code: if has_leader {
-            0
-        } else {
-            ErrorCode::LEADER_NOT_AVAILABLE.0
-        },
+        error_code: if has_leader { 0 } else { ErrorCode::LEADER_NOT_AVAILABLE.0 },
         index: partition.index,
         leader: if has_leader { partition.leader } else { -1 },
         leader_epoch: partition.leader_epoch,
@@ -144,82 +124,50 @@ pub fn view<'a>(image: &Image, partition: &'a PartitionState) -> PartitionView<'
 impl Question {
     fn find(&self, image: &Image, errors: &[(String, i16)]) -> Vec<Found> {
         let Some(topics) = &self.topics else {
-            return image
-                .by_name
-                .values()
-                .map(|topic| Found::Topic(Arc::clone(topic)))
-                .collect();
+            return image.by_name.values().map(|topic| Found::Topic(Arc::clone(topic))).collect();
         };
         topics
             .iter()
             .map(|topic| match topic {
                 Named::Name(name) => image.topic(name).map_or_else(
                     || {
-                        let told = errors
-                            .iter()
-                            .find(|(of, _)| of == name)
-                            .map(|(_, code)| ErrorCode(*code));
+                        let told = errors.iter().find(|(of, _)| of == name).map(|(_, code)| ErrorCode(*code));
                         let error = match told {
                             Some(error) if error != ErrorCode::NONE => error,
                             _ if !is_valid_topic_name(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
                             _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                         };
-                        Found::Missing {
-                            name: Some(name.clone()),
-                            id: NO_ID,
-                            error,
-                        }
+                        Found::Missing { name: Some(name.clone()), id: NO_ID, error }
                     },
                     |topic| Found::Topic(Arc::clone(topic)),
                 ),
-                Named::Id(id) if self.info.version >= 12 => image.topic_by_id(id).map_or(
-                    Found::Missing {
-                        name: None,
-                        id: *id,
-                        error: ErrorCode::UNKNOWN_TOPIC_ID,
-                    },
-                    |topic| Found::Topic(Arc::clone(topic)),
-                ),
-                Named::Id(_) | Named::Both => Found::Missing {
-                    name: None,
-                    id: NO_ID,
-                    error: ErrorCode::INVALID_REQUEST,
-                },
+                Named::Id(id) if self.info.version >= 12 => image
+                    .topic_by_id(id)
+                    .map_or(Found::Missing { name: None, id: *id, error: ErrorCode::UNKNOWN_TOPIC_ID }, |topic| {
+                        Found::Topic(Arc::clone(topic))
+                    }),
+                Named::Id(_) | Named::Both => {
+                    Found::Missing { name: None, id: NO_ID, error: ErrorCode::INVALID_REQUEST }
+                }
             })
             .collect()
     }
 
-    fn respond(
-        &self,
-        plane: &Plane,
-        image: &Image,
-        errors: &[(String, i16)],
-    ) -> Result<Option<Reply>, String> {
+    fn respond(&self, plane: &Plane, image: &Image, errors: &[(String, i16)]) -> Result<Option<Reply>, String> {
         let topics = self.find(image, errors);
         self.info.reply(KEY, 256 + 96 * topics.len(), |builder| {
             self.write(plane, image, &topics, &mut Writer::new(builder.buffer()))
         })
     }
 
-    fn write(
-        &self,
-        plane: &Plane,
-        image: &Image,
-        topics: &[Found],
-        writer: &mut Out<'_>,
-    ) -> Written {
+    fn write(&self, plane: &Plane, image: &Image, topics: &[Found], writer: &mut Out<'_>) -> Written {
         let version = self.info.version;
         let brokers: Vec<BrokerAddress<'_>> = image
             .brokers
             .iter()
             .filter_map(|broker| {
                 let (host, port) = broker.endpoints.get(&*self.info.peer.listener)?;
-                Some(BrokerAddress {
-                    id: broker.id,
-                    host,
-                    port: *port,
-                    rack: broker.rack.as_deref(),
-                })
+                Some(BrokerAddress { id: broker.id, host, port: *port, rack: broker.rack.as_deref() })
             })
             .collect();
         let head = Head {
@@ -243,11 +191,8 @@ impl Question {
                     for partition in &topic.partitions {
                         write_partition(writer, version, &view(image, partition))?;
                     }
-                    let operations = if self.include_topic_operations {
-                        ALL_TOPIC_OPERATIONS
-                    } else {
-                        OPERATIONS_OMITTED
-                    };
+                    let operations =
+                        if self.include_topic_operations { ALL_TOPIC_OPERATIONS } else { OPERATIONS_OMITTED };
                     write_topic_end(writer, version, operations)?;
                 }
                 Found::Missing { name, id, error } => {
@@ -263,19 +208,12 @@ impl Question {
                 }
             }
         }
-        let operations = if self.include_cluster_operations {
-            ALL_CLUSTER_OPERATIONS
-        } else {
-            OPERATIONS_OMITTED
-        };
+        let operations = if self.include_cluster_operations { ALL_CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED };
         write_end(writer, version, operations)
     }
 }
 
 /// Names that are internal before they exist (Kafka: `Topic.isInternal`).
 fn is_internal_name(name: &str) -> bool {
-    matches!(
-        name,
-        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
-    )
+    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }

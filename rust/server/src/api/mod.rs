@@ -23,10 +23,7 @@ fn body<'a>(frame: &'a [u8], info: &RequestInfo) -> Result<Reader<'a>, Error> {
 }
 
 /// Checks the leader epoch a client believes in (KIP-320).
-fn check_leader_epoch(
-    partition: &PartitionState,
-    current_leader_epoch: i32,
-) -> Result<(), ErrorCode> {
+fn check_leader_epoch(partition: &PartitionState, current_leader_epoch: i32) -> Result<(), ErrorCode> {
     match current_leader_epoch {
         -1 => Ok(()),
         epoch if epoch < partition.leader_epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
@@ -36,9 +33,7 @@ fn check_leader_epoch(
 }
 
 /// Authorized operations as a bit set, every bit set: there is no authorizer. Bits by Kafka's `AclOperation` codes.
-pub const ALL_TOPIC_OPERATIONS: i32 =
-    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
-pub const ALL_CLUSTER_OPERATIONS: i32 =
-    1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+pub const ALL_TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+pub const ALL_CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 /// Says "not asked for".
 pub const OPERATIONS_OMITTED: i32 = i32::MIN;

@@ -7,9 +7,7 @@
 
 use std::sync::Arc;
 
-use ottla_protocol::native::offset_for_leader_epoch::{
-    Answer, Question, read_request, write_response,
-};
+use ottla_protocol::native::offset_for_leader_epoch::{Answer, Question, read_request, write_response};
 use ottla_protocol::wire::{Error, Writer};
 
 use crate::dispatch::{Pending, RequestInfo};
@@ -27,27 +25,16 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
         .iter()
         .map(|(name, questions)| {
             let topic = image.topic(name);
-            (
-                *name,
-                questions
-                    .iter()
-                    .map(|question| answer_one(topic, question))
-                    .collect(),
-            )
+            (*name, questions.iter().map(|question| answer_one(topic, question)).collect())
         })
         .collect();
-    Ok(Pending::made(info.reply(KEY, 64, |builder| {
-        write_response(&mut Writer::new(builder.buffer()), info.version, &answers)
-    })))
+    Ok(Pending::made(
+        info.reply(KEY, 64, |builder| write_response(&mut Writer::new(builder.buffer()), info.version, &answers)),
+    ))
 }
 
 fn answer_one(topic: Option<&Arc<Topic>>, question: &Question) -> Answer {
-    let mut answer = Answer {
-        error_code: 0,
-        partition: question.partition,
-        leader_epoch: -1,
-        end_offset: -1,
-    };
+    let mut answer = Answer { error_code: 0, partition: question.partition, leader_epoch: -1, end_offset: -1 };
     match end_of_epoch(topic, question) {
         Ok(Some((leader_epoch, end_offset))) => {
             answer.leader_epoch = leader_epoch;
@@ -59,13 +46,9 @@ fn answer_one(topic: Option<&Arc<Topic>>, question: &Question) -> Answer {
     answer
 }
 
-fn end_of_epoch(
-    topic: Option<&Arc<Topic>>,
-    question: &Question,
-) -> Result<Option<(i32, i64)>, ErrorCode> {
-    let partition = topic
-        .and_then(|topic| topic.partition(question.partition))
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+fn end_of_epoch(topic: Option<&Arc<Topic>>, question: &Question) -> Result<Option<(i32, i64)>, ErrorCode> {
+    let partition =
+        topic.and_then(|topic| topic.partition(question.partition)).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     super::check_leader_epoch(partition, question.current_leader_epoch)?;
     partition.replica.end_of_epoch(question.leader_epoch)
 }

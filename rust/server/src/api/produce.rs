@@ -17,9 +17,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use ottla_log::partition::VerificationGuard;
-use ottla_protocol::native::produce::{
-    PartitionResponse, ProduceRequest, TopicRef, TopicResponse, write_response,
-};
+use ottla_protocol::native::produce::{PartitionResponse, ProduceRequest, TopicRef, TopicResponse, write_response};
 use ottla_protocol::wire::{Error, Writer};
 use tokio::sync::oneshot;
 
@@ -64,43 +62,25 @@ impl TopicPlan {
         match topic {
             TopicRef::Name(name) => {
                 let topic = image.topic(name).cloned();
-                Self {
-                    name: name.to_owned(),
-                    id: [0; 16],
-                    topic,
-                    by_id: false,
-                    partitions,
-                }
+                Self { name: name.to_owned(), id: [0; 16], topic, by_id: false, partitions }
             }
             TopicRef::Id(id) => {
                 let topic = image.topic_by_id(&id).cloned();
-                Self {
-                    name: String::new(),
-                    id,
-                    topic,
-                    by_id: true,
-                    partitions,
-                }
+                Self { name: String::new(), id, topic, by_id: true, partitions }
             }
         }
     }
 
     fn partition(&self, index: i32) -> Result<&PartitionState, (ErrorCode, Option<String>)> {
         let Some(topic) = &self.topic else {
-            let code = if self.by_id {
-                ErrorCode::UNKNOWN_TOPIC_ID
-            } else {
-                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-            };
+            let code = if self.by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
             return Err((code, None));
         };
         if topic.is_internal {
             let message = format!("Cannot append to internal topic {}", topic.name);
             return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, Some(message)));
         }
-        topic
-            .partition(index)
-            .ok_or((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None))
+        topic.partition(index).ok_or((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None))
     }
 }
 
@@ -121,11 +101,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
                     let partitions = topic
                         .partitions
                         .into_iter()
-                        .map(|data| PartitionPlan {
-                            index: data.index,
-                            records: data.records,
-                            guard: None,
-                        })
+                        .map(|data| PartitionPlan { index: data.index, records: data.records, guard: None })
                         .collect();
                     TopicPlan::new(&image, topic.topic, partitions)
                 })
@@ -147,9 +123,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
     };
     let (plane, info) = (Arc::clone(plane), info.clone());
     Ok(Outcome::Answer(Pending::later(async move {
-        let code = verdict
-            .await
-            .map_or(ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode);
+        let code = verdict.await.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode);
         if code != ErrorCode::NONE {
             return refused(&info, &plan, code).finished().await;
         }
@@ -162,11 +136,7 @@ fn transaction_of(plan: &Plan, frame: &[u8]) -> Option<BatchPeek> {
     plan.topics
         .iter()
         .flat_map(|topic| &topic.partitions)
-        .filter_map(|partition| {
-            frame
-                .get(partition.records.clone()?)
-                .and_then(BatchPeek::of)
-        })
+        .filter_map(|partition| frame.get(partition.records.clone()?).and_then(BatchPeek::of))
         .find(|peek| peek.is_transactional)
 }
 
@@ -183,21 +153,13 @@ fn ask_for_transaction(
     for topic in &mut plan.topics {
         for place in 0..topic.partitions.len() {
             let PartitionPlan { index, records, .. } = &topic.partitions[place];
-            let Some(peek) = records
-                .clone()
-                .and_then(|range| frame.get(range))
-                .and_then(BatchPeek::of)
-            else {
+            let Some(peek) = records.clone().and_then(|range| frame.get(range)).and_then(BatchPeek::of) else {
                 continue;
             };
             let Ok(partition) = topic.partition(*index) else {
                 continue;
             };
-            let guard = if peek.is_transactional {
-                partition.replica.start_verification(&peek)
-            } else {
-                None
-            };
+            let guard = if peek.is_transactional { partition.replica.start_verification(&peek) } else { None };
             if guard.is_some() {
                 partitions.push((Arc::clone(partition.replica.topic()), *index));
                 topic.partitions[place].guard = guard;
@@ -222,10 +184,7 @@ fn ask_for_transaction(
 /// The same error for every partition.
 fn refused(info: &RequestInfo, plan: &Plan, error: ErrorCode) -> Pending {
     if plan.acks == NO_ANSWER {
-        return Pending::Closed(format!(
-            "a Produce with acks=0 was refused with error {}",
-            error.0
-        ));
+        return Pending::Closed(format!("a Produce with acks=0 was refused with error {}", error.0));
     }
     let topics = plan.topics.iter().map(|topic| TopicResponse {
         name: topic.name.clone(),
@@ -265,35 +224,18 @@ fn append(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan, mut frame: BytesMu
                 partitions.push(PartitionResponse::error(partition.index, error, None));
                 continue;
             }
-            let records = partition
-                .records
-                .clone()
-                .and_then(|range| frame.get_mut(range))
-                .unwrap_or_default();
-            let (response, end_offset) =
-                append_to_partition(plane, info, topic, partition, records);
+            let records = partition.records.clone().and_then(|range| frame.get_mut(range)).unwrap_or_default();
+            let (response, end_offset) = append_to_partition(plane, info, topic, partition, records);
             if let Some((replica, end_offset)) = end_offset {
-                awaited.push(Awaited {
-                    topic: topic_place,
-                    partition: place,
-                    replica,
-                    end_offset,
-                });
+                awaited.push(Awaited { topic: topic_place, partition: place, replica, end_offset });
             }
             partitions.push(response);
         }
-        responses.push(TopicResponse {
-            name: topic.name.clone(),
-            topic_id: topic.id,
-            partitions,
-        });
+        responses.push(TopicResponse { name: topic.name.clone(), topic_id: topic.id, partitions });
     }
     match plan.acks {
         NO_ANSWER => {
-            let failed = responses
-                .iter()
-                .flat_map(|topic| &topic.partitions)
-                .find(|p| p.error_code != 0);
+            let failed = responses.iter().flat_map(|topic| &topic.partitions).find(|p| p.error_code != 0);
             match failed {
                 None => Pending::Ready(None),
                 Some(partition) => Pending::Closed(format!(
@@ -320,10 +262,7 @@ fn append_to_partition(
         Err((error, message)) => return (PartitionResponse::error(index, error.0, message), None),
     };
     let bytes = records.len() as u64;
-    match partition
-        .replica
-        .append_from_client(records, info.version, plan.guard)
-    {
+    match partition.replica.append_from_client(records, info.version, plan.guard) {
         Ok(appended) => {
             plane.counters.produced_bytes.add(bytes);
             let response = PartitionResponse {
@@ -335,10 +274,7 @@ fn append_to_partition(
                 record_errors: Vec::new(),
                 error_message: None,
             };
-            (
-                response,
-                Some((Arc::clone(&partition.replica), appended.last_offset + 1)),
-            )
+            (response, Some((Arc::clone(&partition.replica), appended.last_offset + 1)))
         }
         Err(refusal) => {
             plane.counters.refused_batches.add_one();
@@ -348,8 +284,7 @@ fn append_to_partition(
                 refusal.code.0,
                 refusal.message
             );
-            let mut response =
-                PartitionResponse::error(index, refusal.code.0, Some(refusal.message));
+            let mut response = PartitionResponse::error(index, refusal.code.0, Some(refusal.message));
             response.record_errors = refusal.record_errors;
             response.log_start_offset = refusal.log_start_offset;
             (response, None)
@@ -376,12 +311,8 @@ fn wait_for_all(
         let mut registrations: Vec<Registration> = Vec::with_capacity(awaited.len());
         loop {
             registrations.clear();
-            registrations.extend(awaited.iter().map(|append| {
-                append
-                    .replica
-                    .waiters()
-                    .register(append.end_offset, &wakeup)
-            }));
+            registrations
+                .extend(awaited.iter().map(|append| append.replica.waiters().register(append.end_offset, &wakeup)));
             awaited.retain(|append| {
                 if append.replica.high_watermark() >= append.end_offset {
                     return false;
@@ -413,9 +344,8 @@ fn wait_for_all(
 }
 
 fn fail(responses: &mut [TopicResponse], append: &Awaited, error: ErrorCode) {
-    if let Some(partition) = responses
-        .get_mut(append.topic)
-        .and_then(|topic| topic.partitions.get_mut(append.partition))
+    if let Some(partition) =
+        responses.get_mut(append.topic).and_then(|topic| topic.partitions.get_mut(append.partition))
     {
         partition.error_code = error.0;
     }
