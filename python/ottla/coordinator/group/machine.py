@@ -1,0 +1,160 @@
+"""One shard of the group coordinator: all groups whose id falls on one partition of `__consumer_offsets`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ottla.coordinator.group.classic_group import CLASSIC_TYPE, ClassicGroup
+from ottla.coordinator.group.join import Joiner
+from ottla.coordinator.group.members import Member
+from ottla.coordinator.group.offsets import Offsets
+from ottla.coordinator.group.rebalance import Rebalancer
+from ottla.coordinator.group.session import Sessions
+from ottla.coordinator.group.state import GroupState
+from ottla.coordinator.shard import Result
+from ottla.coordinator.timeline import TimelineDict
+from ottla.errors import ErrorCode
+from ottla.messages import (
+    DescribeGroupsResponseDescribedGroup,
+    GroupMetadataKey,
+    GroupMetadataValue,
+    LegacyOffsetCommitKey,
+    LegacyOffsetCommitValue,
+    OffsetCommitKey,
+    OffsetCommitValue,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from msgspec import Struct
+
+    from ottla.coordinator.group.settings import GroupSettings
+    from ottla.coordinator.shard import ShardContext
+    from ottla.messages import ListGroupsResponseListedGroup
+    from ottla.types import Clock, Codec, Random
+
+# From here on DescribeGroups says that a group does not exist; before it is described as dead (KIP-1043).
+GROUP_NOT_FOUND_VERSION_MIN: Final = 6
+
+
+class GroupMachine:
+    """The groups of one partition, and what can be done to them."""
+
+    def __init__(
+        self, shard: ShardContext, *, codec: Codec, clock: Clock, random: Random, settings: GroupSettings
+    ) -> None:
+        self._shard = shard
+        self._settings = settings
+        self.groups: TimelineDict[str, ClassicGroup] = TimelineDict(shard.timeline)
+        self.rebalancer = Rebalancer(shard, self.groups, codec, clock, settings)
+        self.joiner = Joiner(self.groups, self.rebalancer, clock, random, settings)
+        self.sessions = Sessions(self.groups, self.rebalancer)
+        self.offsets = Offsets(shard.timeline, self.groups, self.rebalancer, clock, settings)
+
+    # The fold.
+
+    def apply(self, _offset: int, key: Struct, value: Struct | None) -> None:
+        """Take over what a record says."""
+        match key:
+            case OffsetCommitKey():
+                assert value is None or isinstance(value, OffsetCommitValue)
+                self._apply_offset(key, value)
+            case GroupMetadataKey():
+                assert value is None or isinstance(value, GroupMetadataValue)
+                self._apply_group(key.group, value)
+            case LegacyOffsetCommitKey():
+                assert value is None or isinstance(value, LegacyOffsetCommitValue)
+                modern = None
+                if value is not None:
+                    modern = OffsetCommitValue(
+                        offset=value.offset, metadata=value.metadata, commit_timestamp=value.commit_timestamp
+                    )
+                self._apply_offset(OffsetCommitKey(group=key.group, topic=key.topic, partition=key.partition), modern)
+            case _:
+                # Records of protocols that are not served here (a Kafka directory may have them) change nothing.
+                pass
+
+    def _apply_offset(self, key: OffsetCommitKey, value: OffsetCommitValue | None) -> None:
+        if value is not None and key.group not in self.groups:
+            # A simple consumer: its group has no record of its own.
+            self.groups.set(key.group, ClassicGroup(key.group, since_ms=None))
+        self.offsets.apply(key, value)
+
+    def _apply_group(self, group_id: str, value: GroupMetadataValue | None) -> None:
+        if value is None:
+            self.groups.remove(group_id)
+            return
+        group = ClassicGroup(
+            group_id,
+            state=GroupState.STABLE if value.members else GroupState.EMPTY,
+            since_ms=None if value.current_state_timestamp < 0 else value.current_state_timestamp,
+            generation=value.generation,
+            protocol_type=value.protocol_type or None,
+            protocol=value.protocol,
+            leader=value.leader,
+        )
+        for said in value.members:
+            member = Member(
+                said.member_id,
+                instance_id=said.group_instance_id,
+                client_id=said.client_id,
+                client_host=said.client_host,
+                # Version 0 of the record knew one time-out only.
+                rebalance_timeout_ms=said.session_timeout if said.rebalance_timeout < 0 else said.rebalance_timeout,
+                session_timeout_ms=said.session_timeout,
+                # Of what the member supports, the log has what the generation uses; the rest comes with its next join.
+                protocols=[(value.protocol or "", said.subscription)],
+                assignment=said.assignment,
+            )
+            group.add(member, value.protocol_type)
+        self.groups.set(group_id, group)
+
+    def on_loaded(self) -> None:
+        """Begin the sessions of the members the log knows, and look for expired offsets from now on."""
+        for group in self.groups.values():
+            self.rebalancer.read_subscriptions(group)
+            self._shard.submit(partial(self.rebalancer.on_loaded, group))
+        self._expire_later()
+
+    def on_unloaded(self) -> None:
+        """Whoever waits here looks for the coordinator again."""
+        for group in self.groups.values():
+            self.rebalancer.on_unloaded(group)
+
+    # Time.
+
+    def _expire_later(self) -> None:
+        self._shard.after("expire", self._settings.offsets_retention_check_interval_ms, self._expire)
+
+    def _expire(self) -> Result:
+        self._expire_later()
+        return self.offsets.expire()
+
+    # Reads.
+
+    def listed(self, states: frozenset[str], types: frozenset[str]) -> list[ListGroupsResponseListedGroup]:
+        """The groups in one of the states and of one of the types, lower case; empty sets stand for all."""
+        if types and CLASSIC_TYPE.lower() not in types:
+            return []
+        return [
+            group.listed()
+            for _, group in self.groups.committed_items()
+            if not states or group.state.current.value.lower() in states
+        ]
+
+    def described(self, group_ids: Iterable[str], api_version: int) -> list[DescribeGroupsResponseDescribedGroup]:
+        """Each of the groups; one that does not exist is described as dead."""
+        found = []
+        for group_id in group_ids:
+            group = self.groups.committed_get(group_id)
+            if group is not None:
+                found.append(group.described())
+                continue
+            missing = DescribeGroupsResponseDescribedGroup(group_id=group_id, group_state=GroupState.DEAD.value)
+            if api_version >= GROUP_NOT_FOUND_VERSION_MIN:
+                missing.error_code = ErrorCode.GROUP_ID_NOT_FOUND
+                missing.error_message = f"Group {group_id} not found."
+            found.append(missing)
+        return found

@@ -1,0 +1,31 @@
+"""What can be set about groups, by Kafka's names and with Kafka's defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """Values of the group coordinator's settings; `config` has the table that describes them."""
+
+    # group.min.session.timeout.ms, group.max.session.timeout.ms
+    session_timeout_ms_min: int = 6_000
+    session_timeout_ms_max: int = 1_800_000
+    # group.initial.rebalance.delay.ms: how long the first rebalance of an empty group waits for more members.
+    initial_rebalance_delay_ms: int = 3_000
+    # group.max.size
+    group_size_max: int = 2**31 - 1
+    # offset.metadata.max.bytes: of the text committed beside an offset (Kafka counts its UTF-16 units, so do we).
+    offset_metadata_bytes_max: int = 4_096
+    # offsets.retention.minutes, in milliseconds
+    offsets_retention_ms: int = 7 * 24 * 60 * 60 * 1000
+    # offsets.retention.check.interval.ms
+    offsets_retention_check_interval_ms: int = 600_000
+    # offsets.commit.timeout.ms
+    offset_commit_timeout_ms: int = 5_000
+    # One append to the partition of the offsets topic (max.message.bytes of that topic).
+    batch_bytes_max: int = 1024 * 1024
+    # How long a member's first JoinGroup may be parked before the member is given up. Kafka has it in its code, as a
+    # constant of five minutes: such a member has no session yet that could expire.
+    new_member_join_timeout_ms: int = 5 * 60 * 1000

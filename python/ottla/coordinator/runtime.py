@@ -1,0 +1,421 @@
+"""The coordinator runtime: shards, each a state machine over one partition of an internal topic.
+
+**A write** is a function of the state machine. It may read everything applied so far, committed or not, and returns a
+`Result`: records and a response. The runtime applies the records at once, so that the next write of the same turn
+sees them, keeps them in the shard's buffer, and parks the response. At the end of the loop's turn (`flush_turn`) each
+shard appends its buffer as **one** batch: a thousand commits of one turn cost one append and join one group commit.
+When the journal says the batch is committed, the responses parked on it leave, in the order of the writes. A write
+without records waits too if earlier ones of its shard are not committed: what it read may be theirs. (Apache Kafka:
+CoordinatorRuntime.)
+
+**A read** sees committed state only (`timeline`) and is answered at once.
+
+**Some state is not in the log**: parked JoinGroups, deadlines, a rebalance that is under way. A write whose records
+describe state it has changed itself says so (`Result.applied`); such records are applied only when the log is replayed.
+
+**Batches are bounded**: records that would make a batch longer than `batch_bytes_max` start another; a single write
+longer than that is refused with RECORD_LIST_TOO_LARGE before anything is changed, unless it need not be atomic.
+
+**A failed append** cannot be undone record by record, since what is not in the log has gone on meanwhile. The shard is
+thrown away (its state machine answers what it had parked: NOT_COORDINATOR, clients come back) and replayed from the
+journal, once everything appended before is committed. If that never happens, because the partition is offline, the
+shard stays away and says NOT_COORDINATOR.
+
+**Loading** reads the journal in pieces of `load_bytes_max`, one per turn, so that a shard of a million records does
+not hold up the others; writes and reads meanwhile get COORDINATOR_LOAD_IN_PROGRESS. Replay is `apply` of the records,
+nothing else: there is no second recovery path.
+
+    absent --load--> LOADING --end of journal--> ACTIVE --append failed--> FAILED --all committed--> LOADING
+                        |                           |
+                        +---- unreadable: FAILED    +--unload--> absent          absent, FAILED: NOT_COORDINATOR
+
+**A commit that takes too long** (`commit_timeout_ms`) answers REQUEST_TIMED_OUT; the records stay, and so does the
+state.
+
+The runtime is the only writer of its partitions. All of it runs on the control-plane thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Literal
+
+from ottla.coordinator.shard import (
+    BATCH_OVERHEAD_BYTES,
+    Batch,
+    M,
+    Result,
+    Shard,
+    ShardContext,
+    ShardStatus,
+    State,
+    Waiter,
+    record_bytes,
+)
+from ottla.errors import ErrorCode, OttlaError, RequestError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from msgspec import Struct
+
+    from ottla.types import Clock, Codec, Journal, Record, Scheduler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeStatus:
+    """For people and tests."""
+
+    shards: tuple[ShardStatus, ...]
+    appended_batches: int
+    appended_records: int
+    failed_appends: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """Bounds of the runtime."""
+
+    # Of one append. Kafka's limit for its coordinators is the topic's max.message.bytes, 1 MiB by default.
+    batch_bytes_max: int = 1024 * 1024
+    # Read and applied in one turn of the loop while loading.
+    load_bytes_max: int = 256 * 1024
+    # `offsets.commit.timeout.ms`: how long a response waits for the commit.
+    commit_timeout_ms: int = 5000
+
+
+class CoordinatorRuntime(Generic[M]):
+    """The shards of one internal topic on this broker."""
+
+    def __init__(
+        self,
+        *,
+        topic_kind: Literal["group", "transaction"],
+        journals: Callable[[int], Journal],
+        make: Callable[[ShardContext], M],
+        codec: Codec,
+        clock: Clock,
+        scheduler: Scheduler,
+        settings: RuntimeSettings | None = None,
+    ) -> None:
+        self.topic_kind: Literal["group", "transaction"] = topic_kind
+        self.journals = journals
+        self.make = make
+        self.codec = codec
+        self.clock = clock
+        self.scheduler = scheduler
+        self.settings = settings or RuntimeSettings()
+        self._submitted: deque[tuple[Shard[M], Callable[[], Result]]] = deque()
+        self._shards: dict[int, Shard[M]] = {}
+        # Shards with something in the buffer, in the order they got it.
+        self._dirty: dict[Shard[M], None] = {}
+        self._running = False
+        self._appended_batches = 0
+        self._appended_records = 0
+        self._failed_appends = 0
+
+    @property
+    def status(self) -> RuntimeStatus:
+        """For people and tests."""
+        shards = tuple(self._shards[partition].status for partition in sorted(self._shards))
+        return RuntimeStatus(shards, self._appended_batches, self._appended_records, self._failed_appends)
+
+    # Loading and unloading.
+
+    def load(self, partition: int) -> None:
+        """This broker leads the partition now. Does nothing if the shard is there already, unless it has failed."""
+        old = self._shards.get(partition)
+        if old is not None and old.state is not State.FAILED:
+            return
+        self._start_loading(partition, self.journals(partition))
+
+    def unload(self, partition: int) -> None:
+        """This broker does not lead the partition any more: parked responses are NOT_COORDINATOR."""
+        shard = self._shards.pop(partition, None)
+        if shard is None:
+            return
+        if shard.state is not State.FAILED:
+            self._abandon(shard, ErrorCode.NOT_COORDINATOR)
+        for batch in shard.batches:
+            self._give_up(batch, ErrorCode.NOT_COORDINATOR)
+        shard.batches.clear()
+        log.info("%s coordinator %d unloaded", self.topic_kind, partition)
+
+    def _start_loading(self, partition: int, journal: Journal) -> None:
+        shard = Shard(self, partition, journal, self.make)
+        self._shards[partition] = shard
+        # The first piece at once: the shard of a new partition is there when the call returns.
+        self._load_piece(shard)
+
+    def _load_piece(self, shard: Shard[M]) -> None:
+        if self._shards.get(shard.partition) is not shard or shard.state is not State.LOADING:
+            return
+        try:
+            finished = self._replay_piece(shard)
+        except OttlaError:
+            shard.state = State.FAILED
+            log.exception("%s coordinator %d cannot be loaded", self.topic_kind, shard.partition)
+            return
+        if not finished:
+            self.scheduler.at(self.clock.monotonic_ms(), lambda: self._load_piece(shard))
+            return
+        shard.next_offset = max(shard.next_offset, shard.load_end)
+        shard.timeline.offset = shard.next_offset
+        shard.timeline.replaying = False
+        shard.state = State.ACTIVE
+        log.info("%s coordinator %d loaded up to offset %d", self.topic_kind, shard.partition, shard.next_offset)
+        shard.machine.on_loaded()
+        self._run_submitted()
+
+    def _replay_piece(self, shard: Shard[M]) -> bool:
+        if shard.next_offset >= shard.load_end:
+            return True
+        records = shard.journal.read(shard.next_offset, self.settings.load_bytes_max)
+        decode, kind, apply = self.codec.decode_coordinator_record, self.topic_kind, shard.machine.apply
+        timeline = shard.timeline
+        for offset, _, key, value in records:
+            decoded = None if key is None else decode(kind, key, value)
+            if decoded is None:
+                log.warning("%s coordinator %d: unknown record at offset %d skipped", kind, shard.partition, offset)
+                continue
+            timeline.offset = offset
+            apply(offset, decoded[0], decoded[1])
+        if records:
+            shard.next_offset = records[-1][0] + 1
+        return not records or shard.next_offset >= shard.load_end
+
+    # Operations.
+
+    def write(
+        self,
+        partition: int,
+        operation: Callable[[M], Result],
+        answer: Callable[[Struct], None] | None,
+        refuse: Callable[[ErrorCode], None],
+    ) -> None:
+        """Run a write. `answer` gets its response once it is committed, `refuse` the reason if it is not.
+
+        Exactly one of the two is called, unless the result has no response: then the state machine answers, and
+        `refuse` is called only if the write was refused before it began or its records were not written.
+        """
+        shard = self._shards.get(partition)
+        if shard is None or shard.state is not State.ACTIVE:
+            refuse(self._absence(shard))
+            return
+        machine = shard.machine
+        self._run(shard, lambda: operation(machine), answer, refuse)
+        self._run_submitted()
+
+    def read(
+        self,
+        partition: int,
+        operation: Callable[[M], Struct],
+        answer: Callable[[Struct], None],
+        refuse: Callable[[ErrorCode], None],
+    ) -> None:
+        """Run a read of committed state, and answer."""
+        shard = self._shards.get(partition)
+        if shard is None or shard.state is not State.ACTIVE:
+            refuse(self._absence(shard))
+            return
+        try:
+            response = operation(shard.machine)
+        except RequestError as error:
+            refuse(error.code)
+        else:
+            answer(response)
+
+    def machines(self) -> tuple[list[M], bool]:
+        """The state machines that are here, and whether others are still loading (for reads over all of them)."""
+        active = [shard.machine for shard in self._shards.values() if shard.state is State.ACTIVE]
+        return active, any(shard.state is State.LOADING for shard in self._shards.values())
+
+    def write_all(self, operation: Callable[[M], Result]) -> None:
+        """Run a write on every shard that is here; nobody waits for it."""
+        for shard in list(self._shards.values()):
+            self.write_on(shard, partial(operation, shard.machine))
+
+    def write_on(self, shard: Shard[M], operation: Callable[[], Result]) -> None:
+        """Run a write nobody waits for: a deadline, or something a state machine has submitted."""
+        if shard.state is State.ACTIVE and self._shards.get(shard.partition) is shard:
+            self._run(shard, operation, None, None)
+            self._run_submitted()
+
+    def submit(self, shard: Shard[M], operation: Callable[[], Result]) -> None:
+        """Run a write after the one that is under way."""
+        self._submitted.append((shard, operation))
+
+    def _absence(self, shard: Shard[M] | None) -> ErrorCode:
+        loading = shard is not None and shard.state is State.LOADING
+        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS if loading else ErrorCode.NOT_COORDINATOR
+
+    def _run(
+        self,
+        shard: Shard[M],
+        operation: Callable[[], Result],
+        answer: Callable[[Struct], None] | None,
+        refuse: Callable[[ErrorCode], None] | None,
+    ) -> None:
+        assert not self._running, "a write within a write: submit it"
+        shard.timeline.offset = shard.next_offset
+        self._running = True
+        try:
+            self._run_one(shard, operation, answer, refuse)
+        except RequestError as error:
+            if refuse is not None:
+                refuse(error.code)
+        except Exception:
+            log.exception("%s coordinator %d: an operation failed", self.topic_kind, shard.partition)
+            if refuse is not None:
+                refuse(ErrorCode.UNKNOWN_SERVER_ERROR)
+        finally:
+            self._running = False
+
+    def _run_one(
+        self,
+        shard: Shard[M],
+        operation: Callable[[], Result],
+        answer: Callable[[Struct], None] | None,
+        refuse: Callable[[ErrorCode], None] | None,
+    ) -> None:
+        result = operation()
+        waiter = Waiter(answer, refuse, result)
+        if result.records:
+            self._take(shard, result, waiter)
+        elif result.response is not None or result.done is not None:
+            shard.park(waiter)
+
+    def _run_submitted(self) -> None:
+        while self._submitted and not self._running:
+            shard, operation = self._submitted.popleft()
+            if shard.state is State.ACTIVE and self._shards.get(shard.partition) is shard:
+                self._run(shard, operation, None, None)
+
+    def _take(self, shard: Shard[M], result: Result, waiter: Waiter) -> None:
+        """Into the buffer, and into the state."""
+        encoded: list[Record] = [self.codec.encode_coordinator_record(key, value) for key, value in result.records]
+        sizes = [record_bytes(record) for record in encoded]
+        bytes_max = self.settings.batch_bytes_max
+        pieces = (
+            [(result.records, encoded, sum(sizes))]
+            if result.atomic
+            else [([r], [e], size) for r, e, size in zip(result.records, encoded, sizes, strict=True)]
+        )
+        if any(BATCH_OVERHEAD_BYTES + size > bytes_max for _, _, size in pieces):
+            log.warning(
+                "%s coordinator %d: a write is larger than %d bytes", self.topic_kind, shard.partition, bytes_max
+            )
+            waiter.fail(ErrorCode.RECORD_LIST_TOO_LARGE)
+            return
+        for records, encoded_piece, size in pieces:
+            if shard.records_bytes + size > bytes_max:
+                self._flush(shard)
+                if shard.state is not State.ACTIVE:
+                    waiter.fail(ErrorCode.KAFKA_STORAGE_ERROR)
+                    return
+            if not shard.records:
+                self._dirty[shard] = None
+            shard.records += encoded_piece
+            shard.records_bytes += size
+            timeline, offset = shard.timeline, shard.next_offset
+            shard.next_offset = offset + len(records)
+            if not result.applied:
+                apply = shard.machine.apply
+                for key, value in records:
+                    timeline.offset = offset
+                    apply(offset, key, value)
+                    offset += 1
+        shard.waiters.append(waiter)
+
+    # Appending and committing.
+
+    def flush_turn(self) -> None:
+        """The loop's turn is over: one append per shard that has something to write.
+
+        Responses may leave in here, and what follows from them may write again; nothing is left when this returns.
+        """
+        while self._dirty:
+            self._flush(next(iter(self._dirty)))
+            self._run_submitted()
+
+    def _flush(self, shard: Shard[M]) -> None:
+        self._dirty.pop(shard, None)
+        if not shard.records:
+            return
+        records, waiters = shard.records, shard.waiters
+        shard.records, shard.waiters, shard.records_bytes = [], [], BATCH_OVERHEAD_BYTES
+        try:
+            last_offset = shard.journal.append(records, self.clock.now_ms())
+        except StorageError:
+            log.exception(
+                "%s coordinator %d: append failed, starting again from the log", self.topic_kind, shard.partition
+            )
+            self._failed_appends += 1
+            self._fail(shard, waiters)
+            return
+        self._appended_batches += 1
+        self._appended_records += len(records)
+        gap = last_offset + 1 - shard.next_offset
+        assert gap >= 0, "offsets of a partition grow"
+        batch = Batch(last_offset, waiters)
+        shard.batches.append(batch)
+        shard.journal.when_committed(last_offset, lambda: self._committed(shard, batch))
+        if shard.batches and shard.batches[-1] is batch:
+            deadline_ms = self.clock.monotonic_ms() + self.settings.commit_timeout_ms
+            batch.deadline = self.scheduler.at(deadline_ms, lambda: self._give_up(batch, ErrorCode.REQUEST_TIMED_OUT))
+        if gap:
+            log.error(
+                "%s coordinator %d: %d records of the log were not replayed, starting again from the log",
+                *(self.topic_kind, shard.partition, gap),
+            )
+            self._fail(shard, [])
+
+    def _committed(self, shard: Shard[M], batch: Batch) -> None:
+        # The journal tells in order, or skips one whose successor it has told already: take all up to this one.
+        while shard.batches and shard.batches[0].last_offset <= batch.last_offset:
+            ready = shard.batches.popleft()
+            shard.timeline.committed(ready.last_offset + 1)
+            if ready.deadline is not None:
+                ready.deadline.cancel()
+            waiters, ready.waiters = ready.waiters, []
+            for waiter in waiters:
+                waiter.succeed()
+        self._run_submitted()
+
+    def _give_up(self, batch: Batch, code: ErrorCode) -> None:
+        """Answer who waits for the batch; it may still be committed."""
+        if batch.deadline is not None:
+            batch.deadline.cancel()
+        waiters, batch.waiters = batch.waiters, []
+        for waiter in waiters:
+            waiter.fail(code)
+        self._run_submitted()
+
+    def _fail(self, shard: Shard[M], waiters: list[Waiter]) -> None:
+        """The state shows what the log does not hold: throw it away, and replay once the log says what it holds."""
+        shard.waiters = waiters + shard.waiters
+        self._abandon(shard, ErrorCode.KAFKA_STORAGE_ERROR)
+
+        def reload() -> None:
+            if self._shards.get(shard.partition) is shard:
+                self._start_loading(shard.partition, shard.journal)
+
+        if shard.batches:
+            # The batches before may still be committed, and what is answered for them stays true.
+            shard.journal.when_committed(shard.batches[-1].last_offset, reload)
+        else:
+            self.scheduler.at(self.clock.monotonic_ms(), reload)
+
+    def _abandon(self, shard: Shard[M], code: ErrorCode) -> None:
+        shard.state = State.FAILED
+        self._dirty.pop(shard, None)
+        waiters, shard.waiters = shard.waiters, []
+        shard.records = []
+        shard.stop()
+        for waiter in waiters:
+            waiter.fail(code)

@@ -1,0 +1,283 @@
+"""One shard of a coordinator: its state machine, and what it has decided that is not committed yet.
+
+The words between the runtime and a state machine are here too: `Result` is what a write of a state machine returns,
+`Machine` what the runtime asks of it, `ShardContext` what it gets in return. `runtime` tells how they work together.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from ottla.coordinator.timeline import Timeline
+from ottla.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from msgspec import Struct
+
+    from ottla.types import Cancellable, Clock, Journal, Record, Scheduler
+
+log = logging.getLogger(__name__)
+
+CoordinatorRecord = tuple["Struct", "Struct | None"]
+
+# What a record costs in a batch beside key and value: lengths, deltas, attributes, a header count.
+RECORD_OVERHEAD_BYTES = 24
+# What a batch costs beside its records.
+BATCH_OVERHEAD_BYTES = 61
+
+
+@dataclass(slots=True)
+class Result:
+    """What a write decided."""
+
+    records: Sequence[CoordinatorRecord] = ()
+    # Sent once the records are committed. None if the state machine answers by itself, or nobody asked.
+    response: Struct | None = None
+    # The state shows these records already (see the module's doc).
+    applied: bool = False
+    # The records may be spread over several batches.
+    atomic: bool = True
+    # Told when the records are committed (None), or why they are not.
+    done: Callable[[ErrorCode | None], None] | None = None
+
+
+NOTHING = Result()
+
+
+class Machine(Protocol):
+    """The state of one shard, as the runtime sees it."""
+
+    def apply(self, offset: int, key: Struct, value: Struct | None) -> None:
+        """Change the state as a record says; the same at replay and in operation. A tombstone has no value."""
+        ...
+
+    def on_loaded(self) -> None:
+        """The journal has been replayed: set deadlines. May write."""
+        ...
+
+    def on_unloaded(self) -> None:
+        """The shard goes away: answer what is parked (NOT_COORDINATOR). Nothing is called after this."""
+        ...
+
+
+class ShardContext(Protocol):
+    """What a state machine gets from the runtime."""
+
+    @property
+    def partition(self) -> int:
+        """The partition of the internal topic."""
+        ...
+
+    @property
+    def timeline(self) -> Timeline:
+        """For the maps of the state machine."""
+        ...
+
+    def after(self, key: object, delay_ms: int, operation: Callable[[], Result]) -> None:
+        """Make `operation` a write once `delay_ms` have passed; replaces an earlier one of the same key."""
+        ...
+
+    def cancel(self, key: object) -> None:
+        """Forget the operation of that key, if there is one."""
+        ...
+
+    def submit(self, operation: Callable[[], Result]) -> None:
+        """Make `operation` a write in this turn, after the one that is under way."""
+        ...
+
+
+M = TypeVar("M", bound=Machine)
+
+
+class State(Enum):
+    """Of a shard; absent ones have none."""
+
+    LOADING = "loading"
+    ACTIVE = "active"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A response that waits for a batch."""
+
+    answer: Callable[[Struct], None] | None
+    refuse: Callable[[ErrorCode], None] | None
+    result: Result
+
+    def succeed(self) -> None:
+        """The batch is committed."""
+        if self.result.done is not None:
+            self._tell(None)
+        if self.answer is not None and self.result.response is not None:
+            self.answer(self.result.response)
+
+    def fail(self, code: ErrorCode) -> None:
+        """The batch is not, or not yet, committed."""
+        if self.result.done is not None:
+            self._tell(code)
+        if self.refuse is not None:
+            self.refuse(code)
+
+    def _tell(self, code: ErrorCode | None) -> None:
+        try:
+            assert self.result.done is not None, "checked by the callers"
+            self.result.done(code)
+        except Exception:
+            # A bug there must not keep the other responses of the batch.
+            log.exception("what follows a commit failed")
+
+
+@dataclass(slots=True)
+class Batch:
+    """An appended batch that is not committed yet."""
+
+    last_offset: int
+    waiters: list[Waiter]
+    deadline: Cancellable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """For people and tests."""
+
+    partition: int
+    state: State
+    next_offset: int
+    uncommitted_batches: int
+    buffered_records: int
+
+
+class Host(Protocol):
+    """What a shard needs of the runtime it belongs to."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        ...
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Deadlines."""
+        ...
+
+    def write_on(self, shard: Shard[Any], operation: Callable[[], Result]) -> None:
+        """Run a write nobody waits for."""
+        ...
+
+    def submit(self, shard: Shard[Any], operation: Callable[[], Result]) -> None:
+        """Run a write after the one that is under way."""
+        ...
+
+
+class Timer:
+    """A deadline of a shard under its key. Putting it off costs nothing: it fires early, and waits on."""
+
+    __slots__ = ("_handle", "_key", "_shard", "armed_ms", "deadline_ms", "operation")
+
+    def __init__(self, shard: Shard[Any], key: object, deadline_ms: int, operation: Callable[[], Result]) -> None:
+        self._shard = shard
+        self._key = key
+        # When it shall fire, and when the queue wakes it; never in that order reversed.
+        self.deadline_ms = deadline_ms
+        self.armed_ms = deadline_ms
+        self.operation = operation
+        self._handle: Cancellable | None = None
+
+    def arm(self) -> None:
+        """Have the queue call `fire` at the deadline."""
+        self.armed_ms = self.deadline_ms
+        self._handle = self._shard.runtime.scheduler.at(self.armed_ms, self._fire)
+
+    def cancel(self) -> None:
+        """Never fire."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _fire(self) -> None:
+        if self.deadline_ms > self._shard.runtime.clock.monotonic_ms():
+            self.arm()
+            return
+        del self._shard.timers[self._key]
+        self._shard.runtime.write_on(self._shard, self.operation)
+
+
+class Shard(Generic[M]):
+    """One partition: its state machine, buffer, batches under way and deadlines. The runtime alone calls it."""
+
+    def __init__(self, runtime: Host, partition: int, journal: Journal, make: Callable[[ShardContext], M]) -> None:
+        self.runtime = runtime
+        self.partition = partition
+        self.journal = journal
+        self.state = State.LOADING
+        self.timeline = Timeline()
+        self.machine: M = make(self)
+        # Offset the next record of the buffer gets.
+        self.next_offset = journal.log_start_offset
+        self.records: list[Record] = []
+        self.records_bytes = BATCH_OVERHEAD_BYTES
+        self.waiters: list[Waiter] = []
+        self.batches: deque[Batch] = deque()
+        self.timers: dict[object, Timer] = {}
+        self.load_end = journal.high_watermark
+
+    # What a state machine gets (ShardContext).
+
+    def after(self, key: object, delay_ms: int, operation: Callable[[], Result]) -> None:
+        """Make `operation` a write once `delay_ms` have passed; replaces an earlier one of the same key."""
+        deadline_ms = self.runtime.clock.monotonic_ms() + delay_ms
+        timer = self.timers.get(key)
+        if timer is not None and timer.armed_ms <= deadline_ms:
+            # Put off, as every heartbeat does: the queue is not touched, the timer looks again when it fires.
+            timer.deadline_ms = deadline_ms
+            timer.operation = operation
+            return
+        self.cancel(key)
+        timer = Timer(self, key, deadline_ms, operation)
+        self.timers[key] = timer
+        timer.arm()
+
+    def cancel(self, key: object) -> None:
+        """Forget the operation of that key, if there is one."""
+        timer = self.timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    def submit(self, operation: Callable[[], Result]) -> None:
+        """Make `operation` a write in this turn, after the one that is under way."""
+        self.runtime.submit(self, operation)
+
+    # Buffer and batches.
+
+    @property
+    def status(self) -> ShardStatus:
+        """For people and tests."""
+        return ShardStatus(self.partition, self.state, self.next_offset, len(self.batches), len(self.records))
+
+    def park(self, waiter: Waiter) -> None:
+        """Answer when everything written so far is committed: at once if it is."""
+        if self.records:
+            self.waiters.append(waiter)
+        elif self.batches:
+            self.batches[-1].waiters.append(waiter)
+        else:
+            waiter.succeed()
+
+    def stop(self) -> None:
+        """No deadline fires any more; the state machine answers what it has parked."""
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+        self.machine.on_unloaded()
+
+
+def record_bytes(record: Record) -> int:
+    """About what the record takes in a batch."""
+    key, value = record
+    return RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")
