@@ -1,9 +1,9 @@
 """What every test may use: the broker under test, the reference broker, unique names.
 
-`--broker=ottla` (default) runs the tests of clients and wire against `ottla serve`; `--broker=kafka` runs the same tests against
-Apache Kafka, which is how we know that a test asks for Kafka's behaviour and not for ours. `--long` adds the tests marked `long`.
-The reference broker (`reference`) is a second process of Apache Kafka; it is launched when collection shows that some test wants it,
-so that it comes up while others run.
+`--broker=ottla` (default) runs the tests of clients and wire against `ottla serve`; `--broker=kafka` runs the same
+tests against Apache Kafka, which is how we know that a test asks for Kafka's behaviour and not for ours. `--long` adds
+the tests marked `long`. The reference broker (`reference`) is a second process of Apache Kafka; it is launched when
+collection shows that some test wants it, so that it comes up while others run.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # kafka-python reads its schemas in a way that Python 3.11 and 3.12 call deprecated.
+    config.addinivalue_line("filterwarnings", "ignore:(read_text|open_text) is deprecated:DeprecationWarning")
     config.addinivalue_line("markers", "long: takes longer than a test in `make test` may; run by `make test-long`")
     config.addinivalue_line(
         "markers", "kafka: needs Apache Kafka (java, mvn); skipped without them, a failure when CI=true"
@@ -61,9 +63,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="long: run by `make test-long`"))
         if item.get_closest_marker("ottla") and on_kafka:
             item.add_marker(pytest.mark.skip(reason="Ottla's own behaviour"))
-        needs_kafka = item.get_closest_marker("kafka") or "reference" in fixtures
-        needs_kafka = needs_kafka or (on_kafka and {"broker", "make_broker"} & set(fixtures))
-        if needs_kafka and absent and not os.environ.get("CI") == "true":
+        needs_kafka = item.get_closest_marker("kafka") is not None or "reference" in fixtures
+        needs_kafka |= on_kafka and not {"broker", "make_broker"}.isdisjoint(fixtures)
+        if needs_kafka and absent and os.environ.get("CI") != "true":
             item.add_marker(pytest.mark.skip(reason=absent))
 
 

@@ -1,14 +1,15 @@
 """Brokers as processes: what Ottla and Apache Kafka have in common when a test or a benchmark runs them.
 
-A `Process` is started on a loopback port, waited for by asking it ApiVersions (never by sleeping), and stopped by the pid it was
-started with. Its output goes to a file beside its data, whose tail is shown when it does not come up. `settings` are Kafka's
-server.properties names for both brokers, so one dictionary configures either.
+A `Process` is started on a loopback port, waited for by asking it ApiVersions (never by sleeping), and stopped by the
+pid it was started with. Its output goes to a file beside its data, whose tail is shown when it does not come up.
+`settings` are Kafka's server.properties names for both brokers, so one dictionary configures either.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -84,7 +85,8 @@ class Process:
     def launch(self) -> None:
         """Starts the process without waiting for an answer."""
         assert not self.running, "already running"
-        command = self.command()
+        # setpriv: a test run that is killed takes its brokers along.
+        command = [*(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()), *self.command()]
         with self.output_path.open("ab") as output:
             # Its own session: a Ctrl-C for the test run reaches the broker only through stop().
             self._process = subprocess.Popen(

@@ -1,4 +1,5 @@
-"""Apache Kafka as one process: a KRaft node that is broker and controller, with the server's own defaults but for what one node needs.
+"""Apache Kafka as one process: a KRaft node that is broker and controller, with the server's own defaults but for what
+one node needs.
 
 Formatting costs a JVM start, so it is done once per machine; every broker starts on a copy of that directory.
 """

@@ -1,7 +1,7 @@
 """Where the reference's jars lie: Maven resolves pom.xml once, the classpath is kept under target/ (git-ignored).
 
-Java and Maven are needed for interoperability tests only: without them `missing()` gives the reason, which skips the tests on a
-person's machine and fails them where CI=true.
+Java and Maven are needed for interoperability tests only: without them `missing()` gives the reason, which skips the
+tests on a person's machine and fails them where CI=true.
 """
 
 from __future__ import annotations
@@ -44,5 +44,6 @@ def classpath() -> str:
 
 
 def java(*arguments: str, heap: str = "512M") -> list[str]:
-    """A command that runs one of Kafka's classes with a short start: no second-stage compiler, no parallel collector."""
+    """A command that runs one of Kafka's classes with a short start: no second-stage compiler, no parallel
+    collector."""
     return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath(), *arguments]

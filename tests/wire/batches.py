@@ -145,7 +145,7 @@ def summaries(data: bytes | None) -> list[dict[str, object]] | None:
                 "last_offset_delta": last,
                 "base_timestamp": base_time,
                 "max_timestamp": max_time,
-                "producer": (pid, p_epoch, sequence),
+                "producer": [pid, p_epoch, sequence],
                 "records": decode_records(DECOMPRESS[attributes & 7](data[at + 61 : end]), count),
             }
         )

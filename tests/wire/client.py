@@ -1,8 +1,9 @@
 """A Kafka connection with nothing between the test and the bytes.
 
-Requests are written and answers read with `kio`, whose classes are generated from Kafka's own message files: an oracle that shares
-no code with Ottla. An answer comes back as plain values (dict, list, int, str, bytes), so that two brokers' answers compare with ==:
-error codes by name, durations as milliseconds, uuids as text, and a note if bytes were left over behind the message.
+Requests are written and answers read with `kio`, whose classes are generated from Kafka's own message files: an oracle
+that shares no code with Ottla. An answer comes back as plain values (dict, list, int, str, bytes), so that two brokers'
+answers compare with ==: error codes by name, durations as milliseconds, uuids as text, and a note if bytes were left
+over behind the message.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import struct
 import types
 import typing
 import uuid
-from typing import Any
+from typing import Any, Self
 
 from kio.index import load_request_schema, load_response_schema
 from kio.schema.errors import ErrorCode
@@ -53,7 +54,8 @@ Plain = dict[str, Any]
 
 
 def make(kind: Any, value: Any) -> Any:
-    """A value of a kio field from a plain one; a dict becomes the nested entity, fields that it does not name take their default."""
+    """A value of a kio field from a plain one; a dict becomes the nested entity, fields that it does not name take
+    their default."""
     if value is None:
         return None
     origin = typing.get_origin(kind)
@@ -66,7 +68,7 @@ def make(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         return make_entity(typing.cast(type, kind), value)
     if issubclass(kind, datetime.timedelta):
-        return kind.parse(datetime.timedelta(milliseconds=value))  # type: ignore[attr-defined]
+        return kind.parse(datetime.timedelta(milliseconds=value))
     if issubclass(kind, datetime.datetime):
         return tz_aware_from_i64(i64(value))
     if issubclass(kind, ErrorCode):
@@ -77,7 +79,8 @@ def make(kind: Any, value: Any) -> Any:
 
 
 def make_entity(entity: type, given: Plain) -> Any:
-    """The entity with the given fields. Fields the version does not have are left out; missing ones are zero or empty."""
+    """The entity with the given fields. Fields the version does not have are left out; missing ones are zero or
+    empty."""
     filled: Plain = {}
     for field in dataclasses.fields(entity):
         if field.name in given:
@@ -169,12 +172,12 @@ class Closed(Exception):
 class Connection:
     """One connection. `ask` is the well-formed way, `send` and `receive` the raw one."""
 
-    def __init__(self, host: str, port: int, client_id: str | None = "wire", timeout_s: float = 20) -> None:
+    def __init__(self, host: str, port: int, client_id: str | None = "wire", timeout_s: float = 10) -> None:
         self.socket = socket.create_connection((host, port), timeout=timeout_s)
         self.client_id = client_id
         self._correlation = 0
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -217,7 +220,8 @@ class Connection:
         return answer
 
     def closed_by_peer(self) -> bool:
-        """True once the broker has closed; answers still in flight are read over. False if the time-out passes first."""
+        """True once the broker has closed; answers still in flight are read over. False if the time-out passes
+        first."""
         try:
             while True:
                 self.receive()
