@@ -5,6 +5,7 @@ Fakes, not mocks: each behaves like the real thing, kept in memory, with the lev
 
 from ottla.clock import DeadlineQueue, SeededRandom, VirtualClock
 from ottla.testing.journal import MemoryJournal
+from ottla.testing.metadata import MemoryMetadataJournal
 from ottla.testing.time import run_until
 
-__all__ = ["DeadlineQueue", "MemoryJournal", "SeededRandom", "VirtualClock", "run_until"]
+__all__ = ["DeadlineQueue", "MemoryJournal", "MemoryMetadataJournal", "SeededRandom", "VirtualClock", "run_until"]

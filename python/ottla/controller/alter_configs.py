@@ -1,0 +1,116 @@
+"""Deciding on settings of topics: one set, deleted, or a list changed (IncrementalAlterConfigs, KIP-339)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from ottla.config.setting import Kind
+from ottla.config.topic_config import validate
+from ottla.config.topic_settings import TOPIC_SETTINGS
+from ottla.controller.decision import Decision
+from ottla.controller.image import TOPIC_RESOURCE
+from ottla.errors import ErrorCode, RequestError
+from ottla.messages import ConfigRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from msgspec import Struct
+
+    from ottla.config.setting import SettingValue
+    from ottla.controller.image import MetadataImage
+
+
+class Operation(IntEnum):
+    """What is done to a setting; the numbers are those of IncrementalAlterConfigs."""
+
+    SET = 0
+    DELETE = 1
+    APPEND = 2
+    SUBTRACT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TopicAlteration:
+    """Operations on the settings of one topic, as (setting, operation, text)."""
+
+    topic: str
+    operations: tuple[tuple[str, Operation, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlteredTopic:
+    """What one item of the request is answered."""
+
+    topic: str
+    code: ErrorCode = ErrorCode.NONE
+    message: str | None = None
+
+
+def alter_topic_configs(
+    image: MetadataImage,
+    alterations: Sequence[TopicAlteration],
+    defaults: Mapping[str, SettingValue],
+    *,
+    validate_only: bool = False,
+) -> Decision[AlteredTopic]:
+    """Decide on each topic, independent of the others; all operations of one topic are made or none."""
+    results: list[AlteredTopic] = []
+    records: list[Struct] = []
+    for alteration in alterations:
+        try:
+            records.extend(_alter(image, alteration, defaults))
+        except RequestError as error:
+            results.append(AlteredTopic(alteration.topic, error.code, error.message))
+        else:
+            results.append(AlteredTopic(alteration.topic))
+    return Decision(results, [] if validate_only else records)
+
+
+def _alter(
+    image: MetadataImage, alteration: TopicAlteration, defaults: Mapping[str, SettingValue]
+) -> list[ConfigRecord]:
+    if alteration.topic not in image.topics:
+        raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    old = image.topic_config(alteration.topic)
+    new: dict[str, str | None] = dict(old)
+    for name, operation, text in alteration.operations:
+        if operation is Operation.DELETE:
+            new.pop(name, None)
+        elif operation is Operation.SET:
+            new[name] = text
+        else:
+            new[name] = _changed_list(name, operation, new.get(name), text, defaults)
+    validate(new, defaults)
+    changed = [(name, text) for name, text in new.items() if old.get(name) != text]
+    dropped = [(name, None) for name in old if name not in new]
+    return [
+        ConfigRecord(resource_type=TOPIC_RESOURCE, resource_name=alteration.topic, name=name, value=text)
+        for name, text in [*changed, *dropped]
+    ]
+
+
+def _changed_list(
+    name: str,
+    operation: Operation,
+    current: str | None,
+    text: str | None,
+    defaults: Mapping[str, SettingValue],
+) -> str:
+    setting = TOPIC_SETTINGS.get(name)
+    if setting is None:
+        raise RequestError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {name}")
+    if setting.kind is not Kind.LIST:
+        raise RequestError(
+            ErrorCode.INVALID_CONFIG, f"Can't {operation.name} to key {name} because its type is not LIST."
+        )
+    entries = (setting.text(defaults[name]) if current is None else current) or ""
+    values = [entry.strip() for entry in entries.split(",") if entry.strip()]
+    given = [entry.strip() for entry in (text or "").split(",") if entry.strip()]
+    if operation is Operation.APPEND:
+        values.extend(entry for entry in given if entry not in values)
+    else:
+        values = [entry for entry in values if entry not in given]
+    return ",".join(values)

@@ -1,0 +1,97 @@
+"""Deciding on more partitions for existing topics: a count can only grow. Kafka's order and words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ottla.controller.decision import NEW_PARTITIONS_MAX, Decision
+from ottla.controller.placement import check_assignment, partition_record, place
+from ottla.errors import ErrorCode, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from msgspec import Struct
+
+    from ottla.controller.image import MetadataImage
+    from ottla.types import Random
+
+
+@dataclass(frozen=True, slots=True)
+class MorePartitions:
+    """A topic and how many partitions it is to have in all; `assignments` are the brokers of the new ones."""
+
+    name: str
+    partition_count: int
+    assignments: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GrownTopic:
+    """What one item of the request is answered."""
+
+    name: str
+    code: ErrorCode = ErrorCode.NONE
+    message: str | None = None
+
+
+def create_partitions(
+    image: MetadataImage, topics: Sequence[MorePartitions], random: Random, *, validate_only: bool = False
+) -> Decision[GrownTopic]:
+    """Decide on each topic, independent of the others."""
+    twice = {name for name, count in Counter(topic.name for topic in topics).items() if count > 1}
+    results: dict[str, GrownTopic] = {}
+    records: list[Struct] = []
+    for topic in topics:
+        if topic.name in twice:
+            results[topic.name] = GrownTopic(topic.name, ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
+            continue
+        try:
+            added = _grow(image, topic, random)
+            if len(records) + len(added) > NEW_PARTITIONS_MAX:
+                raise RequestError(ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request.")
+        except RequestError as error:
+            # Kafka sends no sentence with an unknown topic here.
+            message = None if error.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION else error.message
+            results[topic.name] = GrownTopic(topic.name, error.code, message)
+        else:
+            results[topic.name] = GrownTopic(topic.name)
+            records.extend(added)
+    return Decision(list(results.values()), [] if validate_only else records)
+
+
+def _grow(image: MetadataImage, wanted: MorePartitions, random: Random) -> list[Struct]:
+    topic = image.topics.get(wanted.name)
+    if topic is None:
+        raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    current = len(topic.partitions)
+    if wanted.partition_count == current:
+        raise RequestError(ErrorCode.INVALID_PARTITIONS, f"Topic already has {current} partition(s).")
+    if wanted.partition_count < current:
+        raise RequestError(
+            ErrorCode.INVALID_PARTITIONS,
+            f"The topic {topic.name} currently has {current} partition(s); {wanted.partition_count} would not be an "
+            "increase.",
+        )
+    added = wanted.partition_count - current
+    if wanted.assignments is not None and len(wanted.assignments) != added:
+        raise RequestError(
+            ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+            f"Attempted to add {added} additional partition(s), but only {len(wanted.assignments)} assignment(s) "
+            "were specified.",
+        )
+    if added > NEW_PARTITIONS_MAX:
+        raise RequestError(ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request.")
+    factor = len(topic.partitions[0].replicas)
+    replicas: Sequence[Sequence[int]]
+    if wanted.assignments is None:
+        replicas = place(image, added, factor, random)
+    else:
+        for brokers in wanted.assignments:
+            check_assignment(image, brokers, factor)
+        replicas = wanted.assignments
+    return [
+        partition_record(image, topic.topic_id, current + number, brokers) for number, brokers in enumerate(replicas)
+    ]

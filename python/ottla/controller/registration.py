@@ -1,0 +1,117 @@
+"""What a broker writes when it starts: the features of a new cluster, itself, and its partitions' new leaders.
+
+The first start of a data directory writes the features. Every start registers the broker under a new incarnation, whose
+epoch is the offset of that record, and lets it take part (unfenced) in the same batch. Then it leads again what it
+holds: a partition somebody else left without a leader (Kafka's controlled shutdown does that) gets this broker, and
+after a start that did not find the mark of a clean shutdown every partition gets a new leader epoch, so that consumers
+which have read records a power cut took back notice (KIP-320). A clean restart of n partitions writes nothing for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ottla.controller.decision import Decision
+from ottla.controller.image import LEADER_UNCHANGED
+from ottla.messages import (
+    AbortTransactionRecord,
+    BrokerRegistrationChangeRecord,
+    FeatureLevelRecord,
+    PartitionChangeRecord,
+    RegisterBrokerRecord,
+    RegisterBrokerRecordBrokerEndpoint,
+    RegisterBrokerRecordBrokerFeature,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from msgspec import Struct
+
+    from ottla.config.listeners import Endpoint
+    from ottla.controller.image import MetadataImage
+    from ottla.types import Random
+
+METADATA_VERSION = "metadata.version"
+
+# Feature -> levels this version understands. metadata.version 30 is 4.3-IV0. group.version and transaction.version are
+# missing while the consumer group protocol and transactions are not served: clients go by them.
+SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = {METADATA_VERSION: (7, 30)}
+# Feature -> level a new cluster begins with.
+INITIAL_FEATURES: Mapping[str, int] = {METADATA_VERSION: 30}
+
+_UNFENCE = -1
+
+
+def check_features(image: MetadataImage) -> list[str]:
+    """Say which finalized features this version does not understand (a later or fuller broker wrote them)."""
+    found = []
+    for name, level in sorted(image.features.items()):
+        low, high = SUPPORTED_FEATURES.get(name, (0, 0))
+        if not low <= level <= high:
+            found.append(f"{name}={level}")
+    return found
+
+
+def register(
+    image: MetadataImage,
+    *,
+    broker_id: int,
+    end_offset: int,
+    endpoints: Sequence[Endpoint],
+    rack: str | None,
+    random: Random,
+    clean_shutdown: bool,
+) -> Decision[int]:
+    """Decide on everything a start writes; the result is the broker's epoch. `end_offset` is where the batch goes."""
+    records: list[Struct] = []
+    if image.in_transaction:
+        # Whoever began it is gone. The record stands in front of the others, which would else be part of it.
+        records.append(AbortTransactionRecord(reason="the controller that began it is gone"))
+    if not image.features:
+        records.extend(FeatureLevelRecord(name=name, feature_level=n) for name, n in INITIAL_FEATURES.items())
+    epoch = end_offset + len(records)
+    records.append(
+        RegisterBrokerRecord(
+            broker_id=broker_id,
+            incarnation_id=random.bytes(16),
+            broker_epoch=epoch,
+            end_points=[
+                RegisterBrokerRecordBrokerEndpoint(name=endpoint.name, host=endpoint.host, port=endpoint.port)
+                for endpoint in endpoints
+            ],
+            features=[
+                RegisterBrokerRecordBrokerFeature(name=name, min_supported_version=low, max_supported_version=high)
+                for name, (low, high) in SUPPORTED_FEATURES.items()
+            ],
+            rack=rack,
+            fenced=True,
+        )
+    )
+    records.append(BrokerRegistrationChangeRecord(broker_id=broker_id, broker_epoch=epoch, fenced=_UNFENCE))
+    records.extend(_leaders(image, broker_id, clean_shutdown=clean_shutdown))
+    return Decision([epoch], records)
+
+
+def _leaders(image: MetadataImage, broker_id: int, *, clean_shutdown: bool) -> list[Struct]:
+    found: list[Struct] = []
+    for topic in image.topics.values():
+        for partition in topic.partitions:
+            if broker_id not in partition.replicas:
+                continue
+            leads = partition.leader == broker_id
+            in_sync = broker_id in partition.isr
+            if leads and in_sync and clean_shutdown:
+                continue
+            # A replica that is not in sync may lead only if nobody else could: of one broker that is always so.
+            found.append(
+                PartitionChangeRecord(
+                    partition_id=partition.index,
+                    topic_id=topic.topic_id,
+                    leader=LEADER_UNCHANGED if leads and clean_shutdown else broker_id,
+                    isr=None if in_sync else [broker_id],
+                    eligible_leader_replicas=[] if partition.eligible_leader_replicas else None,
+                    last_known_elr=[] if partition.last_known_elr else None,
+                )
+            )
+    return found

@@ -1,0 +1,101 @@
+"""The image is a fold: however often it was snapshot and restarted, it is what the records make of it."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ottla.controller.image import MetadataImage
+from ottla.controller.producer_ids import take_block
+from ottla.controller.registration import check_features
+from tests.unit.controller.world import World
+
+NAMES = st.sampled_from(["a", "b", "c.d", "c_d", "e"])
+COMMANDS = st.one_of(
+    st.builds("create {} n={} retention.ms={}".format, NAMES, st.integers(1, 3), st.integers(1, 9)),
+    st.builds("create {} {}".format, NAMES, NAMES),
+    st.builds("grow {}={}".format, NAMES, st.integers(1, 6)),
+    st.builds("delete {}".format, NAMES),
+    st.builds("delete id:{}".format, NAMES),
+    st.builds("alter {} retention.ms={} -segment.ms".format, NAMES, st.integers(1, 9)),
+    st.builds("alter {} -retention.ms segment.ms=5".format, NAMES),
+    st.just("producer_ids 700"),
+    st.just("register"),
+    st.just("register unclean"),
+    st.just("restart"),
+    st.sampled_from(
+        [
+            """log '{"ClientQuotaRecord": {"key": "x", "value": 1.0}}'""",
+            """log '{"FeatureLevelRecord": {"name": "group.version", "feature_level": 1}}'""",
+            """log '{"FeatureLevelRecord": {"name": "group.version"}}'""",
+            """log '{"FenceBrokerRecord": {"id": 1}}' '{"UnfenceBrokerRecord": {"id": 1}}'""",
+            """log '{"BeginTransactionRecord": {}}' '{"NoOpRecord": {}}' '{"EndTransactionRecord": {}}'""",
+            """log '{"ConfigRecord": {"resource_type": 4, "resource_name": "", "name": "x", "value": "1"}}'""",
+        ]
+    ),
+)
+
+
+def state(image: MetadataImage) -> object:
+    """Everything an image holds."""
+    return (
+        image.topics,
+        image.topics_by_id,
+        image.configs,
+        image.brokers,
+        image.controllers,
+        image.features,
+        image.producer_ids,
+        image.kept,
+        image.colliding_names,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(commands=st.lists(COMMANDS, max_size=30), snapshot_bytes=st.integers(200, 5000))
+def test_snapshot_and_tail_make_the_same_image_as_the_whole_log(commands: list[str], snapshot_bytes: int) -> None:
+    """Two worlds live through the same, one of them writes snapshots all the time; both restart now and then."""
+    whole, cut = World(), World()
+    cut.run(f"snapshot {snapshot_bytes}")
+    for command in ["register", *commands, "restart"]:
+        assert whole.run(command) == cut.run(command)
+    assert state(whole.controller.image) == state(cut.controller.image)
+    assert whole.controller.applied_offset == cut.controller.applied_offset
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(COMMANDS, max_size=20))
+def test_a_running_image_is_the_one_a_restart_finds(commands: list[str]) -> None:
+    """What was applied at commit equals what is read back."""
+    world = World()
+    for command in ["register", *commands]:
+        world.run(command)
+    running = world.controller.image
+    world.run("restart")
+    assert state(world.controller.image) == state(running)
+
+
+def test_features_of_a_fuller_broker_are_noticed() -> None:
+    """A directory whose finalized features this version does not understand must not be opened."""
+    world = World()
+    world.run("register")
+    assert check_features(world.controller.image) == []
+    world.controller.image.features["group.version"] = 1
+    world.controller.image.features["metadata.version"] = 31
+    assert check_features(world.controller.image) == ["group.version=1", "metadata.version=31"]
+
+
+def test_a_callback_that_raises_does_not_stop_the_queue() -> None:
+    """Whoever asked may be at fault; the next change goes on."""
+    world = World()
+    world.run("register")
+    world.run("hold")
+
+    def broken(_: object) -> None:
+        raise RuntimeError("mine")
+
+    world.controller.change(lambda image: take_block(image, 1, 1), broken)
+    world.run("create a")
+    world.run("commit")
+    world.run("commit")
+    assert "a" in world.controller.image.topics
