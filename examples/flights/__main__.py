@@ -1,0 +1,98 @@
+"""What a person sees: `python -m examples.flights [--sample N] [--rate N] [--out DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from examples.flights import picture, table
+from examples.flights.children import Failed, OttlaServe
+from examples.flights.story import Outcome, Plan, Story
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+class Screen:
+    """Two bars, and a line for each thing that happens."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        columns = TextColumn("{task.description:14}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn()
+        self.bars = Progress(*columns, console=console)
+        self.acked: TaskID = self.bars.add_task("acknowledged", total=total)
+        self.read: TaskID = self.bars.add_task("read", total=total)
+
+    def says(self, sentence: str) -> None:
+        self.bars.console.print(sentence, highlight=False)
+
+    def progress(self, acked: int, read: int) -> None:
+        self.bars.update(self.acked, completed=acked)
+        self.bars.update(self.read, completed=read)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m examples.flights", description="Flights through two crashes.")
+    parser.add_argument("--sample", type=int, help="so many flights, drawn with a fixed seed (default: all)")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="flights per second at most; 0: no limit")
+    parser.add_argument("--out", type=Path, default=Path("target/flights"), help="where the picture goes")
+    parser.add_argument("--timeout", type=float, default=Plan.timeout_s, help="seconds after which it gives up")
+    parser.add_argument("--keep", action="store_true", help="keep the broker's data and the journals, and say where")
+    return parser.parse_args()
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """The result beside pandas'."""
+    grid = Table("carrier", "", "flights", "pandas", "mean arrival delay", "pandas", "")
+    for column in grid.columns[2:6]:
+        column.justify = "right"
+    for row in outcome.rows:
+        equal = "equal" if row.equal else "[red]DIFFERS"
+        mine, theirs = f"{row.mean_delay!r}", f"{row.pandas_mean_delay!r}"
+        grid.add_row(row.carrier, row.name, f"{row.flights:,}", f"{row.pandas_flights:,}", mine, theirs, equal)
+    console.print(grid)
+    console.print(
+        f"{outcome.total:,} flights in {outcome.seconds:.1f} s; {outcome.reread:,} were read a second time, "
+        "all behind the last acknowledged commit, and counted once.",
+        highlight=False,
+    )
+    for sentence in outcome.wrong:
+        console.print(f"[red]{sentence}")
+
+
+def main() -> int:
+    chosen = arguments()
+    console = Console()
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))  # so that the children are cleaned up
+    plan = Plan(sample=chosen.sample, rate=chosen.rate, timeout_s=chosen.timeout)
+    folder = Path(tempfile.mkdtemp(prefix="ottla-flights-"))
+    total = len(table.flights(plan.sample))
+    screen = Screen(total, console)
+    try:
+        with screen.bars:
+            outcome = Story(plan, OttlaServe(folder), folder, screen).play()
+        show(outcome, console)
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        picture.draw(outcome, chosen.out / "flights.png")
+        console.print(f"picture: {chosen.out / 'flights.png'}", highlight=False)
+    except Failed as error:
+        console.print(f"[red]{error}")
+        return 1
+    finally:
+        if chosen.keep:
+            console.print(f"kept: {folder}", highlight=False)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1 if outcome.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
