@@ -91,10 +91,18 @@ def inner_first(message: Message) -> list[Struct]:
 def class_text(struct: Struct) -> str:
     """One class; every field has its default, so that any of them may be left out."""
     lines = [f"class {struct.name}(Struct, gc=False):"]
-    lines += [f"    {part.name}: {annotation(part)} = {default_text(part)}" for part in struct.fields]
+    lines += [attribute_text(part) for part in struct.fields]
     if not struct.fields:
         lines.append("    pass")
     return "\n".join(lines)
+
+
+def attribute_text(part: Field) -> str:
+    """One attribute, broken where a line would be longer than 120."""
+    line = f"    {part.name}: {annotation(part)} = {default_text(part)}"
+    if len(line) <= 120:
+        return line
+    return line.replace("field(", "field(\n        ").removesuffix(")") + "\n    )"
 
 
 def annotation(part: Field) -> str:

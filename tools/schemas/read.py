@@ -165,11 +165,14 @@ def read_field(spec: Json, nested: Any) -> Field:
 
 
 def read_default(spec: Json, kind: str, array: bool) -> Default:  # noqa: PLR0911 - one line per kind of default
-    """The default of a field, `zero` where it is the type's own."""
-    if "default" not in spec:
+    """The default of a field, `zero` where it is the type's own.
+
+    Kafka's generator takes the string "null" for null, but JSON's null for no default at all.
+    """
+    text = spec.get("default")
+    if text is None:
         return Default("zero")
-    text = spec["default"]
-    if text is None or text == "null":
+    if text == "null":
         return Default("null")
     if array or kind == "struct":
         raise SystemExit(f"{spec['name']}: a default of {text!r}, which the codec does not know")

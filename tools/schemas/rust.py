@@ -57,6 +57,7 @@ def message_text(message: Message) -> str:
     own = constant(message.name)
     references = ", ".join(f"&{constant(struct.name)}_FIELDS" for struct in message.structs)
     head = (
+        f"/// {message.name}\n"
         f"pub static {own}: Message = Message {{\n"
         f'    name: "{message.name}",\n'
         f"    role: Role::{ROLES.get(message.kind, 'Data')},\n"
@@ -66,10 +67,10 @@ def message_text(message: Message) -> str:
         f"    structs: &[{references}],\n"
         f"}};\n"
     )
-    return "\n".join([head, *(struct_text(struct) for struct in message.structs)])
+    return "\n".join([head, *(struct_text(message, struct) for struct in message.structs)])
 
 
-def struct_text(struct: Struct) -> str:
+def struct_text(message: Message, struct: Struct) -> str:
     """The static of one struct."""
     fields = "".join(f"        {field_text(part)},\n" for part in struct.fields)
     tags = sorted((part.tag, place) for place, part in enumerate(struct.fields) if part.tag is not None)
@@ -79,6 +80,7 @@ def struct_text(struct: Struct) -> str:
         f"static {constant(struct.name)}_FIELDS: Struct = Struct::new(\n"
         f"    {struct.index},\n"
         f'    "{struct.name}",\n'
+        f"    {versions_text(message.flexible)},\n"
         f"    {listed},\n"
         f"){tagged};\n"
     )

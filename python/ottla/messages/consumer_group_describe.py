@@ -40,7 +40,9 @@ class ConsumerGroupDescribeResponseMember(Struct, gc=False):
     subscribed_topic_names: list[str] = field(default_factory=list)
     subscribed_topic_regex: str | None = None
     assignment: ConsumerGroupDescribeResponseAssignment = field(default_factory=ConsumerGroupDescribeResponseAssignment)
-    target_assignment: ConsumerGroupDescribeResponseAssignment = field(default_factory=ConsumerGroupDescribeResponseAssignment)
+    target_assignment: ConsumerGroupDescribeResponseAssignment = field(
+        default_factory=ConsumerGroupDescribeResponseAssignment
+    )
     member_type: int = -1
 
 

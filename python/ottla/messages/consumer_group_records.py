@@ -82,7 +82,9 @@ class ConsumerGroupMemberMetadataValue(Struct, gc=False):
     subscribed_topic_regex: str | None = ""
     rebalance_timeout_ms: int = -1
     server_assignor: str | None = ""
-    classic_member_metadata: ConsumerGroupMemberMetadataValueClassicMemberMetadata | None = None
+    classic_member_metadata: ConsumerGroupMemberMetadataValueClassicMemberMetadata | None = field(
+        default_factory=ConsumerGroupMemberMetadataValueClassicMemberMetadata
+    )
 
 
 class ConsumerGroupTargetAssignmentMetadataKey(Struct, gc=False):
@@ -116,7 +118,7 @@ class ConsumerGroupCurrentMemberAssignmentKey(Struct, gc=False):
 class ConsumerGroupCurrentMemberAssignmentValueTopicPartitions(Struct, gc=False):
     topic_id: bytes = bytes(16)
     partitions: list[int] = field(default_factory=list)
-    assignment_epochs: list[int] | None = None
+    assignment_epochs: list[int] | None = field(default_factory=list)
 
 
 class ConsumerGroupCurrentMemberAssignmentValue(Struct, gc=False):
@@ -124,7 +126,9 @@ class ConsumerGroupCurrentMemberAssignmentValue(Struct, gc=False):
     previous_member_epoch: int = 0
     state: int = 0
     assigned_partitions: list[ConsumerGroupCurrentMemberAssignmentValueTopicPartitions] = field(default_factory=list)
-    partitions_pending_revocation: list[ConsumerGroupCurrentMemberAssignmentValueTopicPartitions] = field(default_factory=list)
+    partitions_pending_revocation: list[ConsumerGroupCurrentMemberAssignmentValueTopicPartitions] = field(
+        default_factory=list
+    )
 
 
 class ConsumerGroupRegularExpressionKey(Struct, gc=False):

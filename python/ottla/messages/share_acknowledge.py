@@ -51,7 +51,9 @@ class ShareAcknowledgeResponsePartitionData(Struct, gc=False):
     partition_index: int = 0
     error_code: int = 0
     error_message: str | None = None
-    current_leader: ShareAcknowledgeResponseLeaderIdAndEpoch = field(default_factory=ShareAcknowledgeResponseLeaderIdAndEpoch)
+    current_leader: ShareAcknowledgeResponseLeaderIdAndEpoch = field(
+        default_factory=ShareAcknowledgeResponseLeaderIdAndEpoch
+    )
 
 
 class ShareAcknowledgeResponseTopicResponse(Struct, gc=False):

@@ -87,7 +87,9 @@ class StreamsGroupDescribeResponseMember(Struct, gc=False):
     task_offsets: list[StreamsGroupDescribeResponseTaskOffset] = field(default_factory=list)
     task_end_offsets: list[StreamsGroupDescribeResponseTaskOffset] = field(default_factory=list)
     assignment: StreamsGroupDescribeResponseAssignment = field(default_factory=StreamsGroupDescribeResponseAssignment)
-    target_assignment: StreamsGroupDescribeResponseAssignment = field(default_factory=StreamsGroupDescribeResponseAssignment)
+    target_assignment: StreamsGroupDescribeResponseAssignment = field(
+        default_factory=StreamsGroupDescribeResponseAssignment
+    )
     is_classic: bool = False
 
 

@@ -43,7 +43,7 @@ class StreamsGroupMetadataValue(Struct, gc=False):
     epoch: int = 0
     metadata_hash: int = 0
     validated_topology_epoch: int = -1
-    last_assignment_configs: list[StreamsGroupMetadataValueLastAssignmentConfig] | None = None
+    last_assignment_configs: list[StreamsGroupMetadataValueLastAssignmentConfig] | None = field(default_factory=list)
 
 
 class StreamsGroupMemberMetadataKey(Struct, gc=False):
@@ -106,7 +106,7 @@ class StreamsGroupCurrentMemberAssignmentKey(Struct, gc=False):
 class StreamsGroupCurrentMemberAssignmentValueTaskIds(Struct, gc=False):
     subtopology_id: str = ""
     partitions: list[int] = field(default_factory=list)
-    assignment_epochs: list[int] | None = None
+    assignment_epochs: list[int] | None = field(default_factory=list)
 
 
 class StreamsGroupCurrentMemberAssignmentValue(Struct, gc=False):
@@ -117,7 +117,9 @@ class StreamsGroupCurrentMemberAssignmentValue(Struct, gc=False):
     standby_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = field(default_factory=list)
     warmup_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = field(default_factory=list)
     active_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = field(default_factory=list)
-    standby_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = field(default_factory=list)
+    standby_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = field(
+        default_factory=list
+    )
     warmup_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = field(default_factory=list)
 
 

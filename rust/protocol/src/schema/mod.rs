@@ -92,7 +92,10 @@ impl Message {
     }
 }
 
-static EMPTY: Struct = Struct::new(0, "", &[]);
+static EMPTY: Struct = Struct::new(0, "", Versions::NONE, &[]);
+
+/// No message has as many versions; the newest so far is version 18 of Fetch.
+pub const VERSIONS_MAX: usize = 24;
 
 /// A sequence of fields.
 #[derive(Debug)]
@@ -105,17 +108,38 @@ pub struct Struct {
     pub fields: &'static [Field],
     /// The places of the tagged fields, by ascending tag.
     pub tagged: &'static [usize],
+    /// The fewest bytes it takes, by version.
+    bytes_min: [u16; VERSIONS_MAX],
 }
 
 impl Struct {
-    /// A struct without tagged fields.
+    /// A struct without tagged fields, of a message that is flexible in these versions.
     #[must_use]
-    pub const fn new(index: usize, name: &'static str, fields: &'static [Field]) -> Self {
+    pub const fn new(
+        index: usize,
+        name: &'static str,
+        flexible: Versions,
+        fields: &'static [Field],
+    ) -> Self {
+        let mut bytes_min = [0; VERSIONS_MAX];
+        let mut version = 0;
+        while version < VERSIONS_MAX {
+            let compact = flexible.contains(version as i16);
+            // A flexible struct ends with the count of its tagged fields.
+            bytes_min[version] = compact as u16;
+            let mut place = 0;
+            while place < fields.len() {
+                bytes_min[version] += fields[place].bytes_min(version as i16, compact);
+                place += 1;
+            }
+            version += 1;
+        }
         Self {
             index,
             name,
             fields,
             tagged: &[],
+            bytes_min,
         }
     }
 
@@ -124,6 +148,15 @@ impl Struct {
     pub const fn tagged(mut self, tagged: &'static [usize]) -> Self {
         self.tagged = tagged;
         self
+    }
+
+    /// The fewest bytes it takes in a version of its message.
+    #[must_use]
+    pub const fn bytes_min(&self, version: i16) -> usize {
+        if version < 0 || version as usize >= VERSIONS_MAX {
+            return 0;
+        }
+        self.bytes_min[version as usize] as usize
     }
 }
 
@@ -154,6 +187,24 @@ pub enum Kind {
     Bytes,
     /// A struct of the same message.
     Nested(&'static Struct),
+}
+
+impl Kind {
+    /// The fewest bytes a value takes.
+    #[must_use]
+    pub const fn bytes_min(self, version: i16, flexible: bool) -> usize {
+        match self {
+            Self::Bool | Self::Int8 => 1,
+            Self::Int16 | Self::Uint16 => 2,
+            Self::Int32 | Self::Uint32 => 4,
+            Self::Int64 | Self::Float64 => 8,
+            Self::Uuid => 16,
+            Self::Str | Self::Bytes if flexible => 1,
+            Self::Str => 2,
+            Self::Bytes => 4,
+            Self::Nested(inner) => inner.bytes_min(version),
+        }
+    }
 }
 
 /// What a field is where a version lacks it.
@@ -222,6 +273,20 @@ pub const fn array(name: &'static str, kind: Kind, versions: Versions) -> Field 
 }
 
 impl Field {
+    /// The fewest bytes it takes in sequence, so nothing for a tagged field.
+    const fn bytes_min(&self, version: i16, flexible: bool) -> u16 {
+        let flexible = flexible && !self.never_flexible;
+        if !self.versions.contains(version) || self.tag.is_some() {
+            0
+        } else if self.array {
+            if flexible { 1 } else { 4 }
+        } else if matches!(self.kind, Kind::Nested(_)) && self.nullable.contains(version) {
+            1
+        } else {
+            self.kind.bytes_min(version, flexible) as u16
+        }
+    }
+
     /// May be null in these versions.
     #[must_use]
     pub const fn nullable(mut self, versions: Versions) -> Self {

@@ -46,9 +46,6 @@ pub enum ErrorKind {
         /// Bytes left in the frame.
         remaining: usize,
     },
-    /// The prefix of a struct that may be null is neither -1 nor 1.
-    #[error("{0} is no prefix of a struct that may be null")]
-    BadStructPrefix(i8),
     /// A value ended before the bytes it was given.
     #[error("{0} bytes follow the value")]
     TrailingBytes(usize),

@@ -8,7 +8,7 @@
 //! | string | int16 length, UTF-8; null is -1 | uvarint length + 1, UTF-8; null is 0 |
 //! | bytes, records | int32 length; null is -1 | uvarint length + 1; null is 0 |
 //! | array | int32 count; null is -1 | uvarint count + 1; null is 0 |
-//! | struct that may be null | int8: -1 null, 1 follows | the same |
+//! | struct that may be null | int8: -1 null, 1 follows | the same; in a tagged field uvarint: 0 null, 1 follows |
 //! | end of a struct | nothing | uvarint count, then per tagged field: uvarint tag, uvarint size, the bytes |
 //!
 //! A string is at most 32,767 bytes in both dialects. Which dialect a message is in follows from its version, so the

@@ -291,14 +291,9 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| before.error(reading, ErrorKind::UnexpectedNull))
     }
 
-    /// Whether a struct that may be null follows.
+    /// Whether a struct that may be null follows; any prefix below 0 is null, as in Kafka.
     pub fn struct_follows(&mut self, reading: &'static str) -> Result<bool> {
-        let before = self.clone();
-        match self.i8(reading)? {
-            -1 => Ok(false),
-            1 => Ok(true),
-            prefix => Err(before.error(reading, ErrorKind::BadStructPrefix(prefix))),
-        }
+        Ok(self.i8(reading)? >= 0)
     }
 
     /// The tagged fields at the end of a flexible struct. The reader stands behind them once `next` has returned `None`.

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
+/// AddOffsetsToTxnRequest
 pub static ADD_OFFSETS_TO_TXN_REQUEST: Message = Message {
     name: "AddOffsetsToTxnRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ADD_OFFSETS_TO_TXN_REQUEST: Message = Message {
 static ADD_OFFSETS_TO_TXN_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AddOffsetsToTxnRequest",
+    since(3),
     &[
         field("transactional_id", Kind::Str, since(0)),
         field("producer_id", Kind::Int64, since(0)),
@@ -22,6 +24,7 @@ static ADD_OFFSETS_TO_TXN_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// AddOffsetsToTxnResponse
 pub static ADD_OFFSETS_TO_TXN_RESPONSE: Message = Message {
     name: "AddOffsetsToTxnResponse",
     role: Role::Response,
@@ -34,6 +37,7 @@ pub static ADD_OFFSETS_TO_TXN_RESPONSE: Message = Message {
 static ADD_OFFSETS_TO_TXN_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AddOffsetsToTxnResponse",
+    since(3),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// AddPartitionsToTxnRequest
 pub static ADD_PARTITIONS_TO_TXN_REQUEST: Message = Message {
     name: "AddPartitionsToTxnRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ADD_PARTITIONS_TO_TXN_REQUEST: Message = Message {
 static ADD_PARTITIONS_TO_TXN_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AddPartitionsToTxnRequest",
+    since(3),
     &[
         array("transactions", Kind::Nested(&ADD_PARTITIONS_TO_TXN_REQUEST_TRANSACTION_FIELDS), since(4)),
         field("v3_and_below_transactional_id", Kind::Str, within(0, 3)),
@@ -26,6 +28,7 @@ static ADD_PARTITIONS_TO_TXN_REQUEST_FIELDS: Struct = Struct::new(
 static ADD_PARTITIONS_TO_TXN_REQUEST_TRANSACTION_FIELDS: Struct = Struct::new(
     1,
     "AddPartitionsToTxnRequestTransaction",
+    since(3),
     &[
         field("transactional_id", Kind::Str, since(4)).map_key(),
         field("producer_id", Kind::Int64, since(4)),
@@ -38,12 +41,14 @@ static ADD_PARTITIONS_TO_TXN_REQUEST_TRANSACTION_FIELDS: Struct = Struct::new(
 static ADD_PARTITIONS_TO_TXN_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     2,
     "AddPartitionsToTxnRequestTopic",
+    since(3),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// AddPartitionsToTxnResponse
 pub static ADD_PARTITIONS_TO_TXN_RESPONSE: Message = Message {
     name: "AddPartitionsToTxnResponse",
     role: Role::Response,
@@ -56,6 +61,7 @@ pub static ADD_PARTITIONS_TO_TXN_RESPONSE: Message = Message {
 static ADD_PARTITIONS_TO_TXN_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AddPartitionsToTxnResponse",
+    since(3),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(4)).ignorable(),
@@ -67,6 +73,7 @@ static ADD_PARTITIONS_TO_TXN_RESPONSE_FIELDS: Struct = Struct::new(
 static ADD_PARTITIONS_TO_TXN_RESPONSE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "AddPartitionsToTxnResponseResult",
+    since(3),
     &[
         field("transactional_id", Kind::Str, since(4)).map_key(),
         array("topic_results", Kind::Nested(&ADD_PARTITIONS_TO_TXN_RESPONSE_TOPIC_RESULT_FIELDS), since(4)),
@@ -76,6 +83,7 @@ static ADD_PARTITIONS_TO_TXN_RESPONSE_RESULT_FIELDS: Struct = Struct::new(
 static ADD_PARTITIONS_TO_TXN_RESPONSE_TOPIC_RESULT_FIELDS: Struct = Struct::new(
     2,
     "AddPartitionsToTxnResponseTopicResult",
+    since(3),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         array("results_by_partition", Kind::Nested(&ADD_PARTITIONS_TO_TXN_RESPONSE_PARTITION_RESULT_FIELDS), since(0)),
@@ -85,6 +93,7 @@ static ADD_PARTITIONS_TO_TXN_RESPONSE_TOPIC_RESULT_FIELDS: Struct = Struct::new(
 static ADD_PARTITIONS_TO_TXN_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     3,
     "AddPartitionsToTxnResponsePartitionResult",
+    since(3),
     &[
         field("partition_index", Kind::Int32, since(0)).map_key(),
         field("partition_error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// AddRaftVoterRequest
 pub static ADD_RAFT_VOTER_REQUEST: Message = Message {
     name: "AddRaftVoterRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ADD_RAFT_VOTER_REQUEST: Message = Message {
 static ADD_RAFT_VOTER_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AddRaftVoterRequest",
+    since(0),
     &[
         field("cluster_id", Kind::Str, since(0)).nullable(since(0)),
         field("timeout_ms", Kind::Int32, since(0)),
@@ -27,6 +29,7 @@ static ADD_RAFT_VOTER_REQUEST_FIELDS: Struct = Struct::new(
 static ADD_RAFT_VOTER_REQUEST_LISTENER_FIELDS: Struct = Struct::new(
     1,
     "AddRaftVoterRequestListener",
+    since(0),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("host", Kind::Str, since(0)),
@@ -34,6 +37,7 @@ static ADD_RAFT_VOTER_REQUEST_LISTENER_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// AddRaftVoterResponse
 pub static ADD_RAFT_VOTER_RESPONSE: Message = Message {
     name: "AddRaftVoterResponse",
     role: Role::Response,
@@ -46,6 +50,7 @@ pub static ADD_RAFT_VOTER_RESPONSE: Message = Message {
 static ADD_RAFT_VOTER_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AddRaftVoterResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// AlterClientQuotasRequest
 pub static ALTER_CLIENT_QUOTAS_REQUEST: Message = Message {
     name: "AlterClientQuotasRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ALTER_CLIENT_QUOTAS_REQUEST: Message = Message {
 static ALTER_CLIENT_QUOTAS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AlterClientQuotasRequest",
+    since(1),
     &[
         array("entries", Kind::Nested(&ALTER_CLIENT_QUOTAS_REQUEST_ENTRY_DATA_FIELDS), since(0)),
         field("validate_only", Kind::Bool, since(0)),
@@ -23,6 +25,7 @@ static ALTER_CLIENT_QUOTAS_REQUEST_FIELDS: Struct = Struct::new(
 static ALTER_CLIENT_QUOTAS_REQUEST_ENTRY_DATA_FIELDS: Struct = Struct::new(
     1,
     "AlterClientQuotasRequestEntryData",
+    since(1),
     &[
         array("entity", Kind::Nested(&ALTER_CLIENT_QUOTAS_REQUEST_ENTITY_DATA_FIELDS), since(0)),
         array("ops", Kind::Nested(&ALTER_CLIENT_QUOTAS_REQUEST_OP_DATA_FIELDS), since(0)),
@@ -32,6 +35,7 @@ static ALTER_CLIENT_QUOTAS_REQUEST_ENTRY_DATA_FIELDS: Struct = Struct::new(
 static ALTER_CLIENT_QUOTAS_REQUEST_ENTITY_DATA_FIELDS: Struct = Struct::new(
     2,
     "AlterClientQuotasRequestEntityData",
+    since(1),
     &[
         field("entity_type", Kind::Str, since(0)),
         field("entity_name", Kind::Str, since(0)).nullable(since(0)),
@@ -41,6 +45,7 @@ static ALTER_CLIENT_QUOTAS_REQUEST_ENTITY_DATA_FIELDS: Struct = Struct::new(
 static ALTER_CLIENT_QUOTAS_REQUEST_OP_DATA_FIELDS: Struct = Struct::new(
     3,
     "AlterClientQuotasRequestOpData",
+    since(1),
     &[
         field("key", Kind::Str, since(0)),
         field("value", Kind::Float64, since(0)),
@@ -48,6 +53,7 @@ static ALTER_CLIENT_QUOTAS_REQUEST_OP_DATA_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// AlterClientQuotasResponse
 pub static ALTER_CLIENT_QUOTAS_RESPONSE: Message = Message {
     name: "AlterClientQuotasResponse",
     role: Role::Response,
@@ -60,6 +66,7 @@ pub static ALTER_CLIENT_QUOTAS_RESPONSE: Message = Message {
 static ALTER_CLIENT_QUOTAS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AlterClientQuotasResponse",
+    since(1),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("entries", Kind::Nested(&ALTER_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA_FIELDS), since(0)),
@@ -69,6 +76,7 @@ static ALTER_CLIENT_QUOTAS_RESPONSE_FIELDS: Struct = Struct::new(
 static ALTER_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA_FIELDS: Struct = Struct::new(
     1,
     "AlterClientQuotasResponseEntryData",
+    since(1),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)),
@@ -79,6 +87,7 @@ static ALTER_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA_FIELDS: Struct = Struct::new(
 static ALTER_CLIENT_QUOTAS_RESPONSE_ENTITY_DATA_FIELDS: Struct = Struct::new(
     2,
     "AlterClientQuotasResponseEntityData",
+    since(1),
     &[
         field("entity_type", Kind::Str, since(0)),
         field("entity_name", Kind::Str, since(0)).nullable(since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// AlterConfigsRequest
 pub static ALTER_CONFIGS_REQUEST: Message = Message {
     name: "AlterConfigsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ALTER_CONFIGS_REQUEST: Message = Message {
 static ALTER_CONFIGS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AlterConfigsRequest",
+    since(2),
     &[
         array("resources", Kind::Nested(&ALTER_CONFIGS_REQUEST_RESOURCE_FIELDS), since(0)),
         field("validate_only", Kind::Bool, since(0)),
@@ -23,6 +25,7 @@ static ALTER_CONFIGS_REQUEST_FIELDS: Struct = Struct::new(
 static ALTER_CONFIGS_REQUEST_RESOURCE_FIELDS: Struct = Struct::new(
     1,
     "AlterConfigsRequestResource",
+    since(2),
     &[
         field("resource_type", Kind::Int8, since(0)).map_key(),
         field("resource_name", Kind::Str, since(0)).map_key(),
@@ -33,12 +36,14 @@ static ALTER_CONFIGS_REQUEST_RESOURCE_FIELDS: Struct = Struct::new(
 static ALTER_CONFIGS_REQUEST_ALTERABLE_CONFIG_FIELDS: Struct = Struct::new(
     2,
     "AlterConfigsRequestAlterableConfig",
+    since(2),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("value", Kind::Str, since(0)).nullable(since(0)),
     ],
 );
 
+/// AlterConfigsResponse
 pub static ALTER_CONFIGS_RESPONSE: Message = Message {
     name: "AlterConfigsResponse",
     role: Role::Response,
@@ -51,6 +56,7 @@ pub static ALTER_CONFIGS_RESPONSE: Message = Message {
 static ALTER_CONFIGS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AlterConfigsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("responses", Kind::Nested(&ALTER_CONFIGS_RESPONSE_RESOURCE_RESPONSE_FIELDS), since(0)),
@@ -60,6 +66,7 @@ static ALTER_CONFIGS_RESPONSE_FIELDS: Struct = Struct::new(
 static ALTER_CONFIGS_RESPONSE_RESOURCE_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "AlterConfigsResponseResourceResponse",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// AlterPartitionReassignmentsRequest
 pub static ALTER_PARTITION_REASSIGNMENTS_REQUEST: Message = Message {
     name: "AlterPartitionReassignmentsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ALTER_PARTITION_REASSIGNMENTS_REQUEST: Message = Message {
 static ALTER_PARTITION_REASSIGNMENTS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AlterPartitionReassignmentsRequest",
+    since(0),
     &[
         field("timeout_ms", Kind::Int32, since(0)).default(Default::Int(60000)),
         field("allow_replication_factor_change", Kind::Bool, since(1)).default(Default::True),
@@ -24,6 +26,7 @@ static ALTER_PARTITION_REASSIGNMENTS_REQUEST_FIELDS: Struct = Struct::new(
 static ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "AlterPartitionReassignmentsRequestReassignableTopic",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_PARTITION_FIELDS), since(0)),
@@ -33,12 +36,14 @@ static ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_TOPIC_FIELDS: Struct =
 static ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "AlterPartitionReassignmentsRequestReassignablePartition",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         array("replicas", Kind::Int32, since(0)).nullable(since(0)).default(Default::Null),
     ],
 );
 
+/// AlterPartitionReassignmentsResponse
 pub static ALTER_PARTITION_REASSIGNMENTS_RESPONSE: Message = Message {
     name: "AlterPartitionReassignmentsResponse",
     role: Role::Response,
@@ -51,6 +56,7 @@ pub static ALTER_PARTITION_REASSIGNMENTS_RESPONSE: Message = Message {
 static ALTER_PARTITION_REASSIGNMENTS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AlterPartitionReassignmentsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("allow_replication_factor_change", Kind::Bool, since(1)).default(Default::True).ignorable(),
@@ -63,6 +69,7 @@ static ALTER_PARTITION_REASSIGNMENTS_RESPONSE_FIELDS: Struct = Struct::new(
 static ALTER_PARTITION_REASSIGNMENTS_RESPONSE_REASSIGNABLE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "AlterPartitionReassignmentsResponseReassignableTopicResponse",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&ALTER_PARTITION_REASSIGNMENTS_RESPONSE_REASSIGNABLE_PARTITION_RESPONSE_FIELDS), since(0)),
@@ -72,6 +79,7 @@ static ALTER_PARTITION_REASSIGNMENTS_RESPONSE_REASSIGNABLE_TOPIC_RESPONSE_FIELDS
 static ALTER_PARTITION_REASSIGNMENTS_RESPONSE_REASSIGNABLE_PARTITION_RESPONSE_FIELDS: Struct = Struct::new(
     2,
     "AlterPartitionReassignmentsResponseReassignablePartitionResponse",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// AlterReplicaLogDirsRequest
 pub static ALTER_REPLICA_LOG_DIRS_REQUEST: Message = Message {
     name: "AlterReplicaLogDirsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ALTER_REPLICA_LOG_DIRS_REQUEST: Message = Message {
 static ALTER_REPLICA_LOG_DIRS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AlterReplicaLogDirsRequest",
+    since(2),
     &[
         array("dirs", Kind::Nested(&ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_FIELDS), since(0)),
     ],
@@ -22,6 +24,7 @@ static ALTER_REPLICA_LOG_DIRS_REQUEST_FIELDS: Struct = Struct::new(
 static ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_FIELDS: Struct = Struct::new(
     1,
     "AlterReplicaLogDirsRequestAlterReplicaLogDir",
+    since(2),
     &[
         field("path", Kind::Str, since(0)).map_key(),
         array("topics", Kind::Nested(&ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_TOPIC_FIELDS), since(0)),
@@ -31,12 +34,14 @@ static ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_FIELDS: Struct = Str
 static ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_TOPIC_FIELDS: Struct = Struct::new(
     2,
     "AlterReplicaLogDirsRequestAlterReplicaLogDirTopic",
+    since(2),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// AlterReplicaLogDirsResponse
 pub static ALTER_REPLICA_LOG_DIRS_RESPONSE: Message = Message {
     name: "AlterReplicaLogDirsResponse",
     role: Role::Response,
@@ -49,6 +54,7 @@ pub static ALTER_REPLICA_LOG_DIRS_RESPONSE: Message = Message {
 static ALTER_REPLICA_LOG_DIRS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AlterReplicaLogDirsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("results", Kind::Nested(&ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_TOPIC_RESULT_FIELDS), since(0)),
@@ -58,6 +64,7 @@ static ALTER_REPLICA_LOG_DIRS_RESPONSE_FIELDS: Struct = Struct::new(
 static ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_TOPIC_RESULT_FIELDS: Struct = Struct::new(
     1,
     "AlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult",
+    since(2),
     &[
         field("topic_name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_PARTITION_RESULT_FIELDS), since(0)),
@@ -67,6 +74,7 @@ static ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_TOPIC_RESULT_FIELDS
 static ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     2,
     "AlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult",
+    since(2),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// AlterShareGroupOffsetsRequest
 pub static ALTER_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
     name: "AlterShareGroupOffsetsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ALTER_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
 static ALTER_SHARE_GROUP_OFFSETS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AlterShareGroupOffsetsRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&ALTER_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static ALTER_SHARE_GROUP_OFFSETS_REQUEST_FIELDS: Struct = Struct::new(
 static ALTER_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "AlterShareGroupOffsetsRequestTopic",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Nested(&ALTER_SHARE_GROUP_OFFSETS_REQUEST_PARTITION_FIELDS), since(0)),
@@ -32,12 +35,14 @@ static ALTER_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static ALTER_SHARE_GROUP_OFFSETS_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "AlterShareGroupOffsetsRequestPartition",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("start_offset", Kind::Int64, since(0)),
     ],
 );
 
+/// AlterShareGroupOffsetsResponse
 pub static ALTER_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
     name: "AlterShareGroupOffsetsResponse",
     role: Role::Response,
@@ -50,6 +55,7 @@ pub static ALTER_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
 static ALTER_SHARE_GROUP_OFFSETS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AlterShareGroupOffsetsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -61,6 +67,7 @@ static ALTER_SHARE_GROUP_OFFSETS_RESPONSE_FIELDS: Struct = Struct::new(
 static ALTER_SHARE_GROUP_OFFSETS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "AlterShareGroupOffsetsResponseTopic",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)).map_key(),
         field("topic_id", Kind::Uuid, since(0)),
@@ -71,6 +78,7 @@ static ALTER_SHARE_GROUP_OFFSETS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static ALTER_SHARE_GROUP_OFFSETS_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "AlterShareGroupOffsetsResponsePartition",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// AlterUserScramCredentialsRequest
 pub static ALTER_USER_SCRAM_CREDENTIALS_REQUEST: Message = Message {
     name: "AlterUserScramCredentialsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ALTER_USER_SCRAM_CREDENTIALS_REQUEST: Message = Message {
 static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "AlterUserScramCredentialsRequest",
+    since(0),
     &[
         array("deletions", Kind::Nested(&ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_DELETION_FIELDS), since(0)),
         array("upsertions", Kind::Nested(&ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_UPSERTION_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_FIELDS: Struct = Struct::new(
 static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_DELETION_FIELDS: Struct = Struct::new(
     1,
     "AlterUserScramCredentialsRequestScramCredentialDeletion",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("mechanism", Kind::Int8, since(0)),
@@ -32,6 +35,7 @@ static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_DELETION_FIELDS: St
 static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_UPSERTION_FIELDS: Struct = Struct::new(
     2,
     "AlterUserScramCredentialsRequestScramCredentialUpsertion",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("mechanism", Kind::Int8, since(0)),
@@ -41,6 +45,7 @@ static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_UPSERTION_FIELDS: S
     ],
 );
 
+/// AlterUserScramCredentialsResponse
 pub static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE: Message = Message {
     name: "AlterUserScramCredentialsResponse",
     role: Role::Response,
@@ -53,6 +58,7 @@ pub static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE: Message = Message {
 static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "AlterUserScramCredentialsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("results", Kind::Nested(&ALTER_USER_SCRAM_CREDENTIALS_RESPONSE_RESULT_FIELDS), since(0)),
@@ -62,6 +68,7 @@ static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE_FIELDS: Struct = Struct::new(
 static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "AlterUserScramCredentialsResponseResult",
+    since(0),
     &[
         field("user", Kind::Str, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ApiVersionsRequest
 pub static API_VERSIONS_REQUEST: Message = Message {
     name: "ApiVersionsRequest",
     role: Role::Request,
@@ -14,12 +15,14 @@ pub static API_VERSIONS_REQUEST: Message = Message {
 static API_VERSIONS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ApiVersionsRequest",
+    since(3),
     &[
         field("client_software_name", Kind::Str, since(3)).ignorable(),
         field("client_software_version", Kind::Str, since(3)).ignorable(),
     ],
 );
 
+/// ApiVersionsResponse
 pub static API_VERSIONS_RESPONSE: Message = Message {
     name: "ApiVersionsResponse",
     role: Role::Response,
@@ -32,6 +35,7 @@ pub static API_VERSIONS_RESPONSE: Message = Message {
 static API_VERSIONS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ApiVersionsResponse",
+    since(3),
     &[
         field("error_code", Kind::Int16, since(0)),
         array("api_keys", Kind::Nested(&API_VERSIONS_RESPONSE_API_VERSION_FIELDS), since(0)),
@@ -47,6 +51,7 @@ static API_VERSIONS_RESPONSE_FIELDS: Struct = Struct::new(
 static API_VERSIONS_RESPONSE_API_VERSION_FIELDS: Struct = Struct::new(
     1,
     "ApiVersionsResponseApiVersion",
+    since(3),
     &[
         field("api_key", Kind::Int16, since(0)).map_key(),
         field("min_version", Kind::Int16, since(0)),
@@ -57,6 +62,7 @@ static API_VERSIONS_RESPONSE_API_VERSION_FIELDS: Struct = Struct::new(
 static API_VERSIONS_RESPONSE_SUPPORTED_FEATURE_KEY_FIELDS: Struct = Struct::new(
     2,
     "ApiVersionsResponseSupportedFeatureKey",
+    since(3),
     &[
         field("name", Kind::Str, since(3)).map_key(),
         field("min_version", Kind::Int16, since(3)),
@@ -67,6 +73,7 @@ static API_VERSIONS_RESPONSE_SUPPORTED_FEATURE_KEY_FIELDS: Struct = Struct::new(
 static API_VERSIONS_RESPONSE_FINALIZED_FEATURE_KEY_FIELDS: Struct = Struct::new(
     3,
     "ApiVersionsResponseFinalizedFeatureKey",
+    since(3),
     &[
         field("name", Kind::Str, since(3)).map_key(),
         field("max_version_level", Kind::Int16, since(3)),

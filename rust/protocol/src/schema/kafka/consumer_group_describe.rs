@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ConsumerGroupDescribeRequest
 pub static CONSUMER_GROUP_DESCRIBE_REQUEST: Message = Message {
     name: "ConsumerGroupDescribeRequest",
     role: Role::Request,
@@ -14,12 +15,14 @@ pub static CONSUMER_GROUP_DESCRIBE_REQUEST: Message = Message {
 static CONSUMER_GROUP_DESCRIBE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupDescribeRequest",
+    since(0),
     &[
         array("group_ids", Kind::Str, since(0)),
         field("include_authorized_operations", Kind::Bool, since(0)),
     ],
 );
 
+/// ConsumerGroupDescribeResponse
 pub static CONSUMER_GROUP_DESCRIBE_RESPONSE: Message = Message {
     name: "ConsumerGroupDescribeResponse",
     role: Role::Response,
@@ -32,6 +35,7 @@ pub static CONSUMER_GROUP_DESCRIBE_RESPONSE: Message = Message {
 static CONSUMER_GROUP_DESCRIBE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupDescribeResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("groups", Kind::Nested(&CONSUMER_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS), since(0)),
@@ -41,6 +45,7 @@ static CONSUMER_GROUP_DESCRIBE_RESPONSE_FIELDS: Struct = Struct::new(
 static CONSUMER_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS: Struct = Struct::new(
     1,
     "ConsumerGroupDescribeResponseDescribedGroup",
+    since(0),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)).default(Default::Null),
@@ -57,6 +62,7 @@ static CONSUMER_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS: Struct = Struct:
 static CONSUMER_GROUP_DESCRIBE_RESPONSE_MEMBER_FIELDS: Struct = Struct::new(
     2,
     "ConsumerGroupDescribeResponseMember",
+    since(0),
     &[
         field("member_id", Kind::Str, since(0)),
         field("instance_id", Kind::Str, since(0)).nullable(since(0)).default(Default::Null),
@@ -75,6 +81,7 @@ static CONSUMER_GROUP_DESCRIBE_RESPONSE_MEMBER_FIELDS: Struct = Struct::new(
 static CONSUMER_GROUP_DESCRIBE_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
     3,
     "ConsumerGroupDescribeResponseAssignment",
+    since(0),
     &[
         array("topic_partitions", Kind::Nested(&CONSUMER_GROUP_DESCRIBE_RESPONSE_TOPIC_PARTITIONS_FIELDS), since(0)),
     ],
@@ -83,6 +90,7 @@ static CONSUMER_GROUP_DESCRIBE_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
 static CONSUMER_GROUP_DESCRIBE_RESPONSE_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
     4,
     "ConsumerGroupDescribeResponseTopicPartitions",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         field("topic_name", Kind::Str, since(0)),

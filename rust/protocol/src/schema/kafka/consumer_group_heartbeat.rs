@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ConsumerGroupHeartbeatRequest
 pub static CONSUMER_GROUP_HEARTBEAT_REQUEST: Message = Message {
     name: "ConsumerGroupHeartbeatRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static CONSUMER_GROUP_HEARTBEAT_REQUEST: Message = Message {
 static CONSUMER_GROUP_HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupHeartbeatRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         field("member_id", Kind::Str, since(0)),
@@ -31,12 +33,14 @@ static CONSUMER_GROUP_HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
 static CONSUMER_GROUP_HEARTBEAT_REQUEST_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
     1,
     "ConsumerGroupHeartbeatRequestTopicPartitions",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// ConsumerGroupHeartbeatResponse
 pub static CONSUMER_GROUP_HEARTBEAT_RESPONSE: Message = Message {
     name: "ConsumerGroupHeartbeatResponse",
     role: Role::Response,
@@ -49,6 +53,7 @@ pub static CONSUMER_GROUP_HEARTBEAT_RESPONSE: Message = Message {
 static CONSUMER_GROUP_HEARTBEAT_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupHeartbeatResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -63,6 +68,7 @@ static CONSUMER_GROUP_HEARTBEAT_RESPONSE_FIELDS: Struct = Struct::new(
 static CONSUMER_GROUP_HEARTBEAT_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
     1,
     "ConsumerGroupHeartbeatResponseAssignment",
+    since(0),
     &[
         array("topic_partitions", Kind::Nested(&CONSUMER_GROUP_HEARTBEAT_RESPONSE_TOPIC_PARTITIONS_FIELDS), since(0)),
     ],
@@ -71,6 +77,7 @@ static CONSUMER_GROUP_HEARTBEAT_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new
 static CONSUMER_GROUP_HEARTBEAT_RESPONSE_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
     2,
     "ConsumerGroupHeartbeatResponseTopicPartitions",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Int32, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// ConsumerGroupMetadataKey
 pub static CONSUMER_GROUP_METADATA_KEY: Message = Message {
     name: "ConsumerGroupMetadataKey",
     role: Role::Data,
@@ -14,11 +15,13 @@ pub static CONSUMER_GROUP_METADATA_KEY: Message = Message {
 static CONSUMER_GROUP_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ConsumerGroupMetadataValue
 pub static CONSUMER_GROUP_METADATA_VALUE: Message = Message {
     name: "ConsumerGroupMetadataValue",
     role: Role::Data,
@@ -31,6 +34,7 @@ pub static CONSUMER_GROUP_METADATA_VALUE: Message = Message {
 static CONSUMER_GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupMetadataValue",
+    since(0),
     &[
         field("epoch", Kind::Int32, since(0)),
         field("metadata_hash", Kind::Int64, since(0)).tag(0),
@@ -38,6 +42,7 @@ static CONSUMER_GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
 )
 .tagged(&[1]);
 
+/// ConsumerGroupPartitionMetadataKey
 pub static CONSUMER_GROUP_PARTITION_METADATA_KEY: Message = Message {
     name: "ConsumerGroupPartitionMetadataKey",
     role: Role::Data,
@@ -50,11 +55,13 @@ pub static CONSUMER_GROUP_PARTITION_METADATA_KEY: Message = Message {
 static CONSUMER_GROUP_PARTITION_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupPartitionMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ConsumerGroupPartitionMetadataValue
 pub static CONSUMER_GROUP_PARTITION_METADATA_VALUE: Message = Message {
     name: "ConsumerGroupPartitionMetadataValue",
     role: Role::Data,
@@ -67,6 +74,7 @@ pub static CONSUMER_GROUP_PARTITION_METADATA_VALUE: Message = Message {
 static CONSUMER_GROUP_PARTITION_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupPartitionMetadataValue",
+    since(0),
     &[
         array("topics", Kind::Nested(&CONSUMER_GROUP_PARTITION_METADATA_VALUE_TOPIC_METADATA_FIELDS), since(0)),
     ],
@@ -75,6 +83,7 @@ static CONSUMER_GROUP_PARTITION_METADATA_VALUE_FIELDS: Struct = Struct::new(
 static CONSUMER_GROUP_PARTITION_METADATA_VALUE_TOPIC_METADATA_FIELDS: Struct = Struct::new(
     1,
     "ConsumerGroupPartitionMetadataValueTopicMetadata",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         field("topic_name", Kind::Str, since(0)),
@@ -86,12 +95,14 @@ static CONSUMER_GROUP_PARTITION_METADATA_VALUE_TOPIC_METADATA_FIELDS: Struct = S
 static CONSUMER_GROUP_PARTITION_METADATA_VALUE_PARTITION_METADATA_FIELDS: Struct = Struct::new(
     2,
     "ConsumerGroupPartitionMetadataValuePartitionMetadata",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         array("racks", Kind::Str, since(0)),
     ],
 );
 
+/// ConsumerGroupMemberMetadataKey
 pub static CONSUMER_GROUP_MEMBER_METADATA_KEY: Message = Message {
     name: "ConsumerGroupMemberMetadataKey",
     role: Role::Data,
@@ -104,12 +115,14 @@ pub static CONSUMER_GROUP_MEMBER_METADATA_KEY: Message = Message {
 static CONSUMER_GROUP_MEMBER_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupMemberMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ConsumerGroupMemberMetadataValue
 pub static CONSUMER_GROUP_MEMBER_METADATA_VALUE: Message = Message {
     name: "ConsumerGroupMemberMetadataValue",
     role: Role::Data,
@@ -122,6 +135,7 @@ pub static CONSUMER_GROUP_MEMBER_METADATA_VALUE: Message = Message {
 static CONSUMER_GROUP_MEMBER_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupMemberMetadataValue",
+    since(0),
     &[
         field("instance_id", Kind::Str, since(0)).nullable(since(0)),
         field("rack_id", Kind::Str, since(0)).nullable(since(0)),
@@ -131,7 +145,7 @@ static CONSUMER_GROUP_MEMBER_METADATA_VALUE_FIELDS: Struct = Struct::new(
         field("subscribed_topic_regex", Kind::Str, since(0)).nullable(since(0)),
         field("rebalance_timeout_ms", Kind::Int32, since(0)).default(Default::Int(-1)),
         field("server_assignor", Kind::Str, since(0)).nullable(since(0)),
-        field("classic_member_metadata", Kind::Nested(&CONSUMER_GROUP_MEMBER_METADATA_VALUE_CLASSIC_MEMBER_METADATA_FIELDS), since(0)).nullable(since(0)).tag(0).default(Default::Null),
+        field("classic_member_metadata", Kind::Nested(&CONSUMER_GROUP_MEMBER_METADATA_VALUE_CLASSIC_MEMBER_METADATA_FIELDS), since(0)).nullable(since(0)).tag(0),
     ],
 )
 .tagged(&[8]);
@@ -139,6 +153,7 @@ static CONSUMER_GROUP_MEMBER_METADATA_VALUE_FIELDS: Struct = Struct::new(
 static CONSUMER_GROUP_MEMBER_METADATA_VALUE_CLASSIC_MEMBER_METADATA_FIELDS: Struct = Struct::new(
     1,
     "ConsumerGroupMemberMetadataValueClassicMemberMetadata",
+    since(0),
     &[
         field("session_timeout_ms", Kind::Int32, since(0)),
         array("supported_protocols", Kind::Nested(&CONSUMER_GROUP_MEMBER_METADATA_VALUE_CLASSIC_PROTOCOL_FIELDS), since(0)),
@@ -148,12 +163,14 @@ static CONSUMER_GROUP_MEMBER_METADATA_VALUE_CLASSIC_MEMBER_METADATA_FIELDS: Stru
 static CONSUMER_GROUP_MEMBER_METADATA_VALUE_CLASSIC_PROTOCOL_FIELDS: Struct = Struct::new(
     2,
     "ConsumerGroupMemberMetadataValueClassicProtocol",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("metadata", Kind::Bytes, since(0)),
     ],
 );
 
+/// ConsumerGroupTargetAssignmentMetadataKey
 pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
     name: "ConsumerGroupTargetAssignmentMetadataKey",
     role: Role::Data,
@@ -166,11 +183,13 @@ pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
 static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupTargetAssignmentMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ConsumerGroupTargetAssignmentMetadataValue
 pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
     name: "ConsumerGroupTargetAssignmentMetadataValue",
     role: Role::Data,
@@ -183,6 +202,7 @@ pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
 static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupTargetAssignmentMetadataValue",
+    since(0),
     &[
         field("assignment_epoch", Kind::Int32, since(0)),
         field("assignment_timestamp", Kind::Int64, since(0)).tag(0).ignorable(),
@@ -190,6 +210,7 @@ static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::
 )
 .tagged(&[1]);
 
+/// ConsumerGroupTargetAssignmentMemberKey
 pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
     name: "ConsumerGroupTargetAssignmentMemberKey",
     role: Role::Data,
@@ -202,12 +223,14 @@ pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
 static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupTargetAssignmentMemberKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ConsumerGroupTargetAssignmentMemberValue
 pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
     name: "ConsumerGroupTargetAssignmentMemberValue",
     role: Role::Data,
@@ -220,6 +243,7 @@ pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
 static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupTargetAssignmentMemberValue",
+    since(0),
     &[
         array("topic_partitions", Kind::Nested(&CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TOPIC_PARTITION_FIELDS), since(0)),
     ],
@@ -228,12 +252,14 @@ static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_FIELDS: Struct = Struct::ne
 static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TOPIC_PARTITION_FIELDS: Struct = Struct::new(
     1,
     "ConsumerGroupTargetAssignmentMemberValueTopicPartition",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// ConsumerGroupCurrentMemberAssignmentKey
 pub static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
     name: "ConsumerGroupCurrentMemberAssignmentKey",
     role: Role::Data,
@@ -246,12 +272,14 @@ pub static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
 static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupCurrentMemberAssignmentKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ConsumerGroupCurrentMemberAssignmentValue
 pub static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
     name: "ConsumerGroupCurrentMemberAssignmentValue",
     role: Role::Data,
@@ -264,6 +292,7 @@ pub static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
 static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupCurrentMemberAssignmentValue",
+    since(0),
     &[
         field("member_epoch", Kind::Int32, since(0)),
         field("previous_member_epoch", Kind::Int32, since(0)),
@@ -276,14 +305,16 @@ static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_FIELDS: Struct = Struct::n
 static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
     1,
     "ConsumerGroupCurrentMemberAssignmentValueTopicPartitions",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Int32, since(0)),
-        array("assignment_epochs", Kind::Int32, since(0)).nullable(since(0)).tag(0).default(Default::Null),
+        array("assignment_epochs", Kind::Int32, since(0)).nullable(since(0)).tag(0),
     ],
 )
 .tagged(&[2]);
 
+/// ConsumerGroupRegularExpressionKey
 pub static CONSUMER_GROUP_REGULAR_EXPRESSION_KEY: Message = Message {
     name: "ConsumerGroupRegularExpressionKey",
     role: Role::Data,
@@ -296,12 +327,14 @@ pub static CONSUMER_GROUP_REGULAR_EXPRESSION_KEY: Message = Message {
 static CONSUMER_GROUP_REGULAR_EXPRESSION_KEY_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupRegularExpressionKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("regular_expression", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ConsumerGroupRegularExpressionValue
 pub static CONSUMER_GROUP_REGULAR_EXPRESSION_VALUE: Message = Message {
     name: "ConsumerGroupRegularExpressionValue",
     role: Role::Data,
@@ -314,6 +347,7 @@ pub static CONSUMER_GROUP_REGULAR_EXPRESSION_VALUE: Message = Message {
 static CONSUMER_GROUP_REGULAR_EXPRESSION_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ConsumerGroupRegularExpressionValue",
+    since(0),
     &[
         array("topics", Kind::Str, since(0)),
         field("version", Kind::Int64, since(0)),

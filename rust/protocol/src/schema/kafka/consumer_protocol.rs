@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// ConsumerProtocolAssignment
 pub static CONSUMER_PROTOCOL_ASSIGNMENT: Message = Message {
     name: "ConsumerProtocolAssignment",
     role: Role::Data,
@@ -14,6 +15,7 @@ pub static CONSUMER_PROTOCOL_ASSIGNMENT: Message = Message {
 static CONSUMER_PROTOCOL_ASSIGNMENT_FIELDS: Struct = Struct::new(
     0,
     "ConsumerProtocolAssignment",
+    Versions::NONE,
     &[
         array("assigned_partitions", Kind::Nested(&CONSUMER_PROTOCOL_ASSIGNMENT_TOPIC_PARTITION_FIELDS), since(0)),
         field("user_data", Kind::Bytes, since(0)).nullable(since(0)).default(Default::Null),
@@ -23,12 +25,14 @@ static CONSUMER_PROTOCOL_ASSIGNMENT_FIELDS: Struct = Struct::new(
 static CONSUMER_PROTOCOL_ASSIGNMENT_TOPIC_PARTITION_FIELDS: Struct = Struct::new(
     1,
     "ConsumerProtocolAssignmentTopicPartition",
+    Versions::NONE,
     &[
         field("topic", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// ConsumerProtocolSubscription
 pub static CONSUMER_PROTOCOL_SUBSCRIPTION: Message = Message {
     name: "ConsumerProtocolSubscription",
     role: Role::Data,
@@ -41,6 +45,7 @@ pub static CONSUMER_PROTOCOL_SUBSCRIPTION: Message = Message {
 static CONSUMER_PROTOCOL_SUBSCRIPTION_FIELDS: Struct = Struct::new(
     0,
     "ConsumerProtocolSubscription",
+    Versions::NONE,
     &[
         array("topics", Kind::Str, since(0)),
         field("user_data", Kind::Bytes, since(0)).nullable(since(0)).default(Default::Null),
@@ -53,6 +58,7 @@ static CONSUMER_PROTOCOL_SUBSCRIPTION_FIELDS: Struct = Struct::new(
 static CONSUMER_PROTOCOL_SUBSCRIPTION_TOPIC_PARTITION_FIELDS: Struct = Struct::new(
     1,
     "ConsumerProtocolSubscriptionTopicPartition",
+    Versions::NONE,
     &[
         field("topic", Kind::Str, since(1)).map_key(),
         array("partitions", Kind::Int32, since(1)),

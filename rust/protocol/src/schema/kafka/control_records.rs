@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// ControlRecordTypeSchema
 pub static CONTROL_RECORD_TYPE_SCHEMA: Message = Message {
     name: "ControlRecordTypeSchema",
     role: Role::Data,
@@ -14,11 +15,13 @@ pub static CONTROL_RECORD_TYPE_SCHEMA: Message = Message {
 static CONTROL_RECORD_TYPE_SCHEMA_FIELDS: Struct = Struct::new(
     0,
     "ControlRecordTypeSchema",
+    Versions::NONE,
     &[
         field("type", Kind::Int16, since(0)),
     ],
 );
 
+/// EndTxnMarker
 pub static END_TXN_MARKER: Message = Message {
     name: "EndTxnMarker",
     role: Role::Data,
@@ -31,11 +34,13 @@ pub static END_TXN_MARKER: Message = Message {
 static END_TXN_MARKER_FIELDS: Struct = Struct::new(
     0,
     "EndTxnMarker",
+    Versions::NONE,
     &[
         field("coordinator_epoch", Kind::Int32, since(0)),
     ],
 );
 
+/// KRaftVersionRecord
 pub static K_RAFT_VERSION_RECORD: Message = Message {
     name: "KRaftVersionRecord",
     role: Role::Data,
@@ -48,12 +53,14 @@ pub static K_RAFT_VERSION_RECORD: Message = Message {
 static K_RAFT_VERSION_RECORD_FIELDS: Struct = Struct::new(
     0,
     "KRaftVersionRecord",
+    since(0),
     &[
         field("version", Kind::Int16, since(0)),
         field("k_raft_version", Kind::Int16, since(0)),
     ],
 );
 
+/// LeaderChangeMessage
 pub static LEADER_CHANGE_MESSAGE: Message = Message {
     name: "LeaderChangeMessage",
     role: Role::Data,
@@ -66,6 +73,7 @@ pub static LEADER_CHANGE_MESSAGE: Message = Message {
 static LEADER_CHANGE_MESSAGE_FIELDS: Struct = Struct::new(
     0,
     "LeaderChangeMessage",
+    since(0),
     &[
         field("version", Kind::Int16, since(0)),
         field("leader_id", Kind::Int32, since(0)),
@@ -77,12 +85,14 @@ static LEADER_CHANGE_MESSAGE_FIELDS: Struct = Struct::new(
 static LEADER_CHANGE_MESSAGE_VOTER_FIELDS: Struct = Struct::new(
     1,
     "LeaderChangeMessageVoter",
+    since(0),
     &[
         field("voter_id", Kind::Int32, since(0)),
         field("voter_directory_id", Kind::Uuid, since(1)),
     ],
 );
 
+/// SnapshotFooterRecord
 pub static SNAPSHOT_FOOTER_RECORD: Message = Message {
     name: "SnapshotFooterRecord",
     role: Role::Data,
@@ -95,11 +105,13 @@ pub static SNAPSHOT_FOOTER_RECORD: Message = Message {
 static SNAPSHOT_FOOTER_RECORD_FIELDS: Struct = Struct::new(
     0,
     "SnapshotFooterRecord",
+    since(0),
     &[
         field("version", Kind::Int16, since(0)),
     ],
 );
 
+/// SnapshotHeaderRecord
 pub static SNAPSHOT_HEADER_RECORD: Message = Message {
     name: "SnapshotHeaderRecord",
     role: Role::Data,
@@ -112,12 +124,14 @@ pub static SNAPSHOT_HEADER_RECORD: Message = Message {
 static SNAPSHOT_HEADER_RECORD_FIELDS: Struct = Struct::new(
     0,
     "SnapshotHeaderRecord",
+    since(0),
     &[
         field("version", Kind::Int16, since(0)),
         field("last_contained_log_timestamp", Kind::Int64, since(0)),
     ],
 );
 
+/// VotersRecord
 pub static VOTERS_RECORD: Message = Message {
     name: "VotersRecord",
     role: Role::Data,
@@ -130,6 +144,7 @@ pub static VOTERS_RECORD: Message = Message {
 static VOTERS_RECORD_FIELDS: Struct = Struct::new(
     0,
     "VotersRecord",
+    since(0),
     &[
         field("version", Kind::Int16, since(0)),
         array("voters", Kind::Nested(&VOTERS_RECORD_VOTER_FIELDS), since(0)),
@@ -139,6 +154,7 @@ static VOTERS_RECORD_FIELDS: Struct = Struct::new(
 static VOTERS_RECORD_VOTER_FIELDS: Struct = Struct::new(
     1,
     "VotersRecordVoter",
+    since(0),
     &[
         field("voter_id", Kind::Int32, since(0)),
         field("voter_directory_id", Kind::Uuid, since(0)),
@@ -150,6 +166,7 @@ static VOTERS_RECORD_VOTER_FIELDS: Struct = Struct::new(
 static VOTERS_RECORD_ENDPOINT_FIELDS: Struct = Struct::new(
     2,
     "VotersRecordEndpoint",
+    since(0),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("host", Kind::Str, since(0)),
@@ -160,6 +177,7 @@ static VOTERS_RECORD_ENDPOINT_FIELDS: Struct = Struct::new(
 static VOTERS_RECORD_K_RAFT_VERSION_FEATURE_FIELDS: Struct = Struct::new(
     3,
     "VotersRecordKRaftVersionFeature",
+    since(0),
     &[
         field("min_supported_version", Kind::Int16, since(0)),
         field("max_supported_version", Kind::Int16, since(0)),

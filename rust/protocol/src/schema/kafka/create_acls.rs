@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// CreateAclsRequest
 pub static CREATE_ACLS_REQUEST: Message = Message {
     name: "CreateAclsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static CREATE_ACLS_REQUEST: Message = Message {
 static CREATE_ACLS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "CreateAclsRequest",
+    since(2),
     &[
         array("creations", Kind::Nested(&CREATE_ACLS_REQUEST_ACL_CREATION_FIELDS), since(0)),
     ],
@@ -22,6 +24,7 @@ static CREATE_ACLS_REQUEST_FIELDS: Struct = Struct::new(
 static CREATE_ACLS_REQUEST_ACL_CREATION_FIELDS: Struct = Struct::new(
     1,
     "CreateAclsRequestAclCreation",
+    since(2),
     &[
         field("resource_type", Kind::Int8, since(0)),
         field("resource_name", Kind::Str, since(0)),
@@ -33,6 +36,7 @@ static CREATE_ACLS_REQUEST_ACL_CREATION_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// CreateAclsResponse
 pub static CREATE_ACLS_RESPONSE: Message = Message {
     name: "CreateAclsResponse",
     role: Role::Response,
@@ -45,6 +49,7 @@ pub static CREATE_ACLS_RESPONSE: Message = Message {
 static CREATE_ACLS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "CreateAclsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("results", Kind::Nested(&CREATE_ACLS_RESPONSE_ACL_CREATION_RESULT_FIELDS), since(0)),
@@ -54,6 +59,7 @@ static CREATE_ACLS_RESPONSE_FIELDS: Struct = Struct::new(
 static CREATE_ACLS_RESPONSE_ACL_CREATION_RESULT_FIELDS: Struct = Struct::new(
     1,
     "CreateAclsResponseAclCreationResult",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// CreateDelegationTokenRequest
 pub static CREATE_DELEGATION_TOKEN_REQUEST: Message = Message {
     name: "CreateDelegationTokenRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static CREATE_DELEGATION_TOKEN_REQUEST: Message = Message {
 static CREATE_DELEGATION_TOKEN_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "CreateDelegationTokenRequest",
+    since(2),
     &[
         field("owner_principal_type", Kind::Str, since(3)).nullable(since(3)),
         field("owner_principal_name", Kind::Str, since(3)).nullable(since(3)),
@@ -25,12 +27,14 @@ static CREATE_DELEGATION_TOKEN_REQUEST_FIELDS: Struct = Struct::new(
 static CREATE_DELEGATION_TOKEN_REQUEST_CREATABLE_RENEWERS_FIELDS: Struct = Struct::new(
     1,
     "CreateDelegationTokenRequestCreatableRenewers",
+    since(2),
     &[
         field("principal_type", Kind::Str, since(0)),
         field("principal_name", Kind::Str, since(0)),
     ],
 );
 
+/// CreateDelegationTokenResponse
 pub static CREATE_DELEGATION_TOKEN_RESPONSE: Message = Message {
     name: "CreateDelegationTokenResponse",
     role: Role::Response,
@@ -43,6 +47,7 @@ pub static CREATE_DELEGATION_TOKEN_RESPONSE: Message = Message {
 static CREATE_DELEGATION_TOKEN_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "CreateDelegationTokenResponse",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("principal_type", Kind::Str, since(0)),

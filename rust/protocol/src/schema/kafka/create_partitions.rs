@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// CreatePartitionsRequest
 pub static CREATE_PARTITIONS_REQUEST: Message = Message {
     name: "CreatePartitionsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static CREATE_PARTITIONS_REQUEST: Message = Message {
 static CREATE_PARTITIONS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "CreatePartitionsRequest",
+    since(2),
     &[
         array("topics", Kind::Nested(&CREATE_PARTITIONS_REQUEST_TOPIC_FIELDS), since(0)),
         field("timeout_ms", Kind::Int32, since(0)),
@@ -24,6 +26,7 @@ static CREATE_PARTITIONS_REQUEST_FIELDS: Struct = Struct::new(
 static CREATE_PARTITIONS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "CreatePartitionsRequestTopic",
+    since(2),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("count", Kind::Int32, since(0)),
@@ -34,11 +37,13 @@ static CREATE_PARTITIONS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static CREATE_PARTITIONS_REQUEST_ASSIGNMENT_FIELDS: Struct = Struct::new(
     2,
     "CreatePartitionsRequestAssignment",
+    since(2),
     &[
         array("broker_ids", Kind::Int32, since(0)),
     ],
 );
 
+/// CreatePartitionsResponse
 pub static CREATE_PARTITIONS_RESPONSE: Message = Message {
     name: "CreatePartitionsResponse",
     role: Role::Response,
@@ -51,6 +56,7 @@ pub static CREATE_PARTITIONS_RESPONSE: Message = Message {
 static CREATE_PARTITIONS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "CreatePartitionsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("results", Kind::Nested(&CREATE_PARTITIONS_RESPONSE_TOPIC_RESULT_FIELDS), since(0)),
@@ -60,6 +66,7 @@ static CREATE_PARTITIONS_RESPONSE_FIELDS: Struct = Struct::new(
 static CREATE_PARTITIONS_RESPONSE_TOPIC_RESULT_FIELDS: Struct = Struct::new(
     1,
     "CreatePartitionsResponseTopicResult",
+    since(2),
     &[
         field("name", Kind::Str, since(0)),
         field("error_code", Kind::Int16, since(0)),

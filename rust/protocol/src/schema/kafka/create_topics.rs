@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// CreateTopicsRequest
 pub static CREATE_TOPICS_REQUEST: Message = Message {
     name: "CreateTopicsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static CREATE_TOPICS_REQUEST: Message = Message {
 static CREATE_TOPICS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "CreateTopicsRequest",
+    since(5),
     &[
         array("topics", Kind::Nested(&CREATE_TOPICS_REQUEST_CREATABLE_TOPIC_FIELDS), since(0)),
         field("timeout_ms", Kind::Int32, since(0)).default(Default::Int(60000)),
@@ -24,6 +26,7 @@ static CREATE_TOPICS_REQUEST_FIELDS: Struct = Struct::new(
 static CREATE_TOPICS_REQUEST_CREATABLE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "CreateTopicsRequestCreatableTopic",
+    since(5),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("num_partitions", Kind::Int32, since(0)),
@@ -36,6 +39,7 @@ static CREATE_TOPICS_REQUEST_CREATABLE_TOPIC_FIELDS: Struct = Struct::new(
 static CREATE_TOPICS_REQUEST_CREATABLE_REPLICA_ASSIGNMENT_FIELDS: Struct = Struct::new(
     2,
     "CreateTopicsRequestCreatableReplicaAssignment",
+    since(5),
     &[
         field("partition_index", Kind::Int32, since(0)).map_key(),
         array("broker_ids", Kind::Int32, since(0)),
@@ -45,12 +49,14 @@ static CREATE_TOPICS_REQUEST_CREATABLE_REPLICA_ASSIGNMENT_FIELDS: Struct = Struc
 static CREATE_TOPICS_REQUEST_CREATABLE_TOPIC_CONFIG_FIELDS: Struct = Struct::new(
     3,
     "CreateTopicsRequestCreatableTopicConfig",
+    since(5),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("value", Kind::Str, since(0)).nullable(since(0)),
     ],
 );
 
+/// CreateTopicsResponse
 pub static CREATE_TOPICS_RESPONSE: Message = Message {
     name: "CreateTopicsResponse",
     role: Role::Response,
@@ -63,6 +69,7 @@ pub static CREATE_TOPICS_RESPONSE: Message = Message {
 static CREATE_TOPICS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "CreateTopicsResponse",
+    since(5),
     &[
         field("throttle_time_ms", Kind::Int32, since(2)).ignorable(),
         array("topics", Kind::Nested(&CREATE_TOPICS_RESPONSE_CREATABLE_TOPIC_RESULT_FIELDS), since(0)),
@@ -72,6 +79,7 @@ static CREATE_TOPICS_RESPONSE_FIELDS: Struct = Struct::new(
 static CREATE_TOPICS_RESPONSE_CREATABLE_TOPIC_RESULT_FIELDS: Struct = Struct::new(
     1,
     "CreateTopicsResponseCreatableTopicResult",
+    since(5),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("topic_id", Kind::Uuid, since(7)).ignorable(),
@@ -88,6 +96,7 @@ static CREATE_TOPICS_RESPONSE_CREATABLE_TOPIC_RESULT_FIELDS: Struct = Struct::ne
 static CREATE_TOPICS_RESPONSE_CREATABLE_TOPIC_CONFIGS_FIELDS: Struct = Struct::new(
     2,
     "CreateTopicsResponseCreatableTopicConfigs",
+    since(5),
     &[
         field("name", Kind::Str, since(5)),
         field("value", Kind::Str, since(5)).nullable(since(5)),

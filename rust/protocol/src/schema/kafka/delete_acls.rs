@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DeleteAclsRequest
 pub static DELETE_ACLS_REQUEST: Message = Message {
     name: "DeleteAclsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DELETE_ACLS_REQUEST: Message = Message {
 static DELETE_ACLS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DeleteAclsRequest",
+    since(2),
     &[
         array("filters", Kind::Nested(&DELETE_ACLS_REQUEST_FILTER_FIELDS), since(0)),
     ],
@@ -22,6 +24,7 @@ static DELETE_ACLS_REQUEST_FIELDS: Struct = Struct::new(
 static DELETE_ACLS_REQUEST_FILTER_FIELDS: Struct = Struct::new(
     1,
     "DeleteAclsRequestFilter",
+    since(2),
     &[
         field("resource_type_filter", Kind::Int8, since(0)),
         field("resource_name_filter", Kind::Str, since(0)).nullable(since(0)),
@@ -33,6 +36,7 @@ static DELETE_ACLS_REQUEST_FILTER_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// DeleteAclsResponse
 pub static DELETE_ACLS_RESPONSE: Message = Message {
     name: "DeleteAclsResponse",
     role: Role::Response,
@@ -45,6 +49,7 @@ pub static DELETE_ACLS_RESPONSE: Message = Message {
 static DELETE_ACLS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DeleteAclsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("filter_results", Kind::Nested(&DELETE_ACLS_RESPONSE_FILTER_RESULT_FIELDS), since(0)),
@@ -54,6 +59,7 @@ static DELETE_ACLS_RESPONSE_FIELDS: Struct = Struct::new(
 static DELETE_ACLS_RESPONSE_FILTER_RESULT_FIELDS: Struct = Struct::new(
     1,
     "DeleteAclsResponseFilterResult",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)),
@@ -64,6 +70,7 @@ static DELETE_ACLS_RESPONSE_FILTER_RESULT_FIELDS: Struct = Struct::new(
 static DELETE_ACLS_RESPONSE_MATCHING_ACL_FIELDS: Struct = Struct::new(
     2,
     "DeleteAclsResponseMatchingAcl",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)),

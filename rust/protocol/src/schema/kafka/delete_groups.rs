@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// DeleteGroupsRequest
 pub static DELETE_GROUPS_REQUEST: Message = Message {
     name: "DeleteGroupsRequest",
     role: Role::Request,
@@ -14,11 +15,13 @@ pub static DELETE_GROUPS_REQUEST: Message = Message {
 static DELETE_GROUPS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DeleteGroupsRequest",
+    since(2),
     &[
         array("groups_names", Kind::Str, since(0)),
     ],
 );
 
+/// DeleteGroupsResponse
 pub static DELETE_GROUPS_RESPONSE: Message = Message {
     name: "DeleteGroupsResponse",
     role: Role::Response,
@@ -31,6 +34,7 @@ pub static DELETE_GROUPS_RESPONSE: Message = Message {
 static DELETE_GROUPS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DeleteGroupsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("results", Kind::Nested(&DELETE_GROUPS_RESPONSE_DELETABLE_GROUP_RESULT_FIELDS), since(0)),
@@ -40,6 +44,7 @@ static DELETE_GROUPS_RESPONSE_FIELDS: Struct = Struct::new(
 static DELETE_GROUPS_RESPONSE_DELETABLE_GROUP_RESULT_FIELDS: Struct = Struct::new(
     1,
     "DeleteGroupsResponseDeletableGroupResult",
+    since(2),
     &[
         field("group_id", Kind::Str, since(0)).map_key(),
         field("error_code", Kind::Int16, since(0)),

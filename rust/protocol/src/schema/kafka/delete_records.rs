@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// DeleteRecordsRequest
 pub static DELETE_RECORDS_REQUEST: Message = Message {
     name: "DeleteRecordsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DELETE_RECORDS_REQUEST: Message = Message {
 static DELETE_RECORDS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DeleteRecordsRequest",
+    since(2),
     &[
         array("topics", Kind::Nested(&DELETE_RECORDS_REQUEST_TOPIC_FIELDS), since(0)),
         field("timeout_ms", Kind::Int32, since(0)),
@@ -23,6 +25,7 @@ static DELETE_RECORDS_REQUEST_FIELDS: Struct = Struct::new(
 static DELETE_RECORDS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "DeleteRecordsRequestTopic",
+    since(2),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&DELETE_RECORDS_REQUEST_PARTITION_FIELDS), since(0)),
@@ -32,12 +35,14 @@ static DELETE_RECORDS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static DELETE_RECORDS_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "DeleteRecordsRequestPartition",
+    since(2),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("offset", Kind::Int64, since(0)),
     ],
 );
 
+/// DeleteRecordsResponse
 pub static DELETE_RECORDS_RESPONSE: Message = Message {
     name: "DeleteRecordsResponse",
     role: Role::Response,
@@ -50,6 +55,7 @@ pub static DELETE_RECORDS_RESPONSE: Message = Message {
 static DELETE_RECORDS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DeleteRecordsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("topics", Kind::Nested(&DELETE_RECORDS_RESPONSE_TOPIC_RESULT_FIELDS), since(0)),
@@ -59,6 +65,7 @@ static DELETE_RECORDS_RESPONSE_FIELDS: Struct = Struct::new(
 static DELETE_RECORDS_RESPONSE_TOPIC_RESULT_FIELDS: Struct = Struct::new(
     1,
     "DeleteRecordsResponseTopicResult",
+    since(2),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Nested(&DELETE_RECORDS_RESPONSE_PARTITION_RESULT_FIELDS), since(0)),
@@ -68,6 +75,7 @@ static DELETE_RECORDS_RESPONSE_TOPIC_RESULT_FIELDS: Struct = Struct::new(
 static DELETE_RECORDS_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     2,
     "DeleteRecordsResponsePartitionResult",
+    since(2),
     &[
         field("partition_index", Kind::Int32, since(0)).map_key(),
         field("low_watermark", Kind::Int64, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DeleteShareGroupOffsetsRequest
 pub static DELETE_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
     name: "DeleteShareGroupOffsetsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DELETE_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
 static DELETE_SHARE_GROUP_OFFSETS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DeleteShareGroupOffsetsRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&DELETE_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS), since(0)),
@@ -23,11 +25,13 @@ static DELETE_SHARE_GROUP_OFFSETS_REQUEST_FIELDS: Struct = Struct::new(
 static DELETE_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "DeleteShareGroupOffsetsRequestTopic",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
     ],
 );
 
+/// DeleteShareGroupOffsetsResponse
 pub static DELETE_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
     name: "DeleteShareGroupOffsetsResponse",
     role: Role::Response,
@@ -40,6 +44,7 @@ pub static DELETE_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
 static DELETE_SHARE_GROUP_OFFSETS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DeleteShareGroupOffsetsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -51,6 +56,7 @@ static DELETE_SHARE_GROUP_OFFSETS_RESPONSE_FIELDS: Struct = Struct::new(
 static DELETE_SHARE_GROUP_OFFSETS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "DeleteShareGroupOffsetsResponseTopic",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
         field("topic_id", Kind::Uuid, since(0)),

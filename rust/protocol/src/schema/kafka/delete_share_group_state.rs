@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DeleteShareGroupStateRequest
 pub static DELETE_SHARE_GROUP_STATE_REQUEST: Message = Message {
     name: "DeleteShareGroupStateRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DELETE_SHARE_GROUP_STATE_REQUEST: Message = Message {
 static DELETE_SHARE_GROUP_STATE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DeleteShareGroupStateRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&DELETE_SHARE_GROUP_STATE_REQUEST_DELETE_STATE_DATA_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static DELETE_SHARE_GROUP_STATE_REQUEST_FIELDS: Struct = Struct::new(
 static DELETE_SHARE_GROUP_STATE_REQUEST_DELETE_STATE_DATA_FIELDS: Struct = Struct::new(
     1,
     "DeleteShareGroupStateRequestDeleteStateData",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&DELETE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS), since(0)),
@@ -32,11 +35,13 @@ static DELETE_SHARE_GROUP_STATE_REQUEST_DELETE_STATE_DATA_FIELDS: Struct = Struc
 static DELETE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "DeleteShareGroupStateRequestPartitionData",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
     ],
 );
 
+/// DeleteShareGroupStateResponse
 pub static DELETE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
     name: "DeleteShareGroupStateResponse",
     role: Role::Response,
@@ -49,6 +54,7 @@ pub static DELETE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
 static DELETE_SHARE_GROUP_STATE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DeleteShareGroupStateResponse",
+    since(0),
     &[
         array("results", Kind::Nested(&DELETE_SHARE_GROUP_STATE_RESPONSE_DELETE_STATE_RESULT_FIELDS), since(0)),
     ],
@@ -57,6 +63,7 @@ static DELETE_SHARE_GROUP_STATE_RESPONSE_FIELDS: Struct = Struct::new(
 static DELETE_SHARE_GROUP_STATE_RESPONSE_DELETE_STATE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "DeleteShareGroupStateResponseDeleteStateResult",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&DELETE_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS), since(0)),
@@ -66,6 +73,7 @@ static DELETE_SHARE_GROUP_STATE_RESPONSE_DELETE_STATE_RESULT_FIELDS: Struct = St
 static DELETE_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     2,
     "DeleteShareGroupStateResponsePartitionResult",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DeleteTopicsRequest
 pub static DELETE_TOPICS_REQUEST: Message = Message {
     name: "DeleteTopicsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DELETE_TOPICS_REQUEST: Message = Message {
 static DELETE_TOPICS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DeleteTopicsRequest",
+    since(4),
     &[
         array("topics", Kind::Nested(&DELETE_TOPICS_REQUEST_DELETE_TOPIC_STATE_FIELDS), since(6)),
         array("topic_names", Kind::Str, within(0, 5)).ignorable(),
@@ -24,12 +26,14 @@ static DELETE_TOPICS_REQUEST_FIELDS: Struct = Struct::new(
 static DELETE_TOPICS_REQUEST_DELETE_TOPIC_STATE_FIELDS: Struct = Struct::new(
     1,
     "DeleteTopicsRequestDeleteTopicState",
+    since(4),
     &[
         field("name", Kind::Str, since(6)).nullable(since(6)).default(Default::Null),
         field("topic_id", Kind::Uuid, since(6)),
     ],
 );
 
+/// DeleteTopicsResponse
 pub static DELETE_TOPICS_RESPONSE: Message = Message {
     name: "DeleteTopicsResponse",
     role: Role::Response,
@@ -42,6 +46,7 @@ pub static DELETE_TOPICS_RESPONSE: Message = Message {
 static DELETE_TOPICS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DeleteTopicsResponse",
+    since(4),
     &[
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
         array("responses", Kind::Nested(&DELETE_TOPICS_RESPONSE_DELETABLE_TOPIC_RESULT_FIELDS), since(0)),
@@ -51,6 +56,7 @@ static DELETE_TOPICS_RESPONSE_FIELDS: Struct = Struct::new(
 static DELETE_TOPICS_RESPONSE_DELETABLE_TOPIC_RESULT_FIELDS: Struct = Struct::new(
     1,
     "DeleteTopicsResponseDeletableTopicResult",
+    since(4),
     &[
         field("name", Kind::Str, since(0)).nullable(since(6)).map_key(),
         field("topic_id", Kind::Uuid, since(6)).ignorable(),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeAclsRequest
 pub static DESCRIBE_ACLS_REQUEST: Message = Message {
     name: "DescribeAclsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_ACLS_REQUEST: Message = Message {
 static DESCRIBE_ACLS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeAclsRequest",
+    since(2),
     &[
         field("resource_type_filter", Kind::Int8, since(0)),
         field("resource_name_filter", Kind::Str, since(0)).nullable(since(0)),
@@ -25,6 +27,7 @@ static DESCRIBE_ACLS_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// DescribeAclsResponse
 pub static DESCRIBE_ACLS_RESPONSE: Message = Message {
     name: "DescribeAclsResponse",
     role: Role::Response,
@@ -37,6 +40,7 @@ pub static DESCRIBE_ACLS_RESPONSE: Message = Message {
 static DESCRIBE_ACLS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeAclsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -48,6 +52,7 @@ static DESCRIBE_ACLS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_ACLS_RESPONSE_RESOURCE_FIELDS: Struct = Struct::new(
     1,
     "DescribeAclsResponseResource",
+    since(2),
     &[
         field("resource_type", Kind::Int8, since(0)),
         field("resource_name", Kind::Str, since(0)),
@@ -59,6 +64,7 @@ static DESCRIBE_ACLS_RESPONSE_RESOURCE_FIELDS: Struct = Struct::new(
 static DESCRIBE_ACLS_RESPONSE_ACL_DESCRIPTION_FIELDS: Struct = Struct::new(
     2,
     "DescribeAclsResponseAclDescription",
+    since(2),
     &[
         field("principal", Kind::Str, since(0)),
         field("host", Kind::Str, since(0)),

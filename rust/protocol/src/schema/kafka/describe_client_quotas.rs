@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeClientQuotasRequest
 pub static DESCRIBE_CLIENT_QUOTAS_REQUEST: Message = Message {
     name: "DescribeClientQuotasRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_CLIENT_QUOTAS_REQUEST: Message = Message {
 static DESCRIBE_CLIENT_QUOTAS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeClientQuotasRequest",
+    since(1),
     &[
         array("components", Kind::Nested(&DESCRIBE_CLIENT_QUOTAS_REQUEST_COMPONENT_DATA_FIELDS), since(0)),
         field("strict", Kind::Bool, since(0)),
@@ -23,6 +25,7 @@ static DESCRIBE_CLIENT_QUOTAS_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_CLIENT_QUOTAS_REQUEST_COMPONENT_DATA_FIELDS: Struct = Struct::new(
     1,
     "DescribeClientQuotasRequestComponentData",
+    since(1),
     &[
         field("entity_type", Kind::Str, since(0)),
         field("match_type", Kind::Int8, since(0)),
@@ -30,6 +33,7 @@ static DESCRIBE_CLIENT_QUOTAS_REQUEST_COMPONENT_DATA_FIELDS: Struct = Struct::ne
     ],
 );
 
+/// DescribeClientQuotasResponse
 pub static DESCRIBE_CLIENT_QUOTAS_RESPONSE: Message = Message {
     name: "DescribeClientQuotasResponse",
     role: Role::Response,
@@ -42,6 +46,7 @@ pub static DESCRIBE_CLIENT_QUOTAS_RESPONSE: Message = Message {
 static DESCRIBE_CLIENT_QUOTAS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeClientQuotasResponse",
+    since(1),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -53,6 +58,7 @@ static DESCRIBE_CLIENT_QUOTAS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA_FIELDS: Struct = Struct::new(
     1,
     "DescribeClientQuotasResponseEntryData",
+    since(1),
     &[
         array("entity", Kind::Nested(&DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTITY_DATA_FIELDS), since(0)),
         array("values", Kind::Nested(&DESCRIBE_CLIENT_QUOTAS_RESPONSE_VALUE_DATA_FIELDS), since(0)),
@@ -62,6 +68,7 @@ static DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA_FIELDS: Struct = Struct::new(
 static DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTITY_DATA_FIELDS: Struct = Struct::new(
     2,
     "DescribeClientQuotasResponseEntityData",
+    since(1),
     &[
         field("entity_type", Kind::Str, since(0)),
         field("entity_name", Kind::Str, since(0)).nullable(since(0)),
@@ -71,6 +78,7 @@ static DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTITY_DATA_FIELDS: Struct = Struct::new(
 static DESCRIBE_CLIENT_QUOTAS_RESPONSE_VALUE_DATA_FIELDS: Struct = Struct::new(
     3,
     "DescribeClientQuotasResponseValueData",
+    since(1),
     &[
         field("key", Kind::Str, since(0)),
         field("value", Kind::Float64, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeClusterRequest
 pub static DESCRIBE_CLUSTER_REQUEST: Message = Message {
     name: "DescribeClusterRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_CLUSTER_REQUEST: Message = Message {
 static DESCRIBE_CLUSTER_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeClusterRequest",
+    since(0),
     &[
         field("include_cluster_authorized_operations", Kind::Bool, since(0)),
         field("endpoint_type", Kind::Int8, since(1)).default(Default::Int(1)),
@@ -21,6 +23,7 @@ static DESCRIBE_CLUSTER_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// DescribeClusterResponse
 pub static DESCRIBE_CLUSTER_RESPONSE: Message = Message {
     name: "DescribeClusterResponse",
     role: Role::Response,
@@ -33,6 +36,7 @@ pub static DESCRIBE_CLUSTER_RESPONSE: Message = Message {
 static DESCRIBE_CLUSTER_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeClusterResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -48,6 +52,7 @@ static DESCRIBE_CLUSTER_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_CLUSTER_RESPONSE_BROKER_FIELDS: Struct = Struct::new(
     1,
     "DescribeClusterResponseBroker",
+    since(0),
     &[
         field("broker_id", Kind::Int32, since(0)).map_key(),
         field("host", Kind::Str, since(0)),

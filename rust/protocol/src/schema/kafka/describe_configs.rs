@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeConfigsRequest
 pub static DESCRIBE_CONFIGS_REQUEST: Message = Message {
     name: "DescribeConfigsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_CONFIGS_REQUEST: Message = Message {
 static DESCRIBE_CONFIGS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeConfigsRequest",
+    since(4),
     &[
         array("resources", Kind::Nested(&DESCRIBE_CONFIGS_REQUEST_RESOURCE_FIELDS), since(0)),
         field("include_synonyms", Kind::Bool, since(1)),
@@ -24,6 +26,7 @@ static DESCRIBE_CONFIGS_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_CONFIGS_REQUEST_RESOURCE_FIELDS: Struct = Struct::new(
     1,
     "DescribeConfigsRequestResource",
+    since(4),
     &[
         field("resource_type", Kind::Int8, since(0)),
         field("resource_name", Kind::Str, since(0)),
@@ -31,6 +34,7 @@ static DESCRIBE_CONFIGS_REQUEST_RESOURCE_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// DescribeConfigsResponse
 pub static DESCRIBE_CONFIGS_RESPONSE: Message = Message {
     name: "DescribeConfigsResponse",
     role: Role::Response,
@@ -43,6 +47,7 @@ pub static DESCRIBE_CONFIGS_RESPONSE: Message = Message {
 static DESCRIBE_CONFIGS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeConfigsResponse",
+    since(4),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("results", Kind::Nested(&DESCRIBE_CONFIGS_RESPONSE_RESULT_FIELDS), since(0)),
@@ -52,6 +57,7 @@ static DESCRIBE_CONFIGS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_CONFIGS_RESPONSE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "DescribeConfigsResponseResult",
+    since(4),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)),
@@ -64,6 +70,7 @@ static DESCRIBE_CONFIGS_RESPONSE_RESULT_FIELDS: Struct = Struct::new(
 static DESCRIBE_CONFIGS_RESPONSE_RESOURCE_RESULT_FIELDS: Struct = Struct::new(
     2,
     "DescribeConfigsResponseResourceResult",
+    since(4),
     &[
         field("name", Kind::Str, since(0)),
         field("value", Kind::Str, since(0)).nullable(since(0)),
@@ -79,6 +86,7 @@ static DESCRIBE_CONFIGS_RESPONSE_RESOURCE_RESULT_FIELDS: Struct = Struct::new(
 static DESCRIBE_CONFIGS_RESPONSE_SYNONYM_FIELDS: Struct = Struct::new(
     3,
     "DescribeConfigsResponseSynonym",
+    since(4),
     &[
         field("name", Kind::Str, since(1)),
         field("value", Kind::Str, since(1)).nullable(since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeDelegationTokenRequest
 pub static DESCRIBE_DELEGATION_TOKEN_REQUEST: Message = Message {
     name: "DescribeDelegationTokenRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_DELEGATION_TOKEN_REQUEST: Message = Message {
 static DESCRIBE_DELEGATION_TOKEN_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeDelegationTokenRequest",
+    since(2),
     &[
         array("owners", Kind::Nested(&DESCRIBE_DELEGATION_TOKEN_REQUEST_OWNER_FIELDS), since(0)).nullable(since(0)),
     ],
@@ -22,12 +24,14 @@ static DESCRIBE_DELEGATION_TOKEN_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_DELEGATION_TOKEN_REQUEST_OWNER_FIELDS: Struct = Struct::new(
     1,
     "DescribeDelegationTokenRequestOwner",
+    since(2),
     &[
         field("principal_type", Kind::Str, since(0)),
         field("principal_name", Kind::Str, since(0)),
     ],
 );
 
+/// DescribeDelegationTokenResponse
 pub static DESCRIBE_DELEGATION_TOKEN_RESPONSE: Message = Message {
     name: "DescribeDelegationTokenResponse",
     role: Role::Response,
@@ -40,6 +44,7 @@ pub static DESCRIBE_DELEGATION_TOKEN_RESPONSE: Message = Message {
 static DESCRIBE_DELEGATION_TOKEN_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeDelegationTokenResponse",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         array("tokens", Kind::Nested(&DESCRIBE_DELEGATION_TOKEN_RESPONSE_DESCRIBED_DELEGATION_TOKEN_FIELDS), since(0)),
@@ -50,6 +55,7 @@ static DESCRIBE_DELEGATION_TOKEN_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_DELEGATION_TOKEN_RESPONSE_DESCRIBED_DELEGATION_TOKEN_FIELDS: Struct = Struct::new(
     1,
     "DescribeDelegationTokenResponseDescribedDelegationToken",
+    since(2),
     &[
         field("principal_type", Kind::Str, since(0)),
         field("principal_name", Kind::Str, since(0)),
@@ -67,6 +73,7 @@ static DESCRIBE_DELEGATION_TOKEN_RESPONSE_DESCRIBED_DELEGATION_TOKEN_FIELDS: Str
 static DESCRIBE_DELEGATION_TOKEN_RESPONSE_DESCRIBED_DELEGATION_TOKEN_RENEWER_FIELDS: Struct = Struct::new(
     2,
     "DescribeDelegationTokenResponseDescribedDelegationTokenRenewer",
+    since(2),
     &[
         field("principal_type", Kind::Str, since(0)),
         field("principal_name", Kind::Str, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeGroupsRequest
 pub static DESCRIBE_GROUPS_REQUEST: Message = Message {
     name: "DescribeGroupsRequest",
     role: Role::Request,
@@ -14,12 +15,14 @@ pub static DESCRIBE_GROUPS_REQUEST: Message = Message {
 static DESCRIBE_GROUPS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeGroupsRequest",
+    since(5),
     &[
         array("groups", Kind::Str, since(0)),
         field("include_authorized_operations", Kind::Bool, since(3)),
     ],
 );
 
+/// DescribeGroupsResponse
 pub static DESCRIBE_GROUPS_RESPONSE: Message = Message {
     name: "DescribeGroupsResponse",
     role: Role::Response,
@@ -32,6 +35,7 @@ pub static DESCRIBE_GROUPS_RESPONSE: Message = Message {
 static DESCRIBE_GROUPS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeGroupsResponse",
+    since(5),
     &[
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
         array("groups", Kind::Nested(&DESCRIBE_GROUPS_RESPONSE_DESCRIBED_GROUP_FIELDS), since(0)),
@@ -41,6 +45,7 @@ static DESCRIBE_GROUPS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_GROUPS_RESPONSE_DESCRIBED_GROUP_FIELDS: Struct = Struct::new(
     1,
     "DescribeGroupsResponseDescribedGroup",
+    since(5),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(6)).nullable(since(6)).default(Default::Null),
@@ -56,6 +61,7 @@ static DESCRIBE_GROUPS_RESPONSE_DESCRIBED_GROUP_FIELDS: Struct = Struct::new(
 static DESCRIBE_GROUPS_RESPONSE_DESCRIBED_GROUP_MEMBER_FIELDS: Struct = Struct::new(
     2,
     "DescribeGroupsResponseDescribedGroupMember",
+    since(5),
     &[
         field("member_id", Kind::Str, since(0)),
         field("group_instance_id", Kind::Str, since(4)).nullable(since(4)).default(Default::Null).ignorable(),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeLogDirsRequest
 pub static DESCRIBE_LOG_DIRS_REQUEST: Message = Message {
     name: "DescribeLogDirsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_LOG_DIRS_REQUEST: Message = Message {
 static DESCRIBE_LOG_DIRS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeLogDirsRequest",
+    since(2),
     &[
         array("topics", Kind::Nested(&DESCRIBE_LOG_DIRS_REQUEST_DESCRIBABLE_LOG_DIR_TOPIC_FIELDS), since(0)).nullable(since(0)),
     ],
@@ -22,12 +24,14 @@ static DESCRIBE_LOG_DIRS_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_LOG_DIRS_REQUEST_DESCRIBABLE_LOG_DIR_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "DescribeLogDirsRequestDescribableLogDirTopic",
+    since(2),
     &[
         field("topic", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// DescribeLogDirsResponse
 pub static DESCRIBE_LOG_DIRS_RESPONSE: Message = Message {
     name: "DescribeLogDirsResponse",
     role: Role::Response,
@@ -40,6 +44,7 @@ pub static DESCRIBE_LOG_DIRS_RESPONSE: Message = Message {
 static DESCRIBE_LOG_DIRS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeLogDirsResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(3)).ignorable(),
@@ -50,6 +55,7 @@ static DESCRIBE_LOG_DIRS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_LOG_DIRS_RESPONSE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "DescribeLogDirsResponseResult",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("log_dir", Kind::Str, since(0)),
@@ -63,6 +69,7 @@ static DESCRIBE_LOG_DIRS_RESPONSE_RESULT_FIELDS: Struct = Struct::new(
 static DESCRIBE_LOG_DIRS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     2,
     "DescribeLogDirsResponseTopic",
+    since(2),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&DESCRIBE_LOG_DIRS_RESPONSE_PARTITION_FIELDS), since(0)),
@@ -72,6 +79,7 @@ static DESCRIBE_LOG_DIRS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static DESCRIBE_LOG_DIRS_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     3,
     "DescribeLogDirsResponsePartition",
+    since(2),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("partition_size", Kind::Int64, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeProducersRequest
 pub static DESCRIBE_PRODUCERS_REQUEST: Message = Message {
     name: "DescribeProducersRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_PRODUCERS_REQUEST: Message = Message {
 static DESCRIBE_PRODUCERS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeProducersRequest",
+    since(0),
     &[
         array("topics", Kind::Nested(&DESCRIBE_PRODUCERS_REQUEST_TOPIC_REQUEST_FIELDS), since(0)),
     ],
@@ -22,12 +24,14 @@ static DESCRIBE_PRODUCERS_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_PRODUCERS_REQUEST_TOPIC_REQUEST_FIELDS: Struct = Struct::new(
     1,
     "DescribeProducersRequestTopicRequest",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         array("partition_indexes", Kind::Int32, since(0)),
     ],
 );
 
+/// DescribeProducersResponse
 pub static DESCRIBE_PRODUCERS_RESPONSE: Message = Message {
     name: "DescribeProducersResponse",
     role: Role::Response,
@@ -40,6 +44,7 @@ pub static DESCRIBE_PRODUCERS_RESPONSE: Message = Message {
 static DESCRIBE_PRODUCERS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeProducersResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("topics", Kind::Nested(&DESCRIBE_PRODUCERS_RESPONSE_TOPIC_RESPONSE_FIELDS), since(0)),
@@ -49,6 +54,7 @@ static DESCRIBE_PRODUCERS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_PRODUCERS_RESPONSE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "DescribeProducersResponseTopicResponse",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&DESCRIBE_PRODUCERS_RESPONSE_PARTITION_RESPONSE_FIELDS), since(0)),
@@ -58,6 +64,7 @@ static DESCRIBE_PRODUCERS_RESPONSE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_PRODUCERS_RESPONSE_PARTITION_RESPONSE_FIELDS: Struct = Struct::new(
     2,
     "DescribeProducersResponsePartitionResponse",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -69,6 +76,7 @@ static DESCRIBE_PRODUCERS_RESPONSE_PARTITION_RESPONSE_FIELDS: Struct = Struct::n
 static DESCRIBE_PRODUCERS_RESPONSE_PRODUCER_STATE_FIELDS: Struct = Struct::new(
     3,
     "DescribeProducersResponseProducerState",
+    since(0),
     &[
         field("producer_id", Kind::Int64, since(0)),
         field("producer_epoch", Kind::Int32, since(0)),

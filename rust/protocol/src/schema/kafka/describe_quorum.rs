@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeQuorumRequest
 pub static DESCRIBE_QUORUM_REQUEST: Message = Message {
     name: "DescribeQuorumRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_QUORUM_REQUEST: Message = Message {
 static DESCRIBE_QUORUM_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeQuorumRequest",
+    since(0),
     &[
         array("topics", Kind::Nested(&DESCRIBE_QUORUM_REQUEST_TOPIC_DATA_FIELDS), since(0)),
     ],
@@ -22,6 +24,7 @@ static DESCRIBE_QUORUM_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_QUORUM_REQUEST_TOPIC_DATA_FIELDS: Struct = Struct::new(
     1,
     "DescribeQuorumRequestTopicData",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&DESCRIBE_QUORUM_REQUEST_PARTITION_DATA_FIELDS), since(0)),
@@ -31,11 +34,13 @@ static DESCRIBE_QUORUM_REQUEST_TOPIC_DATA_FIELDS: Struct = Struct::new(
 static DESCRIBE_QUORUM_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "DescribeQuorumRequestPartitionData",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
     ],
 );
 
+/// DescribeQuorumResponse
 pub static DESCRIBE_QUORUM_RESPONSE: Message = Message {
     name: "DescribeQuorumResponse",
     role: Role::Response,
@@ -48,6 +53,7 @@ pub static DESCRIBE_QUORUM_RESPONSE: Message = Message {
 static DESCRIBE_QUORUM_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeQuorumResponse",
+    since(0),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(2)).nullable(since(2)).ignorable(),
@@ -59,6 +65,7 @@ static DESCRIBE_QUORUM_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_QUORUM_RESPONSE_TOPIC_DATA_FIELDS: Struct = Struct::new(
     1,
     "DescribeQuorumResponseTopicData",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&DESCRIBE_QUORUM_RESPONSE_PARTITION_DATA_FIELDS), since(0)),
@@ -68,6 +75,7 @@ static DESCRIBE_QUORUM_RESPONSE_TOPIC_DATA_FIELDS: Struct = Struct::new(
 static DESCRIBE_QUORUM_RESPONSE_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "DescribeQuorumResponsePartitionData",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -83,6 +91,7 @@ static DESCRIBE_QUORUM_RESPONSE_PARTITION_DATA_FIELDS: Struct = Struct::new(
 static DESCRIBE_QUORUM_RESPONSE_REPLICA_STATE_FIELDS: Struct = Struct::new(
     3,
     "DescribeQuorumResponseReplicaState",
+    since(0),
     &[
         field("replica_id", Kind::Int32, since(0)),
         field("replica_directory_id", Kind::Uuid, since(2)),
@@ -95,6 +104,7 @@ static DESCRIBE_QUORUM_RESPONSE_REPLICA_STATE_FIELDS: Struct = Struct::new(
 static DESCRIBE_QUORUM_RESPONSE_NODE_FIELDS: Struct = Struct::new(
     4,
     "DescribeQuorumResponseNode",
+    since(0),
     &[
         field("node_id", Kind::Int32, since(2)).map_key(),
         array("listeners", Kind::Nested(&DESCRIBE_QUORUM_RESPONSE_LISTENER_FIELDS), since(2)),
@@ -104,6 +114,7 @@ static DESCRIBE_QUORUM_RESPONSE_NODE_FIELDS: Struct = Struct::new(
 static DESCRIBE_QUORUM_RESPONSE_LISTENER_FIELDS: Struct = Struct::new(
     5,
     "DescribeQuorumResponseListener",
+    since(0),
     &[
         field("name", Kind::Str, since(2)).map_key(),
         field("host", Kind::Str, since(2)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeShareGroupOffsetsRequest
 pub static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
     name: "DescribeShareGroupOffsetsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
 static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeShareGroupOffsetsRequest",
+    since(0),
     &[
         array("groups", Kind::Nested(&DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST_GROUP_FIELDS), since(0)),
     ],
@@ -22,6 +24,7 @@ static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST_GROUP_FIELDS: Struct = Struct::new(
     1,
     "DescribeShareGroupOffsetsRequestGroup",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS), since(0)).nullable(since(0)),
@@ -31,12 +34,14 @@ static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST_GROUP_FIELDS: Struct = Struct::new(
 static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     2,
     "DescribeShareGroupOffsetsRequestTopic",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// DescribeShareGroupOffsetsResponse
 pub static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
     name: "DescribeShareGroupOffsetsResponse",
     role: Role::Response,
@@ -49,6 +54,7 @@ pub static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
 static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeShareGroupOffsetsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("groups", Kind::Nested(&DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_GROUP_FIELDS), since(0)),
@@ -58,6 +64,7 @@ static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_GROUP_FIELDS: Struct = Struct::new(
     1,
     "DescribeShareGroupOffsetsResponseGroup",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_TOPIC_FIELDS), since(0)),
@@ -69,6 +76,7 @@ static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_GROUP_FIELDS: Struct = Struct::new(
 static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     2,
     "DescribeShareGroupOffsetsResponseTopic",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
         field("topic_id", Kind::Uuid, since(0)),
@@ -79,6 +87,7 @@ static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     3,
     "DescribeShareGroupOffsetsResponsePartition",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("start_offset", Kind::Int64, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeTopicPartitionsRequest
 pub static DESCRIBE_TOPIC_PARTITIONS_REQUEST: Message = Message {
     name: "DescribeTopicPartitionsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_TOPIC_PARTITIONS_REQUEST: Message = Message {
 static DESCRIBE_TOPIC_PARTITIONS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeTopicPartitionsRequest",
+    since(0),
     &[
         array("topics", Kind::Nested(&DESCRIBE_TOPIC_PARTITIONS_REQUEST_TOPIC_REQUEST_FIELDS), since(0)),
         field("response_partition_limit", Kind::Int32, since(0)).default(Default::Int(2000)),
@@ -24,6 +26,7 @@ static DESCRIBE_TOPIC_PARTITIONS_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_TOPIC_PARTITIONS_REQUEST_TOPIC_REQUEST_FIELDS: Struct = Struct::new(
     1,
     "DescribeTopicPartitionsRequestTopicRequest",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
     ],
@@ -32,12 +35,14 @@ static DESCRIBE_TOPIC_PARTITIONS_REQUEST_TOPIC_REQUEST_FIELDS: Struct = Struct::
 static DESCRIBE_TOPIC_PARTITIONS_REQUEST_CURSOR_FIELDS: Struct = Struct::new(
     2,
     "DescribeTopicPartitionsRequestCursor",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
         field("partition_index", Kind::Int32, since(0)),
     ],
 );
 
+/// DescribeTopicPartitionsResponse
 pub static DESCRIBE_TOPIC_PARTITIONS_RESPONSE: Message = Message {
     name: "DescribeTopicPartitionsResponse",
     role: Role::Response,
@@ -50,6 +55,7 @@ pub static DESCRIBE_TOPIC_PARTITIONS_RESPONSE: Message = Message {
 static DESCRIBE_TOPIC_PARTITIONS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeTopicPartitionsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)).ignorable(),
         array("topics", Kind::Nested(&DESCRIBE_TOPIC_PARTITIONS_RESPONSE_TOPIC_FIELDS), since(0)),
@@ -60,6 +66,7 @@ static DESCRIBE_TOPIC_PARTITIONS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_TOPIC_PARTITIONS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "DescribeTopicPartitionsResponseTopic",
+    since(0),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("name", Kind::Str, since(0)).nullable(since(0)).map_key(),
@@ -73,6 +80,7 @@ static DESCRIBE_TOPIC_PARTITIONS_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static DESCRIBE_TOPIC_PARTITIONS_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "DescribeTopicPartitionsResponsePartition",
+    since(0),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("partition_index", Kind::Int32, since(0)),
@@ -89,6 +97,7 @@ static DESCRIBE_TOPIC_PARTITIONS_RESPONSE_PARTITION_FIELDS: Struct = Struct::new
 static DESCRIBE_TOPIC_PARTITIONS_RESPONSE_CURSOR_FIELDS: Struct = Struct::new(
     3,
     "DescribeTopicPartitionsResponseCursor",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
         field("partition_index", Kind::Int32, since(0)),

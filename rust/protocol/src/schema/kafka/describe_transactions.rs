@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeTransactionsRequest
 pub static DESCRIBE_TRANSACTIONS_REQUEST: Message = Message {
     name: "DescribeTransactionsRequest",
     role: Role::Request,
@@ -14,11 +15,13 @@ pub static DESCRIBE_TRANSACTIONS_REQUEST: Message = Message {
 static DESCRIBE_TRANSACTIONS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeTransactionsRequest",
+    since(0),
     &[
         array("transactional_ids", Kind::Str, since(0)),
     ],
 );
 
+/// DescribeTransactionsResponse
 pub static DESCRIBE_TRANSACTIONS_RESPONSE: Message = Message {
     name: "DescribeTransactionsResponse",
     role: Role::Response,
@@ -31,6 +34,7 @@ pub static DESCRIBE_TRANSACTIONS_RESPONSE: Message = Message {
 static DESCRIBE_TRANSACTIONS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeTransactionsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("transaction_states", Kind::Nested(&DESCRIBE_TRANSACTIONS_RESPONSE_TRANSACTION_STATE_FIELDS), since(0)),
@@ -40,6 +44,7 @@ static DESCRIBE_TRANSACTIONS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_TRANSACTIONS_RESPONSE_TRANSACTION_STATE_FIELDS: Struct = Struct::new(
     1,
     "DescribeTransactionsResponseTransactionState",
+    since(0),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("transactional_id", Kind::Str, since(0)),
@@ -55,6 +60,7 @@ static DESCRIBE_TRANSACTIONS_RESPONSE_TRANSACTION_STATE_FIELDS: Struct = Struct:
 static DESCRIBE_TRANSACTIONS_RESPONSE_TOPIC_DATA_FIELDS: Struct = Struct::new(
     2,
     "DescribeTransactionsResponseTopicData",
+    since(0),
     &[
         field("topic", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Int32, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// DescribeUserScramCredentialsRequest
 pub static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST: Message = Message {
     name: "DescribeUserScramCredentialsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST: Message = Message {
 static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "DescribeUserScramCredentialsRequest",
+    since(0),
     &[
         array("users", Kind::Nested(&DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST_USER_NAME_FIELDS), since(0)).nullable(since(0)),
     ],
@@ -22,11 +24,13 @@ static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST_FIELDS: Struct = Struct::new(
 static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST_USER_NAME_FIELDS: Struct = Struct::new(
     1,
     "DescribeUserScramCredentialsRequestUserName",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
     ],
 );
 
+/// DescribeUserScramCredentialsResponse
 pub static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE: Message = Message {
     name: "DescribeUserScramCredentialsResponse",
     role: Role::Response,
@@ -39,6 +43,7 @@ pub static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE: Message = Message {
 static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "DescribeUserScramCredentialsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -50,6 +55,7 @@ static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_FIELDS: Struct = Struct::new(
 static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "DescribeUserScramCredentialsResponseResult",
+    since(0),
     &[
         field("user", Kind::Str, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -61,6 +67,7 @@ static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_RESULT_FIELDS: Struct = Struct::
 static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_CREDENTIAL_INFO_FIELDS: Struct = Struct::new(
     2,
     "DescribeUserScramCredentialsResponseCredentialInfo",
+    since(0),
     &[
         field("mechanism", Kind::Int8, since(0)),
         field("iterations", Kind::Int32, since(0)),

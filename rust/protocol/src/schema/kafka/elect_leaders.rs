@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ElectLeadersRequest
 pub static ELECT_LEADERS_REQUEST: Message = Message {
     name: "ElectLeadersRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static ELECT_LEADERS_REQUEST: Message = Message {
 static ELECT_LEADERS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ElectLeadersRequest",
+    since(2),
     &[
         field("election_type", Kind::Int8, since(1)),
         array("topic_partitions", Kind::Nested(&ELECT_LEADERS_REQUEST_TOPIC_PARTITIONS_FIELDS), since(0)).nullable(since(0)),
@@ -24,12 +26,14 @@ static ELECT_LEADERS_REQUEST_FIELDS: Struct = Struct::new(
 static ELECT_LEADERS_REQUEST_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
     1,
     "ElectLeadersRequestTopicPartitions",
+    since(2),
     &[
         field("topic", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// ElectLeadersResponse
 pub static ELECT_LEADERS_RESPONSE: Message = Message {
     name: "ElectLeadersResponse",
     role: Role::Response,
@@ -42,6 +46,7 @@ pub static ELECT_LEADERS_RESPONSE: Message = Message {
 static ELECT_LEADERS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ElectLeadersResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(1)),
@@ -52,6 +57,7 @@ static ELECT_LEADERS_RESPONSE_FIELDS: Struct = Struct::new(
 static ELECT_LEADERS_RESPONSE_REPLICA_ELECTION_RESULT_FIELDS: Struct = Struct::new(
     1,
     "ElectLeadersResponseReplicaElectionResult",
+    since(2),
     &[
         field("topic", Kind::Str, since(0)),
         array("partition_result", Kind::Nested(&ELECT_LEADERS_RESPONSE_PARTITION_RESULT_FIELDS), since(0)),
@@ -61,6 +67,7 @@ static ELECT_LEADERS_RESPONSE_REPLICA_ELECTION_RESULT_FIELDS: Struct = Struct::n
 static ELECT_LEADERS_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     2,
     "ElectLeadersResponsePartitionResult",
+    since(2),
     &[
         field("partition_id", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, field, since, within};
 
+/// EndTxnRequest
 pub static END_TXN_REQUEST: Message = Message {
     name: "EndTxnRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static END_TXN_REQUEST: Message = Message {
 static END_TXN_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "EndTxnRequest",
+    since(3),
     &[
         field("transactional_id", Kind::Str, since(0)),
         field("producer_id", Kind::Int64, since(0)),
@@ -22,6 +24,7 @@ static END_TXN_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// EndTxnResponse
 pub static END_TXN_RESPONSE: Message = Message {
     name: "EndTxnResponse",
     role: Role::Response,
@@ -34,6 +37,7 @@ pub static END_TXN_RESPONSE: Message = Message {
 static END_TXN_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "EndTxnResponse",
+    since(3),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

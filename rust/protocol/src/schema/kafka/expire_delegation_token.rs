@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
+/// ExpireDelegationTokenRequest
 pub static EXPIRE_DELEGATION_TOKEN_REQUEST: Message = Message {
     name: "ExpireDelegationTokenRequest",
     role: Role::Request,
@@ -14,12 +15,14 @@ pub static EXPIRE_DELEGATION_TOKEN_REQUEST: Message = Message {
 static EXPIRE_DELEGATION_TOKEN_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ExpireDelegationTokenRequest",
+    since(2),
     &[
         field("hmac", Kind::Bytes, since(0)),
         field("expiry_time_period_ms", Kind::Int64, since(0)),
     ],
 );
 
+/// ExpireDelegationTokenResponse
 pub static EXPIRE_DELEGATION_TOKEN_RESPONSE: Message = Message {
     name: "ExpireDelegationTokenResponse",
     role: Role::Response,
@@ -32,6 +35,7 @@ pub static EXPIRE_DELEGATION_TOKEN_RESPONSE: Message = Message {
 static EXPIRE_DELEGATION_TOKEN_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ExpireDelegationTokenResponse",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("expiry_timestamp_ms", Kind::Int64, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// FetchRequest
 pub static FETCH_REQUEST: Message = Message {
     name: "FetchRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static FETCH_REQUEST: Message = Message {
 static FETCH_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "FetchRequest",
+    since(12),
     &[
         field("cluster_id", Kind::Str, since(12)).nullable(since(12)).tag(0).default(Default::Null).ignorable(),
         field("replica_id", Kind::Int32, within(0, 14)).default(Default::Int(-1)),
@@ -34,6 +36,7 @@ static FETCH_REQUEST_FIELDS: Struct = Struct::new(
 static FETCH_REQUEST_REPLICA_STATE_FIELDS: Struct = Struct::new(
     1,
     "FetchRequestReplicaState",
+    since(12),
     &[
         field("replica_id", Kind::Int32, since(15)).default(Default::Int(-1)),
         field("replica_epoch", Kind::Int64, since(15)).default(Default::Int(-1)),
@@ -43,6 +46,7 @@ static FETCH_REQUEST_REPLICA_STATE_FIELDS: Struct = Struct::new(
 static FETCH_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     2,
     "FetchRequestTopic",
+    since(12),
     &[
         field("topic", Kind::Str, within(0, 12)).ignorable(),
         field("topic_id", Kind::Uuid, since(13)).ignorable(),
@@ -53,6 +57,7 @@ static FETCH_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static FETCH_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     3,
     "FetchRequestPartition",
+    since(12),
     &[
         field("partition", Kind::Int32, since(0)),
         field("current_leader_epoch", Kind::Int32, since(9)).default(Default::Int(-1)).ignorable(),
@@ -69,6 +74,7 @@ static FETCH_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
 static FETCH_REQUEST_FORGOTTEN_TOPIC_FIELDS: Struct = Struct::new(
     4,
     "FetchRequestForgottenTopic",
+    since(12),
     &[
         field("topic", Kind::Str, within(7, 12)).ignorable(),
         field("topic_id", Kind::Uuid, since(13)).ignorable(),
@@ -76,6 +82,7 @@ static FETCH_REQUEST_FORGOTTEN_TOPIC_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// FetchResponse
 pub static FETCH_RESPONSE: Message = Message {
     name: "FetchResponse",
     role: Role::Response,
@@ -88,6 +95,7 @@ pub static FETCH_RESPONSE: Message = Message {
 static FETCH_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "FetchResponse",
+    since(12),
     &[
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
         field("error_code", Kind::Int16, since(7)).ignorable(),
@@ -101,6 +109,7 @@ static FETCH_RESPONSE_FIELDS: Struct = Struct::new(
 static FETCH_RESPONSEABLE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "FetchResponseableTopicResponse",
+    since(12),
     &[
         field("topic", Kind::Str, within(0, 12)).ignorable(),
         field("topic_id", Kind::Uuid, since(13)).ignorable(),
@@ -111,6 +120,7 @@ static FETCH_RESPONSEABLE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
 static FETCH_RESPONSE_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "FetchResponsePartitionData",
+    since(12),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -130,6 +140,7 @@ static FETCH_RESPONSE_PARTITION_DATA_FIELDS: Struct = Struct::new(
 static FETCH_RESPONSE_EPOCH_END_OFFSET_FIELDS: Struct = Struct::new(
     3,
     "FetchResponseEpochEndOffset",
+    since(12),
     &[
         field("epoch", Kind::Int32, since(12)).default(Default::Int(-1)),
         field("end_offset", Kind::Int64, since(12)).default(Default::Int(-1)),
@@ -139,6 +150,7 @@ static FETCH_RESPONSE_EPOCH_END_OFFSET_FIELDS: Struct = Struct::new(
 static FETCH_RESPONSE_LEADER_ID_AND_EPOCH_FIELDS: Struct = Struct::new(
     4,
     "FetchResponseLeaderIdAndEpoch",
+    since(12),
     &[
         field("leader_id", Kind::Int32, since(12)).default(Default::Int(-1)),
         field("leader_epoch", Kind::Int32, since(12)).default(Default::Int(-1)),
@@ -148,6 +160,7 @@ static FETCH_RESPONSE_LEADER_ID_AND_EPOCH_FIELDS: Struct = Struct::new(
 static FETCH_RESPONSE_SNAPSHOT_ID_FIELDS: Struct = Struct::new(
     5,
     "FetchResponseSnapshotId",
+    since(12),
     &[
         field("end_offset", Kind::Int64, since(0)).default(Default::Int(-1)),
         field("epoch", Kind::Int32, since(0)).default(Default::Int(-1)),
@@ -157,6 +170,7 @@ static FETCH_RESPONSE_SNAPSHOT_ID_FIELDS: Struct = Struct::new(
 static FETCH_RESPONSE_ABORTED_TRANSACTION_FIELDS: Struct = Struct::new(
     6,
     "FetchResponseAbortedTransaction",
+    since(12),
     &[
         field("producer_id", Kind::Int64, since(4)),
         field("first_offset", Kind::Int64, since(4)),
@@ -166,6 +180,7 @@ static FETCH_RESPONSE_ABORTED_TRANSACTION_FIELDS: Struct = Struct::new(
 static FETCH_RESPONSE_NODE_ENDPOINT_FIELDS: Struct = Struct::new(
     7,
     "FetchResponseNodeEndpoint",
+    since(12),
     &[
         field("node_id", Kind::Int32, since(16)).map_key(),
         field("host", Kind::Str, since(16)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// FindCoordinatorRequest
 pub static FIND_COORDINATOR_REQUEST: Message = Message {
     name: "FindCoordinatorRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static FIND_COORDINATOR_REQUEST: Message = Message {
 static FIND_COORDINATOR_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "FindCoordinatorRequest",
+    since(3),
     &[
         field("key", Kind::Str, within(0, 3)),
         field("key_type", Kind::Int8, since(1)),
@@ -21,6 +23,7 @@ static FIND_COORDINATOR_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// FindCoordinatorResponse
 pub static FIND_COORDINATOR_RESPONSE: Message = Message {
     name: "FindCoordinatorResponse",
     role: Role::Response,
@@ -33,6 +36,7 @@ pub static FIND_COORDINATOR_RESPONSE: Message = Message {
 static FIND_COORDINATOR_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "FindCoordinatorResponse",
+    since(3),
     &[
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
         field("error_code", Kind::Int16, within(0, 3)),
@@ -47,6 +51,7 @@ static FIND_COORDINATOR_RESPONSE_FIELDS: Struct = Struct::new(
 static FIND_COORDINATOR_RESPONSE_COORDINATOR_FIELDS: Struct = Struct::new(
     1,
     "FindCoordinatorResponseCoordinator",
+    since(3),
     &[
         field("key", Kind::Str, since(4)),
         field("node_id", Kind::Int32, since(4)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// GetTelemetrySubscriptionsRequest
 pub static GET_TELEMETRY_SUBSCRIPTIONS_REQUEST: Message = Message {
     name: "GetTelemetrySubscriptionsRequest",
     role: Role::Request,
@@ -14,11 +15,13 @@ pub static GET_TELEMETRY_SUBSCRIPTIONS_REQUEST: Message = Message {
 static GET_TELEMETRY_SUBSCRIPTIONS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "GetTelemetrySubscriptionsRequest",
+    since(0),
     &[
         field("client_instance_id", Kind::Uuid, since(0)),
     ],
 );
 
+/// GetTelemetrySubscriptionsResponse
 pub static GET_TELEMETRY_SUBSCRIPTIONS_RESPONSE: Message = Message {
     name: "GetTelemetrySubscriptionsResponse",
     role: Role::Response,
@@ -31,6 +34,7 @@ pub static GET_TELEMETRY_SUBSCRIPTIONS_RESPONSE: Message = Message {
 static GET_TELEMETRY_SUBSCRIPTIONS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "GetTelemetrySubscriptionsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

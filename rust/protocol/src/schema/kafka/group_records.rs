@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// LegacyOffsetCommitKey
 pub static LEGACY_OFFSET_COMMIT_KEY: Message = Message {
     name: "LegacyOffsetCommitKey",
     role: Role::Data,
@@ -14,6 +15,7 @@ pub static LEGACY_OFFSET_COMMIT_KEY: Message = Message {
 static LEGACY_OFFSET_COMMIT_KEY_FIELDS: Struct = Struct::new(
     0,
     "LegacyOffsetCommitKey",
+    Versions::NONE,
     &[
         field("group", Kind::Str, within(0, 0)),
         field("topic", Kind::Str, within(0, 0)),
@@ -21,6 +23,7 @@ static LEGACY_OFFSET_COMMIT_KEY_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// LegacyOffsetCommitValue
 pub static LEGACY_OFFSET_COMMIT_VALUE: Message = Message {
     name: "LegacyOffsetCommitValue",
     role: Role::Data,
@@ -33,6 +36,7 @@ pub static LEGACY_OFFSET_COMMIT_VALUE: Message = Message {
 static LEGACY_OFFSET_COMMIT_VALUE_FIELDS: Struct = Struct::new(
     0,
     "LegacyOffsetCommitValue",
+    Versions::NONE,
     &[
         field("offset", Kind::Int64, within(0, 0)),
         field("metadata", Kind::Str, within(0, 0)),
@@ -40,6 +44,7 @@ static LEGACY_OFFSET_COMMIT_VALUE_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// OffsetCommitKey
 pub static OFFSET_COMMIT_KEY: Message = Message {
     name: "OffsetCommitKey",
     role: Role::Data,
@@ -52,6 +57,7 @@ pub static OFFSET_COMMIT_KEY: Message = Message {
 static OFFSET_COMMIT_KEY_FIELDS: Struct = Struct::new(
     0,
     "OffsetCommitKey",
+    Versions::NONE,
     &[
         field("group", Kind::Str, within(0, 0)),
         field("topic", Kind::Str, within(0, 0)),
@@ -59,6 +65,7 @@ static OFFSET_COMMIT_KEY_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// OffsetCommitValue
 pub static OFFSET_COMMIT_VALUE: Message = Message {
     name: "OffsetCommitValue",
     role: Role::Data,
@@ -71,6 +78,7 @@ pub static OFFSET_COMMIT_VALUE: Message = Message {
 static OFFSET_COMMIT_VALUE_FIELDS: Struct = Struct::new(
     0,
     "OffsetCommitValue",
+    since(4),
     &[
         field("offset", Kind::Int64, since(0)),
         field("leader_epoch", Kind::Int32, since(3)).default(Default::Int(-1)).ignorable(),
@@ -82,6 +90,7 @@ static OFFSET_COMMIT_VALUE_FIELDS: Struct = Struct::new(
 )
 .tagged(&[5]);
 
+/// GroupMetadataKey
 pub static GROUP_METADATA_KEY: Message = Message {
     name: "GroupMetadataKey",
     role: Role::Data,
@@ -94,11 +103,13 @@ pub static GROUP_METADATA_KEY: Message = Message {
 static GROUP_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "GroupMetadataKey",
+    Versions::NONE,
     &[
         field("group", Kind::Str, within(0, 0)),
     ],
 );
 
+/// GroupMetadataValue
 pub static GROUP_METADATA_VALUE: Message = Message {
     name: "GroupMetadataValue",
     role: Role::Data,
@@ -111,6 +122,7 @@ pub static GROUP_METADATA_VALUE: Message = Message {
 static GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "GroupMetadataValue",
+    since(4),
     &[
         field("protocol_type", Kind::Str, since(0)),
         field("generation", Kind::Int32, since(0)),
@@ -124,6 +136,7 @@ static GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
 static GROUP_METADATA_VALUE_MEMBER_METADATA_FIELDS: Struct = Struct::new(
     1,
     "GroupMetadataValueMemberMetadata",
+    since(4),
     &[
         field("member_id", Kind::Str, since(0)),
         field("group_instance_id", Kind::Str, since(3)).nullable(since(3)).default(Default::Null).ignorable(),

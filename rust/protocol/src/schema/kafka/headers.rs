@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
+/// RequestHeader
 pub static REQUEST_HEADER: Message = Message {
     name: "RequestHeader",
     role: Role::Data,
@@ -14,6 +15,7 @@ pub static REQUEST_HEADER: Message = Message {
 static REQUEST_HEADER_FIELDS: Struct = Struct::new(
     0,
     "RequestHeader",
+    since(2),
     &[
         field("request_api_key", Kind::Int16, since(0)),
         field("request_api_version", Kind::Int16, since(0)),
@@ -22,6 +24,7 @@ static REQUEST_HEADER_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// ResponseHeader
 pub static RESPONSE_HEADER: Message = Message {
     name: "ResponseHeader",
     role: Role::Data,
@@ -34,6 +37,7 @@ pub static RESPONSE_HEADER: Message = Message {
 static RESPONSE_HEADER_FIELDS: Struct = Struct::new(
     0,
     "ResponseHeader",
+    since(1),
     &[
         field("correlation_id", Kind::Int32, since(0)),
     ],

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, field, since, within};
 
+/// HeartbeatRequest
 pub static HEARTBEAT_REQUEST: Message = Message {
     name: "HeartbeatRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static HEARTBEAT_REQUEST: Message = Message {
 static HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "HeartbeatRequest",
+    since(4),
     &[
         field("group_id", Kind::Str, since(0)),
         field("generation_id", Kind::Int32, since(0)),
@@ -22,6 +24,7 @@ static HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// HeartbeatResponse
 pub static HEARTBEAT_RESPONSE: Message = Message {
     name: "HeartbeatResponse",
     role: Role::Response,
@@ -34,6 +37,7 @@ pub static HEARTBEAT_RESPONSE: Message = Message {
 static HEARTBEAT_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "HeartbeatResponse",
+    since(4),
     &[
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// IncrementalAlterConfigsRequest
 pub static INCREMENTAL_ALTER_CONFIGS_REQUEST: Message = Message {
     name: "IncrementalAlterConfigsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static INCREMENTAL_ALTER_CONFIGS_REQUEST: Message = Message {
 static INCREMENTAL_ALTER_CONFIGS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "IncrementalAlterConfigsRequest",
+    since(1),
     &[
         array("resources", Kind::Nested(&INCREMENTAL_ALTER_CONFIGS_REQUEST_ALTER_CONFIGS_RESOURCE_FIELDS), since(0)),
         field("validate_only", Kind::Bool, since(0)),
@@ -23,6 +25,7 @@ static INCREMENTAL_ALTER_CONFIGS_REQUEST_FIELDS: Struct = Struct::new(
 static INCREMENTAL_ALTER_CONFIGS_REQUEST_ALTER_CONFIGS_RESOURCE_FIELDS: Struct = Struct::new(
     1,
     "IncrementalAlterConfigsRequestAlterConfigsResource",
+    since(1),
     &[
         field("resource_type", Kind::Int8, since(0)).map_key(),
         field("resource_name", Kind::Str, since(0)).map_key(),
@@ -33,6 +36,7 @@ static INCREMENTAL_ALTER_CONFIGS_REQUEST_ALTER_CONFIGS_RESOURCE_FIELDS: Struct =
 static INCREMENTAL_ALTER_CONFIGS_REQUEST_ALTERABLE_CONFIG_FIELDS: Struct = Struct::new(
     2,
     "IncrementalAlterConfigsRequestAlterableConfig",
+    since(1),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("config_operation", Kind::Int8, since(0)).map_key(),
@@ -40,6 +44,7 @@ static INCREMENTAL_ALTER_CONFIGS_REQUEST_ALTERABLE_CONFIG_FIELDS: Struct = Struc
     ],
 );
 
+/// IncrementalAlterConfigsResponse
 pub static INCREMENTAL_ALTER_CONFIGS_RESPONSE: Message = Message {
     name: "IncrementalAlterConfigsResponse",
     role: Role::Response,
@@ -52,6 +57,7 @@ pub static INCREMENTAL_ALTER_CONFIGS_RESPONSE: Message = Message {
 static INCREMENTAL_ALTER_CONFIGS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "IncrementalAlterConfigsResponse",
+    since(1),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("responses", Kind::Nested(&INCREMENTAL_ALTER_CONFIGS_RESPONSE_ALTER_CONFIGS_RESOURCE_RESPONSE_FIELDS), since(0)),
@@ -61,6 +67,7 @@ static INCREMENTAL_ALTER_CONFIGS_RESPONSE_FIELDS: Struct = Struct::new(
 static INCREMENTAL_ALTER_CONFIGS_RESPONSE_ALTER_CONFIGS_RESOURCE_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "IncrementalAlterConfigsResponseAlterConfigsResourceResponse",
+    since(1),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, field, since, within};
 
+/// InitProducerIdRequest
 pub static INIT_PRODUCER_ID_REQUEST: Message = Message {
     name: "InitProducerIdRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static INIT_PRODUCER_ID_REQUEST: Message = Message {
 static INIT_PRODUCER_ID_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "InitProducerIdRequest",
+    since(2),
     &[
         field("transactional_id", Kind::Str, since(0)).nullable(since(0)),
         field("transaction_timeout_ms", Kind::Int32, since(0)),
@@ -22,6 +24,7 @@ static INIT_PRODUCER_ID_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// InitProducerIdResponse
 pub static INIT_PRODUCER_ID_RESPONSE: Message = Message {
     name: "InitProducerIdResponse",
     role: Role::Response,
@@ -34,6 +37,7 @@ pub static INIT_PRODUCER_ID_RESPONSE: Message = Message {
 static INIT_PRODUCER_ID_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "InitProducerIdResponse",
+    since(2),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)).ignorable(),
         field("error_code", Kind::Int16, since(0)),

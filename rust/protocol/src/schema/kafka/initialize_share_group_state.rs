@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// InitializeShareGroupStateRequest
 pub static INITIALIZE_SHARE_GROUP_STATE_REQUEST: Message = Message {
     name: "InitializeShareGroupStateRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static INITIALIZE_SHARE_GROUP_STATE_REQUEST: Message = Message {
 static INITIALIZE_SHARE_GROUP_STATE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "InitializeShareGroupStateRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&INITIALIZE_SHARE_GROUP_STATE_REQUEST_INITIALIZE_STATE_DATA_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static INITIALIZE_SHARE_GROUP_STATE_REQUEST_FIELDS: Struct = Struct::new(
 static INITIALIZE_SHARE_GROUP_STATE_REQUEST_INITIALIZE_STATE_DATA_FIELDS: Struct = Struct::new(
     1,
     "InitializeShareGroupStateRequestInitializeStateData",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&INITIALIZE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS), since(0)),
@@ -32,6 +35,7 @@ static INITIALIZE_SHARE_GROUP_STATE_REQUEST_INITIALIZE_STATE_DATA_FIELDS: Struct
 static INITIALIZE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "InitializeShareGroupStateRequestPartitionData",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("state_epoch", Kind::Int32, since(0)),
@@ -39,6 +43,7 @@ static INITIALIZE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Stru
     ],
 );
 
+/// InitializeShareGroupStateResponse
 pub static INITIALIZE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
     name: "InitializeShareGroupStateResponse",
     role: Role::Response,
@@ -51,6 +56,7 @@ pub static INITIALIZE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
 static INITIALIZE_SHARE_GROUP_STATE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "InitializeShareGroupStateResponse",
+    since(0),
     &[
         array("results", Kind::Nested(&INITIALIZE_SHARE_GROUP_STATE_RESPONSE_INITIALIZE_STATE_RESULT_FIELDS), since(0)),
     ],
@@ -59,6 +65,7 @@ static INITIALIZE_SHARE_GROUP_STATE_RESPONSE_FIELDS: Struct = Struct::new(
 static INITIALIZE_SHARE_GROUP_STATE_RESPONSE_INITIALIZE_STATE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "InitializeShareGroupStateResponseInitializeStateResult",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&INITIALIZE_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS), since(0)),
@@ -68,6 +75,7 @@ static INITIALIZE_SHARE_GROUP_STATE_RESPONSE_INITIALIZE_STATE_RESULT_FIELDS: Str
 static INITIALIZE_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     2,
     "InitializeShareGroupStateResponsePartitionResult",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

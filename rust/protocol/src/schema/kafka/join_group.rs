@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// JoinGroupRequest
 pub static JOIN_GROUP_REQUEST: Message = Message {
     name: "JoinGroupRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static JOIN_GROUP_REQUEST: Message = Message {
 static JOIN_GROUP_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "JoinGroupRequest",
+    since(6),
     &[
         field("group_id", Kind::Str, since(0)),
         field("session_timeout_ms", Kind::Int32, since(0)),
@@ -29,12 +31,14 @@ static JOIN_GROUP_REQUEST_FIELDS: Struct = Struct::new(
 static JOIN_GROUP_REQUEST_PROTOCOL_FIELDS: Struct = Struct::new(
     1,
     "JoinGroupRequestProtocol",
+    since(6),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("metadata", Kind::Bytes, since(0)),
     ],
 );
 
+/// JoinGroupResponse
 pub static JOIN_GROUP_RESPONSE: Message = Message {
     name: "JoinGroupResponse",
     role: Role::Response,
@@ -47,6 +51,7 @@ pub static JOIN_GROUP_RESPONSE: Message = Message {
 static JOIN_GROUP_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "JoinGroupResponse",
+    since(6),
     &[
         field("throttle_time_ms", Kind::Int32, since(2)).ignorable(),
         field("error_code", Kind::Int16, since(0)),
@@ -63,6 +68,7 @@ static JOIN_GROUP_RESPONSE_FIELDS: Struct = Struct::new(
 static JOIN_GROUP_RESPONSE_MEMBER_FIELDS: Struct = Struct::new(
     1,
     "JoinGroupResponseMember",
+    since(6),
     &[
         field("member_id", Kind::Str, since(0)),
         field("group_instance_id", Kind::Str, since(5)).nullable(since(5)).default(Default::Null).ignorable(),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// LeaveGroupRequest
 pub static LEAVE_GROUP_REQUEST: Message = Message {
     name: "LeaveGroupRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static LEAVE_GROUP_REQUEST: Message = Message {
 static LEAVE_GROUP_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "LeaveGroupRequest",
+    since(4),
     &[
         field("group_id", Kind::Str, since(0)),
         field("member_id", Kind::Str, within(0, 2)),
@@ -24,6 +26,7 @@ static LEAVE_GROUP_REQUEST_FIELDS: Struct = Struct::new(
 static LEAVE_GROUP_REQUEST_MEMBER_IDENTITY_FIELDS: Struct = Struct::new(
     1,
     "LeaveGroupRequestMemberIdentity",
+    since(4),
     &[
         field("member_id", Kind::Str, since(3)),
         field("group_instance_id", Kind::Str, since(3)).nullable(since(3)).default(Default::Null),
@@ -31,6 +34,7 @@ static LEAVE_GROUP_REQUEST_MEMBER_IDENTITY_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// LeaveGroupResponse
 pub static LEAVE_GROUP_RESPONSE: Message = Message {
     name: "LeaveGroupResponse",
     role: Role::Response,
@@ -43,6 +47,7 @@ pub static LEAVE_GROUP_RESPONSE: Message = Message {
 static LEAVE_GROUP_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "LeaveGroupResponse",
+    since(4),
     &[
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
         field("error_code", Kind::Int16, since(0)),
@@ -53,6 +58,7 @@ static LEAVE_GROUP_RESPONSE_FIELDS: Struct = Struct::new(
 static LEAVE_GROUP_RESPONSE_MEMBER_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "LeaveGroupResponseMemberResponse",
+    since(4),
     &[
         field("member_id", Kind::Str, since(3)),
         field("group_instance_id", Kind::Str, since(3)).nullable(since(3)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ListConfigResourcesRequest
 pub static LIST_CONFIG_RESOURCES_REQUEST: Message = Message {
     name: "ListConfigResourcesRequest",
     role: Role::Request,
@@ -14,11 +15,13 @@ pub static LIST_CONFIG_RESOURCES_REQUEST: Message = Message {
 static LIST_CONFIG_RESOURCES_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ListConfigResourcesRequest",
+    since(0),
     &[
         array("resource_types", Kind::Int8, since(1)),
     ],
 );
 
+/// ListConfigResourcesResponse
 pub static LIST_CONFIG_RESOURCES_RESPONSE: Message = Message {
     name: "ListConfigResourcesResponse",
     role: Role::Response,
@@ -31,6 +34,7 @@ pub static LIST_CONFIG_RESOURCES_RESPONSE: Message = Message {
 static LIST_CONFIG_RESOURCES_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ListConfigResourcesResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -41,6 +45,7 @@ static LIST_CONFIG_RESOURCES_RESPONSE_FIELDS: Struct = Struct::new(
 static LIST_CONFIG_RESOURCES_RESPONSE_CONFIG_RESOURCE_FIELDS: Struct = Struct::new(
     1,
     "ListConfigResourcesResponseConfigResource",
+    since(0),
     &[
         field("resource_name", Kind::Str, since(0)),
         field("resource_type", Kind::Int8, since(1)).default(Default::Int(16)).ignorable(),

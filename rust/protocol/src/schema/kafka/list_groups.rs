@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// ListGroupsRequest
 pub static LIST_GROUPS_REQUEST: Message = Message {
     name: "ListGroupsRequest",
     role: Role::Request,
@@ -14,12 +15,14 @@ pub static LIST_GROUPS_REQUEST: Message = Message {
 static LIST_GROUPS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ListGroupsRequest",
+    since(3),
     &[
         array("states_filter", Kind::Str, since(4)),
         array("types_filter", Kind::Str, since(5)),
     ],
 );
 
+/// ListGroupsResponse
 pub static LIST_GROUPS_RESPONSE: Message = Message {
     name: "ListGroupsResponse",
     role: Role::Response,
@@ -32,6 +35,7 @@ pub static LIST_GROUPS_RESPONSE: Message = Message {
 static LIST_GROUPS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ListGroupsResponse",
+    since(3),
     &[
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
         field("error_code", Kind::Int16, since(0)),
@@ -42,6 +46,7 @@ static LIST_GROUPS_RESPONSE_FIELDS: Struct = Struct::new(
 static LIST_GROUPS_RESPONSE_LISTED_GROUP_FIELDS: Struct = Struct::new(
     1,
     "ListGroupsResponseListedGroup",
+    since(3),
     &[
         field("group_id", Kind::Str, since(0)),
         field("protocol_type", Kind::Str, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ListOffsetsRequest
 pub static LIST_OFFSETS_REQUEST: Message = Message {
     name: "ListOffsetsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static LIST_OFFSETS_REQUEST: Message = Message {
 static LIST_OFFSETS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ListOffsetsRequest",
+    since(6),
     &[
         field("replica_id", Kind::Int32, since(0)),
         field("isolation_level", Kind::Int8, since(2)),
@@ -25,6 +27,7 @@ static LIST_OFFSETS_REQUEST_FIELDS: Struct = Struct::new(
 static LIST_OFFSETS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "ListOffsetsRequestTopic",
+    since(6),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&LIST_OFFSETS_REQUEST_PARTITION_FIELDS), since(0)),
@@ -34,6 +37,7 @@ static LIST_OFFSETS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static LIST_OFFSETS_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "ListOffsetsRequestPartition",
+    since(6),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("current_leader_epoch", Kind::Int32, since(4)).default(Default::Int(-1)).ignorable(),
@@ -41,6 +45,7 @@ static LIST_OFFSETS_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// ListOffsetsResponse
 pub static LIST_OFFSETS_RESPONSE: Message = Message {
     name: "ListOffsetsResponse",
     role: Role::Response,
@@ -53,6 +58,7 @@ pub static LIST_OFFSETS_RESPONSE: Message = Message {
 static LIST_OFFSETS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ListOffsetsResponse",
+    since(6),
     &[
         field("throttle_time_ms", Kind::Int32, since(2)).ignorable(),
         array("topics", Kind::Nested(&LIST_OFFSETS_RESPONSE_TOPIC_RESPONSE_FIELDS), since(0)),
@@ -62,6 +68,7 @@ static LIST_OFFSETS_RESPONSE_FIELDS: Struct = Struct::new(
 static LIST_OFFSETS_RESPONSE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "ListOffsetsResponseTopicResponse",
+    since(6),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&LIST_OFFSETS_RESPONSE_PARTITION_RESPONSE_FIELDS), since(0)),
@@ -71,6 +78,7 @@ static LIST_OFFSETS_RESPONSE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
 static LIST_OFFSETS_RESPONSE_PARTITION_RESPONSE_FIELDS: Struct = Struct::new(
     2,
     "ListOffsetsResponsePartitionResponse",
+    since(6),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ListPartitionReassignmentsRequest
 pub static LIST_PARTITION_REASSIGNMENTS_REQUEST: Message = Message {
     name: "ListPartitionReassignmentsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static LIST_PARTITION_REASSIGNMENTS_REQUEST: Message = Message {
 static LIST_PARTITION_REASSIGNMENTS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ListPartitionReassignmentsRequest",
+    since(0),
     &[
         field("timeout_ms", Kind::Int32, since(0)).default(Default::Int(60000)),
         array("topics", Kind::Nested(&LIST_PARTITION_REASSIGNMENTS_REQUEST_TOPICS_FIELDS), since(0)).nullable(since(0)).default(Default::Null),
@@ -23,12 +25,14 @@ static LIST_PARTITION_REASSIGNMENTS_REQUEST_FIELDS: Struct = Struct::new(
 static LIST_PARTITION_REASSIGNMENTS_REQUEST_TOPICS_FIELDS: Struct = Struct::new(
     1,
     "ListPartitionReassignmentsRequestTopics",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         array("partition_indexes", Kind::Int32, since(0)),
     ],
 );
 
+/// ListPartitionReassignmentsResponse
 pub static LIST_PARTITION_REASSIGNMENTS_RESPONSE: Message = Message {
     name: "ListPartitionReassignmentsResponse",
     role: Role::Response,
@@ -41,6 +45,7 @@ pub static LIST_PARTITION_REASSIGNMENTS_RESPONSE: Message = Message {
 static LIST_PARTITION_REASSIGNMENTS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ListPartitionReassignmentsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -52,6 +57,7 @@ static LIST_PARTITION_REASSIGNMENTS_RESPONSE_FIELDS: Struct = Struct::new(
 static LIST_PARTITION_REASSIGNMENTS_RESPONSE_ONGOING_TOPIC_REASSIGNMENT_FIELDS: Struct = Struct::new(
     1,
     "ListPartitionReassignmentsResponseOngoingTopicReassignment",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&LIST_PARTITION_REASSIGNMENTS_RESPONSE_ONGOING_PARTITION_REASSIGNMENT_FIELDS), since(0)),
@@ -61,6 +67,7 @@ static LIST_PARTITION_REASSIGNMENTS_RESPONSE_ONGOING_TOPIC_REASSIGNMENT_FIELDS: 
 static LIST_PARTITION_REASSIGNMENTS_RESPONSE_ONGOING_PARTITION_REASSIGNMENT_FIELDS: Struct = Struct::new(
     2,
     "ListPartitionReassignmentsResponseOngoingPartitionReassignment",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         array("replicas", Kind::Int32, since(0)),

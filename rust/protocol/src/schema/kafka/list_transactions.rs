@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ListTransactionsRequest
 pub static LIST_TRANSACTIONS_REQUEST: Message = Message {
     name: "ListTransactionsRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static LIST_TRANSACTIONS_REQUEST: Message = Message {
 static LIST_TRANSACTIONS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ListTransactionsRequest",
+    since(0),
     &[
         array("state_filters", Kind::Str, since(0)),
         array("producer_id_filters", Kind::Int64, since(0)),
@@ -22,6 +24,7 @@ static LIST_TRANSACTIONS_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// ListTransactionsResponse
 pub static LIST_TRANSACTIONS_RESPONSE: Message = Message {
     name: "ListTransactionsResponse",
     role: Role::Response,
@@ -34,6 +37,7 @@ pub static LIST_TRANSACTIONS_RESPONSE: Message = Message {
 static LIST_TRANSACTIONS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ListTransactionsResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -45,6 +49,7 @@ static LIST_TRANSACTIONS_RESPONSE_FIELDS: Struct = Struct::new(
 static LIST_TRANSACTIONS_RESPONSE_TRANSACTION_STATE_FIELDS: Struct = Struct::new(
     1,
     "ListTransactionsResponseTransactionState",
+    since(0),
     &[
         field("transactional_id", Kind::Str, since(0)),
         field("producer_id", Kind::Int64, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// MetadataRequest
 pub static METADATA_REQUEST: Message = Message {
     name: "MetadataRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static METADATA_REQUEST: Message = Message {
 static METADATA_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "MetadataRequest",
+    since(9),
     &[
         array("topics", Kind::Nested(&METADATA_REQUEST_TOPIC_FIELDS), since(0)).nullable(since(1)),
         field("allow_auto_topic_creation", Kind::Bool, since(4)).default(Default::True),
@@ -25,12 +27,14 @@ static METADATA_REQUEST_FIELDS: Struct = Struct::new(
 static METADATA_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "MetadataRequestTopic",
+    since(9),
     &[
         field("topic_id", Kind::Uuid, since(10)).ignorable(),
         field("name", Kind::Str, since(0)).nullable(since(10)),
     ],
 );
 
+/// MetadataResponse
 pub static METADATA_RESPONSE: Message = Message {
     name: "MetadataResponse",
     role: Role::Response,
@@ -43,6 +47,7 @@ pub static METADATA_RESPONSE: Message = Message {
 static METADATA_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "MetadataResponse",
+    since(9),
     &[
         field("throttle_time_ms", Kind::Int32, since(3)).ignorable(),
         array("brokers", Kind::Nested(&METADATA_RESPONSE_BROKER_FIELDS), since(0)),
@@ -57,6 +62,7 @@ static METADATA_RESPONSE_FIELDS: Struct = Struct::new(
 static METADATA_RESPONSE_BROKER_FIELDS: Struct = Struct::new(
     1,
     "MetadataResponseBroker",
+    since(9),
     &[
         field("node_id", Kind::Int32, since(0)).map_key(),
         field("host", Kind::Str, since(0)),
@@ -68,6 +74,7 @@ static METADATA_RESPONSE_BROKER_FIELDS: Struct = Struct::new(
 static METADATA_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     2,
     "MetadataResponseTopic",
+    since(9),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("name", Kind::Str, since(0)).nullable(since(12)).map_key(),
@@ -81,6 +88,7 @@ static METADATA_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static METADATA_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     3,
     "MetadataResponsePartition",
+    since(9),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("partition_index", Kind::Int32, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// RegisterBrokerRecord
 pub static REGISTER_BROKER_RECORD: Message = Message {
     name: "RegisterBrokerRecord",
     role: Role::Data,
@@ -14,6 +15,7 @@ pub static REGISTER_BROKER_RECORD: Message = Message {
 static REGISTER_BROKER_RECORD_FIELDS: Struct = Struct::new(
     0,
     "RegisterBrokerRecord",
+    since(0),
     &[
         field("broker_id", Kind::Int32, since(0)),
         field("is_migrating_zk_broker", Kind::Bool, since(2)),
@@ -33,6 +35,7 @@ static REGISTER_BROKER_RECORD_FIELDS: Struct = Struct::new(
 static REGISTER_BROKER_RECORD_BROKER_ENDPOINT_FIELDS: Struct = Struct::new(
     1,
     "RegisterBrokerRecordBrokerEndpoint",
+    since(0),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("host", Kind::Str, since(0)),
@@ -44,6 +47,7 @@ static REGISTER_BROKER_RECORD_BROKER_ENDPOINT_FIELDS: Struct = Struct::new(
 static REGISTER_BROKER_RECORD_BROKER_FEATURE_FIELDS: Struct = Struct::new(
     2,
     "RegisterBrokerRecordBrokerFeature",
+    since(0),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("min_supported_version", Kind::Int16, since(0)),
@@ -51,6 +55,7 @@ static REGISTER_BROKER_RECORD_BROKER_FEATURE_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// UnregisterBrokerRecord
 pub static UNREGISTER_BROKER_RECORD: Message = Message {
     name: "UnregisterBrokerRecord",
     role: Role::Data,
@@ -63,12 +68,14 @@ pub static UNREGISTER_BROKER_RECORD: Message = Message {
 static UNREGISTER_BROKER_RECORD_FIELDS: Struct = Struct::new(
     0,
     "UnregisterBrokerRecord",
+    since(0),
     &[
         field("broker_id", Kind::Int32, since(0)),
         field("broker_epoch", Kind::Int64, since(0)),
     ],
 );
 
+/// TopicRecord
 pub static TOPIC_RECORD: Message = Message {
     name: "TopicRecord",
     role: Role::Data,
@@ -81,12 +88,14 @@ pub static TOPIC_RECORD: Message = Message {
 static TOPIC_RECORD_FIELDS: Struct = Struct::new(
     0,
     "TopicRecord",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("topic_id", Kind::Uuid, since(0)),
     ],
 );
 
+/// PartitionRecord
 pub static PARTITION_RECORD: Message = Message {
     name: "PartitionRecord",
     role: Role::Data,
@@ -99,6 +108,7 @@ pub static PARTITION_RECORD: Message = Message {
 static PARTITION_RECORD_FIELDS: Struct = Struct::new(
     0,
     "PartitionRecord",
+    since(0),
     &[
         field("partition_id", Kind::Int32, since(0)).default(Default::Int(-1)),
         field("topic_id", Kind::Uuid, since(0)),
@@ -117,6 +127,7 @@ static PARTITION_RECORD_FIELDS: Struct = Struct::new(
 )
 .tagged(&[7, 11, 12]);
 
+/// ConfigRecord
 pub static CONFIG_RECORD: Message = Message {
     name: "ConfigRecord",
     role: Role::Data,
@@ -129,6 +140,7 @@ pub static CONFIG_RECORD: Message = Message {
 static CONFIG_RECORD_FIELDS: Struct = Struct::new(
     0,
     "ConfigRecord",
+    since(0),
     &[
         field("resource_type", Kind::Int8, since(0)),
         field("resource_name", Kind::Str, since(0)),
@@ -137,6 +149,7 @@ static CONFIG_RECORD_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// PartitionChangeRecord
 pub static PARTITION_CHANGE_RECORD: Message = Message {
     name: "PartitionChangeRecord",
     role: Role::Data,
@@ -149,6 +162,7 @@ pub static PARTITION_CHANGE_RECORD: Message = Message {
 static PARTITION_CHANGE_RECORD_FIELDS: Struct = Struct::new(
     0,
     "PartitionChangeRecord",
+    since(0),
     &[
         field("partition_id", Kind::Int32, since(0)).default(Default::Int(-1)),
         field("topic_id", Kind::Uuid, since(0)),
@@ -165,6 +179,7 @@ static PARTITION_CHANGE_RECORD_FIELDS: Struct = Struct::new(
 )
 .tagged(&[2, 3, 4, 5, 6, 7, 9, 10, 8]);
 
+/// FenceBrokerRecord
 pub static FENCE_BROKER_RECORD: Message = Message {
     name: "FenceBrokerRecord",
     role: Role::Data,
@@ -177,12 +192,14 @@ pub static FENCE_BROKER_RECORD: Message = Message {
 static FENCE_BROKER_RECORD_FIELDS: Struct = Struct::new(
     0,
     "FenceBrokerRecord",
+    since(0),
     &[
         field("id", Kind::Int32, since(0)),
         field("epoch", Kind::Int64, since(0)),
     ],
 );
 
+/// UnfenceBrokerRecord
 pub static UNFENCE_BROKER_RECORD: Message = Message {
     name: "UnfenceBrokerRecord",
     role: Role::Data,
@@ -195,12 +212,14 @@ pub static UNFENCE_BROKER_RECORD: Message = Message {
 static UNFENCE_BROKER_RECORD_FIELDS: Struct = Struct::new(
     0,
     "UnfenceBrokerRecord",
+    since(0),
     &[
         field("id", Kind::Int32, since(0)),
         field("epoch", Kind::Int64, since(0)),
     ],
 );
 
+/// RemoveTopicRecord
 pub static REMOVE_TOPIC_RECORD: Message = Message {
     name: "RemoveTopicRecord",
     role: Role::Data,
@@ -213,11 +232,13 @@ pub static REMOVE_TOPIC_RECORD: Message = Message {
 static REMOVE_TOPIC_RECORD_FIELDS: Struct = Struct::new(
     0,
     "RemoveTopicRecord",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
     ],
 );
 
+/// DelegationTokenRecord
 pub static DELEGATION_TOKEN_RECORD: Message = Message {
     name: "DelegationTokenRecord",
     role: Role::Data,
@@ -230,6 +251,7 @@ pub static DELEGATION_TOKEN_RECORD: Message = Message {
 static DELEGATION_TOKEN_RECORD_FIELDS: Struct = Struct::new(
     0,
     "DelegationTokenRecord",
+    since(0),
     &[
         field("owner", Kind::Str, since(0)),
         field("requester", Kind::Str, since(0)),
@@ -241,6 +263,7 @@ static DELEGATION_TOKEN_RECORD_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// UserScramCredentialRecord
 pub static USER_SCRAM_CREDENTIAL_RECORD: Message = Message {
     name: "UserScramCredentialRecord",
     role: Role::Data,
@@ -253,6 +276,7 @@ pub static USER_SCRAM_CREDENTIAL_RECORD: Message = Message {
 static USER_SCRAM_CREDENTIAL_RECORD_FIELDS: Struct = Struct::new(
     0,
     "UserScramCredentialRecord",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("mechanism", Kind::Int8, since(0)),
@@ -263,6 +287,7 @@ static USER_SCRAM_CREDENTIAL_RECORD_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// FeatureLevelRecord
 pub static FEATURE_LEVEL_RECORD: Message = Message {
     name: "FeatureLevelRecord",
     role: Role::Data,
@@ -275,12 +300,14 @@ pub static FEATURE_LEVEL_RECORD: Message = Message {
 static FEATURE_LEVEL_RECORD_FIELDS: Struct = Struct::new(
     0,
     "FeatureLevelRecord",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("feature_level", Kind::Int16, since(0)),
     ],
 );
 
+/// ClientQuotaRecord
 pub static CLIENT_QUOTA_RECORD: Message = Message {
     name: "ClientQuotaRecord",
     role: Role::Data,
@@ -293,6 +320,7 @@ pub static CLIENT_QUOTA_RECORD: Message = Message {
 static CLIENT_QUOTA_RECORD_FIELDS: Struct = Struct::new(
     0,
     "ClientQuotaRecord",
+    since(0),
     &[
         array("entity", Kind::Nested(&CLIENT_QUOTA_RECORD_ENTITY_DATA_FIELDS), since(0)),
         field("key", Kind::Str, since(0)),
@@ -304,12 +332,14 @@ static CLIENT_QUOTA_RECORD_FIELDS: Struct = Struct::new(
 static CLIENT_QUOTA_RECORD_ENTITY_DATA_FIELDS: Struct = Struct::new(
     1,
     "ClientQuotaRecordEntityData",
+    since(0),
     &[
         field("entity_type", Kind::Str, since(0)),
         field("entity_name", Kind::Str, since(0)).nullable(since(0)),
     ],
 );
 
+/// ProducerIdsRecord
 pub static PRODUCER_IDS_RECORD: Message = Message {
     name: "ProducerIdsRecord",
     role: Role::Data,
@@ -322,6 +352,7 @@ pub static PRODUCER_IDS_RECORD: Message = Message {
 static PRODUCER_IDS_RECORD_FIELDS: Struct = Struct::new(
     0,
     "ProducerIdsRecord",
+    since(0),
     &[
         field("broker_id", Kind::Int32, since(0)),
         field("broker_epoch", Kind::Int64, since(0)).default(Default::Int(-1)),
@@ -329,6 +360,7 @@ static PRODUCER_IDS_RECORD_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// BrokerRegistrationChangeRecord
 pub static BROKER_REGISTRATION_CHANGE_RECORD: Message = Message {
     name: "BrokerRegistrationChangeRecord",
     role: Role::Data,
@@ -341,6 +373,7 @@ pub static BROKER_REGISTRATION_CHANGE_RECORD: Message = Message {
 static BROKER_REGISTRATION_CHANGE_RECORD_FIELDS: Struct = Struct::new(
     0,
     "BrokerRegistrationChangeRecord",
+    since(0),
     &[
         field("broker_id", Kind::Int32, since(0)),
         field("broker_epoch", Kind::Int64, since(0)),
@@ -352,6 +385,7 @@ static BROKER_REGISTRATION_CHANGE_RECORD_FIELDS: Struct = Struct::new(
 )
 .tagged(&[2, 3, 4, 5]);
 
+/// AccessControlEntryRecord
 pub static ACCESS_CONTROL_ENTRY_RECORD: Message = Message {
     name: "AccessControlEntryRecord",
     role: Role::Data,
@@ -364,6 +398,7 @@ pub static ACCESS_CONTROL_ENTRY_RECORD: Message = Message {
 static ACCESS_CONTROL_ENTRY_RECORD_FIELDS: Struct = Struct::new(
     0,
     "AccessControlEntryRecord",
+    since(0),
     &[
         field("id", Kind::Uuid, since(0)),
         field("resource_type", Kind::Int8, since(0)),
@@ -376,6 +411,7 @@ static ACCESS_CONTROL_ENTRY_RECORD_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// RemoveAccessControlEntryRecord
 pub static REMOVE_ACCESS_CONTROL_ENTRY_RECORD: Message = Message {
     name: "RemoveAccessControlEntryRecord",
     role: Role::Data,
@@ -388,11 +424,13 @@ pub static REMOVE_ACCESS_CONTROL_ENTRY_RECORD: Message = Message {
 static REMOVE_ACCESS_CONTROL_ENTRY_RECORD_FIELDS: Struct = Struct::new(
     0,
     "RemoveAccessControlEntryRecord",
+    since(0),
     &[
         field("id", Kind::Uuid, since(0)),
     ],
 );
 
+/// NoOpRecord
 pub static NO_OP_RECORD: Message = Message {
     name: "NoOpRecord",
     role: Role::Data,
@@ -405,9 +443,11 @@ pub static NO_OP_RECORD: Message = Message {
 static NO_OP_RECORD_FIELDS: Struct = Struct::new(
     0,
     "NoOpRecord",
+    since(0),
     &[],
 );
 
+/// ZkMigrationStateRecord
 pub static ZK_MIGRATION_STATE_RECORD: Message = Message {
     name: "ZkMigrationStateRecord",
     role: Role::Data,
@@ -420,11 +460,13 @@ pub static ZK_MIGRATION_STATE_RECORD: Message = Message {
 static ZK_MIGRATION_STATE_RECORD_FIELDS: Struct = Struct::new(
     0,
     "ZkMigrationStateRecord",
+    since(0),
     &[
         field("zk_migration_state", Kind::Int8, since(0)),
     ],
 );
 
+/// RemoveUserScramCredentialRecord
 pub static REMOVE_USER_SCRAM_CREDENTIAL_RECORD: Message = Message {
     name: "RemoveUserScramCredentialRecord",
     role: Role::Data,
@@ -437,12 +479,14 @@ pub static REMOVE_USER_SCRAM_CREDENTIAL_RECORD: Message = Message {
 static REMOVE_USER_SCRAM_CREDENTIAL_RECORD_FIELDS: Struct = Struct::new(
     0,
     "RemoveUserScramCredentialRecord",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("mechanism", Kind::Int8, since(0)),
     ],
 );
 
+/// BeginTransactionRecord
 pub static BEGIN_TRANSACTION_RECORD: Message = Message {
     name: "BeginTransactionRecord",
     role: Role::Data,
@@ -455,12 +499,14 @@ pub static BEGIN_TRANSACTION_RECORD: Message = Message {
 static BEGIN_TRANSACTION_RECORD_FIELDS: Struct = Struct::new(
     0,
     "BeginTransactionRecord",
+    since(0),
     &[
         field("name", Kind::Str, since(0)).nullable(since(0)).tag(0).default(Default::Null),
     ],
 )
 .tagged(&[0]);
 
+/// EndTransactionRecord
 pub static END_TRANSACTION_RECORD: Message = Message {
     name: "EndTransactionRecord",
     role: Role::Data,
@@ -473,9 +519,11 @@ pub static END_TRANSACTION_RECORD: Message = Message {
 static END_TRANSACTION_RECORD_FIELDS: Struct = Struct::new(
     0,
     "EndTransactionRecord",
+    since(0),
     &[],
 );
 
+/// AbortTransactionRecord
 pub static ABORT_TRANSACTION_RECORD: Message = Message {
     name: "AbortTransactionRecord",
     role: Role::Data,
@@ -488,12 +536,14 @@ pub static ABORT_TRANSACTION_RECORD: Message = Message {
 static ABORT_TRANSACTION_RECORD_FIELDS: Struct = Struct::new(
     0,
     "AbortTransactionRecord",
+    since(0),
     &[
         field("reason", Kind::Str, since(0)).nullable(since(0)).tag(0).default(Default::Null),
     ],
 )
 .tagged(&[0]);
 
+/// RemoveDelegationTokenRecord
 pub static REMOVE_DELEGATION_TOKEN_RECORD: Message = Message {
     name: "RemoveDelegationTokenRecord",
     role: Role::Data,
@@ -506,11 +556,13 @@ pub static REMOVE_DELEGATION_TOKEN_RECORD: Message = Message {
 static REMOVE_DELEGATION_TOKEN_RECORD_FIELDS: Struct = Struct::new(
     0,
     "RemoveDelegationTokenRecord",
+    since(0),
     &[
         field("token_id", Kind::Str, since(0)),
     ],
 );
 
+/// RegisterControllerRecord
 pub static REGISTER_CONTROLLER_RECORD: Message = Message {
     name: "RegisterControllerRecord",
     role: Role::Data,
@@ -523,6 +575,7 @@ pub static REGISTER_CONTROLLER_RECORD: Message = Message {
 static REGISTER_CONTROLLER_RECORD_FIELDS: Struct = Struct::new(
     0,
     "RegisterControllerRecord",
+    since(0),
     &[
         field("controller_id", Kind::Int32, since(0)),
         field("incarnation_id", Kind::Uuid, since(0)),
@@ -535,6 +588,7 @@ static REGISTER_CONTROLLER_RECORD_FIELDS: Struct = Struct::new(
 static REGISTER_CONTROLLER_RECORD_CONTROLLER_ENDPOINT_FIELDS: Struct = Struct::new(
     1,
     "RegisterControllerRecordControllerEndpoint",
+    since(0),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("host", Kind::Str, since(0)),
@@ -546,6 +600,7 @@ static REGISTER_CONTROLLER_RECORD_CONTROLLER_ENDPOINT_FIELDS: Struct = Struct::n
 static REGISTER_CONTROLLER_RECORD_CONTROLLER_FEATURE_FIELDS: Struct = Struct::new(
     2,
     "RegisterControllerRecordControllerFeature",
+    since(0),
     &[
         field("name", Kind::Str, since(0)).map_key(),
         field("min_supported_version", Kind::Int16, since(0)),
@@ -553,6 +608,7 @@ static REGISTER_CONTROLLER_RECORD_CONTROLLER_FEATURE_FIELDS: Struct = Struct::ne
     ],
 );
 
+/// ClearElrRecord
 pub static CLEAR_ELR_RECORD: Message = Message {
     name: "ClearElrRecord",
     role: Role::Data,
@@ -565,6 +621,7 @@ pub static CLEAR_ELR_RECORD: Message = Message {
 static CLEAR_ELR_RECORD_FIELDS: Struct = Struct::new(
     0,
     "ClearElrRecord",
+    since(0),
     &[
         field("topic_name", Kind::Str, since(0)),
     ],

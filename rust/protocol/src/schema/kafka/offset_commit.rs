@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// OffsetCommitRequest
 pub static OFFSET_COMMIT_REQUEST: Message = Message {
     name: "OffsetCommitRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static OFFSET_COMMIT_REQUEST: Message = Message {
 static OFFSET_COMMIT_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "OffsetCommitRequest",
+    since(8),
     &[
         field("group_id", Kind::Str, since(0)),
         field("generation_id_or_member_epoch", Kind::Int32, since(1)).default(Default::Int(-1)).ignorable(),
@@ -27,6 +29,7 @@ static OFFSET_COMMIT_REQUEST_FIELDS: Struct = Struct::new(
 static OFFSET_COMMIT_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "OffsetCommitRequestTopic",
+    since(8),
     &[
         field("name", Kind::Str, within(0, 9)).ignorable(),
         field("topic_id", Kind::Uuid, since(10)).ignorable(),
@@ -37,6 +40,7 @@ static OFFSET_COMMIT_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static OFFSET_COMMIT_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "OffsetCommitRequestPartition",
+    since(8),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("committed_offset", Kind::Int64, since(0)),
@@ -45,6 +49,7 @@ static OFFSET_COMMIT_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// OffsetCommitResponse
 pub static OFFSET_COMMIT_RESPONSE: Message = Message {
     name: "OffsetCommitResponse",
     role: Role::Response,
@@ -57,6 +62,7 @@ pub static OFFSET_COMMIT_RESPONSE: Message = Message {
 static OFFSET_COMMIT_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "OffsetCommitResponse",
+    since(8),
     &[
         field("throttle_time_ms", Kind::Int32, since(3)).ignorable(),
         array("topics", Kind::Nested(&OFFSET_COMMIT_RESPONSE_TOPIC_FIELDS), since(0)),
@@ -66,6 +72,7 @@ static OFFSET_COMMIT_RESPONSE_FIELDS: Struct = Struct::new(
 static OFFSET_COMMIT_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "OffsetCommitResponseTopic",
+    since(8),
     &[
         field("name", Kind::Str, within(0, 9)).ignorable(),
         field("topic_id", Kind::Uuid, since(10)).ignorable(),
@@ -76,6 +83,7 @@ static OFFSET_COMMIT_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static OFFSET_COMMIT_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "OffsetCommitResponsePartition",
+    since(8),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// OffsetDeleteRequest
 pub static OFFSET_DELETE_REQUEST: Message = Message {
     name: "OffsetDeleteRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static OFFSET_DELETE_REQUEST: Message = Message {
 static OFFSET_DELETE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "OffsetDeleteRequest",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&OFFSET_DELETE_REQUEST_TOPIC_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static OFFSET_DELETE_REQUEST_FIELDS: Struct = Struct::new(
 static OFFSET_DELETE_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "OffsetDeleteRequestTopic",
+    Versions::NONE,
     &[
         field("name", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Nested(&OFFSET_DELETE_REQUEST_PARTITION_FIELDS), since(0)),
@@ -32,11 +35,13 @@ static OFFSET_DELETE_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static OFFSET_DELETE_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "OffsetDeleteRequestPartition",
+    Versions::NONE,
     &[
         field("partition_index", Kind::Int32, since(0)),
     ],
 );
 
+/// OffsetDeleteResponse
 pub static OFFSET_DELETE_RESPONSE: Message = Message {
     name: "OffsetDeleteResponse",
     role: Role::Response,
@@ -49,6 +54,7 @@ pub static OFFSET_DELETE_RESPONSE: Message = Message {
 static OFFSET_DELETE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "OffsetDeleteResponse",
+    Versions::NONE,
     &[
         field("error_code", Kind::Int16, since(0)),
         field("throttle_time_ms", Kind::Int32, since(0)).ignorable(),
@@ -59,6 +65,7 @@ static OFFSET_DELETE_RESPONSE_FIELDS: Struct = Struct::new(
 static OFFSET_DELETE_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "OffsetDeleteResponseTopic",
+    Versions::NONE,
     &[
         field("name", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Nested(&OFFSET_DELETE_RESPONSE_PARTITION_FIELDS), since(0)),
@@ -68,6 +75,7 @@ static OFFSET_DELETE_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static OFFSET_DELETE_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "OffsetDeleteResponsePartition",
+    Versions::NONE,
     &[
         field("partition_index", Kind::Int32, since(0)).map_key(),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// OffsetFetchRequest
 pub static OFFSET_FETCH_REQUEST: Message = Message {
     name: "OffsetFetchRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static OFFSET_FETCH_REQUEST: Message = Message {
 static OFFSET_FETCH_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "OffsetFetchRequest",
+    since(6),
     &[
         field("group_id", Kind::Str, within(0, 7)),
         array("topics", Kind::Nested(&OFFSET_FETCH_REQUEST_TOPIC_FIELDS), within(0, 7)).nullable(within(2, 7)),
@@ -25,6 +27,7 @@ static OFFSET_FETCH_REQUEST_FIELDS: Struct = Struct::new(
 static OFFSET_FETCH_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "OffsetFetchRequestTopic",
+    since(6),
     &[
         field("name", Kind::Str, within(0, 7)),
         array("partition_indexes", Kind::Int32, within(0, 7)),
@@ -34,6 +37,7 @@ static OFFSET_FETCH_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static OFFSET_FETCH_REQUEST_GROUP_FIELDS: Struct = Struct::new(
     2,
     "OffsetFetchRequestGroup",
+    since(6),
     &[
         field("group_id", Kind::Str, since(8)),
         field("member_id", Kind::Str, since(9)).nullable(since(9)).default(Default::Null).ignorable(),
@@ -45,6 +49,7 @@ static OFFSET_FETCH_REQUEST_GROUP_FIELDS: Struct = Struct::new(
 static OFFSET_FETCH_REQUEST_TOPICS_FIELDS: Struct = Struct::new(
     3,
     "OffsetFetchRequestTopics",
+    since(6),
     &[
         field("name", Kind::Str, within(8, 9)).ignorable(),
         field("topic_id", Kind::Uuid, since(10)).ignorable(),
@@ -52,6 +57,7 @@ static OFFSET_FETCH_REQUEST_TOPICS_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// OffsetFetchResponse
 pub static OFFSET_FETCH_RESPONSE: Message = Message {
     name: "OffsetFetchResponse",
     role: Role::Response,
@@ -64,6 +70,7 @@ pub static OFFSET_FETCH_RESPONSE: Message = Message {
 static OFFSET_FETCH_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "OffsetFetchResponse",
+    since(6),
     &[
         field("throttle_time_ms", Kind::Int32, since(3)).ignorable(),
         array("topics", Kind::Nested(&OFFSET_FETCH_RESPONSE_TOPIC_FIELDS), within(0, 7)),
@@ -75,6 +82,7 @@ static OFFSET_FETCH_RESPONSE_FIELDS: Struct = Struct::new(
 static OFFSET_FETCH_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "OffsetFetchResponseTopic",
+    since(6),
     &[
         field("name", Kind::Str, within(0, 7)),
         array("partitions", Kind::Nested(&OFFSET_FETCH_RESPONSE_PARTITION_FIELDS), within(0, 7)),
@@ -84,6 +92,7 @@ static OFFSET_FETCH_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static OFFSET_FETCH_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "OffsetFetchResponsePartition",
+    since(6),
     &[
         field("partition_index", Kind::Int32, within(0, 7)),
         field("committed_offset", Kind::Int64, within(0, 7)),
@@ -96,6 +105,7 @@ static OFFSET_FETCH_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
 static OFFSET_FETCH_RESPONSE_GROUP_FIELDS: Struct = Struct::new(
     3,
     "OffsetFetchResponseGroup",
+    since(6),
     &[
         field("group_id", Kind::Str, since(8)),
         array("topics", Kind::Nested(&OFFSET_FETCH_RESPONSE_TOPICS_FIELDS), since(8)),
@@ -106,6 +116,7 @@ static OFFSET_FETCH_RESPONSE_GROUP_FIELDS: Struct = Struct::new(
 static OFFSET_FETCH_RESPONSE_TOPICS_FIELDS: Struct = Struct::new(
     4,
     "OffsetFetchResponseTopics",
+    since(6),
     &[
         field("name", Kind::Str, within(8, 9)).ignorable(),
         field("topic_id", Kind::Uuid, since(10)).ignorable(),
@@ -116,6 +127,7 @@ static OFFSET_FETCH_RESPONSE_TOPICS_FIELDS: Struct = Struct::new(
 static OFFSET_FETCH_RESPONSE_PARTITIONS_FIELDS: Struct = Struct::new(
     5,
     "OffsetFetchResponsePartitions",
+    since(6),
     &[
         field("partition_index", Kind::Int32, since(8)),
         field("committed_offset", Kind::Int64, since(8)),

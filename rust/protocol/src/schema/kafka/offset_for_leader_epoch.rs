@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// OffsetForLeaderEpochRequest
 pub static OFFSET_FOR_LEADER_EPOCH_REQUEST: Message = Message {
     name: "OffsetForLeaderEpochRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static OFFSET_FOR_LEADER_EPOCH_REQUEST: Message = Message {
 static OFFSET_FOR_LEADER_EPOCH_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "OffsetForLeaderEpochRequest",
+    since(4),
     &[
         field("replica_id", Kind::Int32, since(3)).default(Default::Int(-2)).ignorable(),
         array("topics", Kind::Nested(&OFFSET_FOR_LEADER_EPOCH_REQUEST_OFFSET_FOR_LEADER_TOPIC_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static OFFSET_FOR_LEADER_EPOCH_REQUEST_FIELDS: Struct = Struct::new(
 static OFFSET_FOR_LEADER_EPOCH_REQUEST_OFFSET_FOR_LEADER_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "OffsetForLeaderEpochRequestOffsetForLeaderTopic",
+    since(4),
     &[
         field("topic", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Nested(&OFFSET_FOR_LEADER_EPOCH_REQUEST_OFFSET_FOR_LEADER_PARTITION_FIELDS), since(0)),
@@ -32,6 +35,7 @@ static OFFSET_FOR_LEADER_EPOCH_REQUEST_OFFSET_FOR_LEADER_TOPIC_FIELDS: Struct = 
 static OFFSET_FOR_LEADER_EPOCH_REQUEST_OFFSET_FOR_LEADER_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "OffsetForLeaderEpochRequestOffsetForLeaderPartition",
+    since(4),
     &[
         field("partition", Kind::Int32, since(0)),
         field("current_leader_epoch", Kind::Int32, since(2)).default(Default::Int(-1)).ignorable(),
@@ -39,6 +43,7 @@ static OFFSET_FOR_LEADER_EPOCH_REQUEST_OFFSET_FOR_LEADER_PARTITION_FIELDS: Struc
     ],
 );
 
+/// OffsetForLeaderEpochResponse
 pub static OFFSET_FOR_LEADER_EPOCH_RESPONSE: Message = Message {
     name: "OffsetForLeaderEpochResponse",
     role: Role::Response,
@@ -51,6 +56,7 @@ pub static OFFSET_FOR_LEADER_EPOCH_RESPONSE: Message = Message {
 static OFFSET_FOR_LEADER_EPOCH_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "OffsetForLeaderEpochResponse",
+    since(4),
     &[
         field("throttle_time_ms", Kind::Int32, since(2)).ignorable(),
         array("topics", Kind::Nested(&OFFSET_FOR_LEADER_EPOCH_RESPONSE_OFFSET_FOR_LEADER_TOPIC_RESULT_FIELDS), since(0)),
@@ -60,6 +66,7 @@ static OFFSET_FOR_LEADER_EPOCH_RESPONSE_FIELDS: Struct = Struct::new(
 static OFFSET_FOR_LEADER_EPOCH_RESPONSE_OFFSET_FOR_LEADER_TOPIC_RESULT_FIELDS: Struct = Struct::new(
     1,
     "OffsetForLeaderEpochResponseOffsetForLeaderTopicResult",
+    since(4),
     &[
         field("topic", Kind::Str, since(0)).map_key(),
         array("partitions", Kind::Nested(&OFFSET_FOR_LEADER_EPOCH_RESPONSE_EPOCH_END_OFFSET_FIELDS), since(0)),
@@ -69,6 +76,7 @@ static OFFSET_FOR_LEADER_EPOCH_RESPONSE_OFFSET_FOR_LEADER_TOPIC_RESULT_FIELDS: S
 static OFFSET_FOR_LEADER_EPOCH_RESPONSE_EPOCH_END_OFFSET_FIELDS: Struct = Struct::new(
     2,
     "OffsetForLeaderEpochResponseEpochEndOffset",
+    since(4),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("partition", Kind::Int32, since(0)),

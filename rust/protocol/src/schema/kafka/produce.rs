@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ProduceRequest
 pub static PRODUCE_REQUEST: Message = Message {
     name: "ProduceRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static PRODUCE_REQUEST: Message = Message {
 static PRODUCE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ProduceRequest",
+    since(9),
     &[
         field("transactional_id", Kind::Str, since(3)).nullable(since(3)).default(Default::Null),
         field("acks", Kind::Int16, since(0)),
@@ -25,6 +27,7 @@ static PRODUCE_REQUEST_FIELDS: Struct = Struct::new(
 static PRODUCE_REQUEST_TOPIC_PRODUCE_DATA_FIELDS: Struct = Struct::new(
     1,
     "ProduceRequestTopicProduceData",
+    since(9),
     &[
         field("name", Kind::Str, within(0, 12)).ignorable().map_key(),
         field("topic_id", Kind::Uuid, since(13)).ignorable().map_key(),
@@ -35,12 +38,14 @@ static PRODUCE_REQUEST_TOPIC_PRODUCE_DATA_FIELDS: Struct = Struct::new(
 static PRODUCE_REQUEST_PARTITION_PRODUCE_DATA_FIELDS: Struct = Struct::new(
     2,
     "ProduceRequestPartitionProduceData",
+    since(9),
     &[
         field("index", Kind::Int32, since(0)),
         field("records", Kind::Bytes, since(0)).nullable(since(0)),
     ],
 );
 
+/// ProduceResponse
 pub static PRODUCE_RESPONSE: Message = Message {
     name: "ProduceResponse",
     role: Role::Response,
@@ -53,6 +58,7 @@ pub static PRODUCE_RESPONSE: Message = Message {
 static PRODUCE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ProduceResponse",
+    since(9),
     &[
         array("responses", Kind::Nested(&PRODUCE_RESPONSE_TOPIC_PRODUCE_RESPONSE_FIELDS), since(0)),
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
@@ -64,6 +70,7 @@ static PRODUCE_RESPONSE_FIELDS: Struct = Struct::new(
 static PRODUCE_RESPONSE_TOPIC_PRODUCE_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "ProduceResponseTopicProduceResponse",
+    since(9),
     &[
         field("name", Kind::Str, within(0, 12)).ignorable().map_key(),
         field("topic_id", Kind::Uuid, since(13)).ignorable().map_key(),
@@ -74,6 +81,7 @@ static PRODUCE_RESPONSE_TOPIC_PRODUCE_RESPONSE_FIELDS: Struct = Struct::new(
 static PRODUCE_RESPONSE_PARTITION_PRODUCE_RESPONSE_FIELDS: Struct = Struct::new(
     2,
     "ProduceResponsePartitionProduceResponse",
+    since(9),
     &[
         field("index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -90,6 +98,7 @@ static PRODUCE_RESPONSE_PARTITION_PRODUCE_RESPONSE_FIELDS: Struct = Struct::new(
 static PRODUCE_RESPONSE_BATCH_INDEX_AND_ERROR_MESSAGE_FIELDS: Struct = Struct::new(
     3,
     "ProduceResponseBatchIndexAndErrorMessage",
+    since(9),
     &[
         field("batch_index", Kind::Int32, since(8)),
         field("batch_index_error_message", Kind::Str, since(8)).nullable(since(8)).default(Default::Null),
@@ -99,6 +108,7 @@ static PRODUCE_RESPONSE_BATCH_INDEX_AND_ERROR_MESSAGE_FIELDS: Struct = Struct::n
 static PRODUCE_RESPONSE_LEADER_ID_AND_EPOCH_FIELDS: Struct = Struct::new(
     4,
     "ProduceResponseLeaderIdAndEpoch",
+    since(9),
     &[
         field("leader_id", Kind::Int32, since(10)).default(Default::Int(-1)),
         field("leader_epoch", Kind::Int32, since(10)).default(Default::Int(-1)),
@@ -108,6 +118,7 @@ static PRODUCE_RESPONSE_LEADER_ID_AND_EPOCH_FIELDS: Struct = Struct::new(
 static PRODUCE_RESPONSE_NODE_ENDPOINT_FIELDS: Struct = Struct::new(
     5,
     "ProduceResponseNodeEndpoint",
+    since(9),
     &[
         field("node_id", Kind::Int32, since(10)).map_key(),
         field("host", Kind::Str, since(10)),

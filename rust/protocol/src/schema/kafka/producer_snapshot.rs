@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, within};
 
+/// ProducerSnapshot
 pub static PRODUCER_SNAPSHOT: Message = Message {
     name: "ProducerSnapshot",
     role: Role::Data,
@@ -14,6 +15,7 @@ pub static PRODUCER_SNAPSHOT: Message = Message {
 static PRODUCER_SNAPSHOT_FIELDS: Struct = Struct::new(
     0,
     "ProducerSnapshot",
+    Versions::NONE,
     &[
         field("crc", Kind::Uint32, within(1, 1)),
         array("producer_entries", Kind::Nested(&PRODUCER_SNAPSHOT_PRODUCER_ENTRY_FIELDS), within(1, 1)),
@@ -23,6 +25,7 @@ static PRODUCER_SNAPSHOT_FIELDS: Struct = Struct::new(
 static PRODUCER_SNAPSHOT_PRODUCER_ENTRY_FIELDS: Struct = Struct::new(
     1,
     "ProducerSnapshotProducerEntry",
+    Versions::NONE,
     &[
         field("producer_id", Kind::Int64, within(1, 1)),
         field("epoch", Kind::Int16, within(1, 1)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
+/// PushTelemetryRequest
 pub static PUSH_TELEMETRY_REQUEST: Message = Message {
     name: "PushTelemetryRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static PUSH_TELEMETRY_REQUEST: Message = Message {
 static PUSH_TELEMETRY_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "PushTelemetryRequest",
+    since(0),
     &[
         field("client_instance_id", Kind::Uuid, since(0)),
         field("subscription_id", Kind::Int32, since(0)),
@@ -23,6 +25,7 @@ static PUSH_TELEMETRY_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// PushTelemetryResponse
 pub static PUSH_TELEMETRY_RESPONSE: Message = Message {
     name: "PushTelemetryResponse",
     role: Role::Response,
@@ -35,6 +38,7 @@ pub static PUSH_TELEMETRY_RESPONSE: Message = Message {
 static PUSH_TELEMETRY_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "PushTelemetryResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

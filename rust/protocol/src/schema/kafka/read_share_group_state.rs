@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ReadShareGroupStateRequest
 pub static READ_SHARE_GROUP_STATE_REQUEST: Message = Message {
     name: "ReadShareGroupStateRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static READ_SHARE_GROUP_STATE_REQUEST: Message = Message {
 static READ_SHARE_GROUP_STATE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ReadShareGroupStateRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&READ_SHARE_GROUP_STATE_REQUEST_READ_STATE_DATA_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static READ_SHARE_GROUP_STATE_REQUEST_FIELDS: Struct = Struct::new(
 static READ_SHARE_GROUP_STATE_REQUEST_READ_STATE_DATA_FIELDS: Struct = Struct::new(
     1,
     "ReadShareGroupStateRequestReadStateData",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&READ_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS), since(0)),
@@ -32,12 +35,14 @@ static READ_SHARE_GROUP_STATE_REQUEST_READ_STATE_DATA_FIELDS: Struct = Struct::n
 static READ_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "ReadShareGroupStateRequestPartitionData",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("leader_epoch", Kind::Int32, since(0)),
     ],
 );
 
+/// ReadShareGroupStateResponse
 pub static READ_SHARE_GROUP_STATE_RESPONSE: Message = Message {
     name: "ReadShareGroupStateResponse",
     role: Role::Response,
@@ -50,6 +55,7 @@ pub static READ_SHARE_GROUP_STATE_RESPONSE: Message = Message {
 static READ_SHARE_GROUP_STATE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ReadShareGroupStateResponse",
+    since(0),
     &[
         array("results", Kind::Nested(&READ_SHARE_GROUP_STATE_RESPONSE_READ_STATE_RESULT_FIELDS), since(0)),
     ],
@@ -58,6 +64,7 @@ static READ_SHARE_GROUP_STATE_RESPONSE_FIELDS: Struct = Struct::new(
 static READ_SHARE_GROUP_STATE_RESPONSE_READ_STATE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "ReadShareGroupStateResponseReadStateResult",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&READ_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS), since(0)),
@@ -67,6 +74,7 @@ static READ_SHARE_GROUP_STATE_RESPONSE_READ_STATE_RESULT_FIELDS: Struct = Struct
 static READ_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     2,
     "ReadShareGroupStateResponsePartitionResult",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -80,6 +88,7 @@ static READ_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct:
 static READ_SHARE_GROUP_STATE_RESPONSE_STATE_BATCH_FIELDS: Struct = Struct::new(
     3,
     "ReadShareGroupStateResponseStateBatch",
+    since(0),
     &[
         field("first_offset", Kind::Int64, since(0)),
         field("last_offset", Kind::Int64, since(0)),

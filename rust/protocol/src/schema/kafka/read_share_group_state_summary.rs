@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ReadShareGroupStateSummaryRequest
 pub static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST: Message = Message {
     name: "ReadShareGroupStateSummaryRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST: Message = Message {
 static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ReadShareGroupStateSummaryRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&READ_SHARE_GROUP_STATE_SUMMARY_REQUEST_READ_STATE_SUMMARY_DATA_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST_FIELDS: Struct = Struct::new(
 static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST_READ_STATE_SUMMARY_DATA_FIELDS: Struct = Struct::new(
     1,
     "ReadShareGroupStateSummaryRequestReadStateSummaryData",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&READ_SHARE_GROUP_STATE_SUMMARY_REQUEST_PARTITION_DATA_FIELDS), since(0)),
@@ -32,12 +35,14 @@ static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST_READ_STATE_SUMMARY_DATA_FIELDS: St
 static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "ReadShareGroupStateSummaryRequestPartitionData",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("leader_epoch", Kind::Int32, since(0)),
     ],
 );
 
+/// ReadShareGroupStateSummaryResponse
 pub static READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE: Message = Message {
     name: "ReadShareGroupStateSummaryResponse",
     role: Role::Response,
@@ -50,6 +55,7 @@ pub static READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE: Message = Message {
 static READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ReadShareGroupStateSummaryResponse",
+    since(0),
     &[
         array("results", Kind::Nested(&READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE_READ_STATE_SUMMARY_RESULT_FIELDS), since(0)),
     ],
@@ -58,6 +64,7 @@ static READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE_FIELDS: Struct = Struct::new(
 static READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE_READ_STATE_SUMMARY_RESULT_FIELDS: Struct = Struct::new(
     1,
     "ReadShareGroupStateSummaryResponseReadStateSummaryResult",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE_PARTITION_RESULT_FIELDS), since(0)),
@@ -67,6 +74,7 @@ static READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE_READ_STATE_SUMMARY_RESULT_FIELDS:
 static READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     2,
     "ReadShareGroupStateSummaryResponsePartitionResult",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
+/// RemoveRaftVoterRequest
 pub static REMOVE_RAFT_VOTER_REQUEST: Message = Message {
     name: "RemoveRaftVoterRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static REMOVE_RAFT_VOTER_REQUEST: Message = Message {
 static REMOVE_RAFT_VOTER_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "RemoveRaftVoterRequest",
+    since(0),
     &[
         field("cluster_id", Kind::Str, since(0)).nullable(since(0)),
         field("voter_id", Kind::Int32, since(0)),
@@ -21,6 +23,7 @@ static REMOVE_RAFT_VOTER_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// RemoveRaftVoterResponse
 pub static REMOVE_RAFT_VOTER_RESPONSE: Message = Message {
     name: "RemoveRaftVoterResponse",
     role: Role::Response,
@@ -33,6 +36,7 @@ pub static REMOVE_RAFT_VOTER_RESPONSE: Message = Message {
 static REMOVE_RAFT_VOTER_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "RemoveRaftVoterResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

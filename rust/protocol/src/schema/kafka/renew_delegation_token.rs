@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
+/// RenewDelegationTokenRequest
 pub static RENEW_DELEGATION_TOKEN_REQUEST: Message = Message {
     name: "RenewDelegationTokenRequest",
     role: Role::Request,
@@ -14,12 +15,14 @@ pub static RENEW_DELEGATION_TOKEN_REQUEST: Message = Message {
 static RENEW_DELEGATION_TOKEN_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "RenewDelegationTokenRequest",
+    since(2),
     &[
         field("hmac", Kind::Bytes, since(0)),
         field("renew_period_ms", Kind::Int64, since(0)),
     ],
 );
 
+/// RenewDelegationTokenResponse
 pub static RENEW_DELEGATION_TOKEN_RESPONSE: Message = Message {
     name: "RenewDelegationTokenResponse",
     role: Role::Response,
@@ -32,6 +35,7 @@ pub static RENEW_DELEGATION_TOKEN_RESPONSE: Message = Message {
 static RENEW_DELEGATION_TOKEN_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "RenewDelegationTokenResponse",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("expiry_timestamp_ms", Kind::Int64, since(0)),

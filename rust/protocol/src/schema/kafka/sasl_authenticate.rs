@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
+/// SaslAuthenticateRequest
 pub static SASL_AUTHENTICATE_REQUEST: Message = Message {
     name: "SaslAuthenticateRequest",
     role: Role::Request,
@@ -14,11 +15,13 @@ pub static SASL_AUTHENTICATE_REQUEST: Message = Message {
 static SASL_AUTHENTICATE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "SaslAuthenticateRequest",
+    since(2),
     &[
         field("auth_bytes", Kind::Bytes, since(0)),
     ],
 );
 
+/// SaslAuthenticateResponse
 pub static SASL_AUTHENTICATE_RESPONSE: Message = Message {
     name: "SaslAuthenticateResponse",
     role: Role::Response,
@@ -31,6 +34,7 @@ pub static SASL_AUTHENTICATE_RESPONSE: Message = Message {
 static SASL_AUTHENTICATE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "SaslAuthenticateResponse",
+    since(2),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// SaslHandshakeRequest
 pub static SASL_HANDSHAKE_REQUEST: Message = Message {
     name: "SaslHandshakeRequest",
     role: Role::Request,
@@ -14,11 +15,13 @@ pub static SASL_HANDSHAKE_REQUEST: Message = Message {
 static SASL_HANDSHAKE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "SaslHandshakeRequest",
+    Versions::NONE,
     &[
         field("mechanism", Kind::Str, since(0)),
     ],
 );
 
+/// SaslHandshakeResponse
 pub static SASL_HANDSHAKE_RESPONSE: Message = Message {
     name: "SaslHandshakeResponse",
     role: Role::Response,
@@ -31,6 +34,7 @@ pub static SASL_HANDSHAKE_RESPONSE: Message = Message {
 static SASL_HANDSHAKE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "SaslHandshakeResponse",
+    Versions::NONE,
     &[
         field("error_code", Kind::Int16, since(0)),
         array("mechanisms", Kind::Str, since(0)),

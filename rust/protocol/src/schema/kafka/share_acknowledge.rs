@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ShareAcknowledgeRequest
 pub static SHARE_ACKNOWLEDGE_REQUEST: Message = Message {
     name: "ShareAcknowledgeRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static SHARE_ACKNOWLEDGE_REQUEST: Message = Message {
 static SHARE_ACKNOWLEDGE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ShareAcknowledgeRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)).nullable(since(0)).default(Default::Null),
         field("member_id", Kind::Str, since(0)).nullable(since(0)),
@@ -26,6 +28,7 @@ static SHARE_ACKNOWLEDGE_REQUEST_FIELDS: Struct = Struct::new(
 static SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "ShareAcknowledgeRequestAcknowledgeTopic",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)).map_key(),
         array("partitions", Kind::Nested(&SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGE_PARTITION_FIELDS), since(0)),
@@ -35,6 +38,7 @@ static SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGE_TOPIC_FIELDS: Struct = Struct::new(
 static SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGE_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "ShareAcknowledgeRequestAcknowledgePartition",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)).map_key(),
         array("acknowledgement_batches", Kind::Nested(&SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGEMENT_BATCH_FIELDS), since(0)),
@@ -44,6 +48,7 @@ static SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGE_PARTITION_FIELDS: Struct = Struct::
 static SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGEMENT_BATCH_FIELDS: Struct = Struct::new(
     3,
     "ShareAcknowledgeRequestAcknowledgementBatch",
+    since(0),
     &[
         field("first_offset", Kind::Int64, since(0)),
         field("last_offset", Kind::Int64, since(0)),
@@ -51,6 +56,7 @@ static SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGEMENT_BATCH_FIELDS: Struct = Struct::
     ],
 );
 
+/// ShareAcknowledgeResponse
 pub static SHARE_ACKNOWLEDGE_RESPONSE: Message = Message {
     name: "ShareAcknowledgeResponse",
     role: Role::Response,
@@ -63,6 +69,7 @@ pub static SHARE_ACKNOWLEDGE_RESPONSE: Message = Message {
 static SHARE_ACKNOWLEDGE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ShareAcknowledgeResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -76,6 +83,7 @@ static SHARE_ACKNOWLEDGE_RESPONSE_FIELDS: Struct = Struct::new(
 static SHARE_ACKNOWLEDGE_RESPONSE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "ShareAcknowledgeResponseTopicResponse",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)).map_key(),
         array("partitions", Kind::Nested(&SHARE_ACKNOWLEDGE_RESPONSE_PARTITION_DATA_FIELDS), since(0)),
@@ -85,6 +93,7 @@ static SHARE_ACKNOWLEDGE_RESPONSE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
 static SHARE_ACKNOWLEDGE_RESPONSE_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "ShareAcknowledgeResponsePartitionData",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -96,6 +105,7 @@ static SHARE_ACKNOWLEDGE_RESPONSE_PARTITION_DATA_FIELDS: Struct = Struct::new(
 static SHARE_ACKNOWLEDGE_RESPONSE_LEADER_ID_AND_EPOCH_FIELDS: Struct = Struct::new(
     3,
     "ShareAcknowledgeResponseLeaderIdAndEpoch",
+    since(0),
     &[
         field("leader_id", Kind::Int32, since(0)),
         field("leader_epoch", Kind::Int32, since(0)),
@@ -105,6 +115,7 @@ static SHARE_ACKNOWLEDGE_RESPONSE_LEADER_ID_AND_EPOCH_FIELDS: Struct = Struct::n
 static SHARE_ACKNOWLEDGE_RESPONSE_NODE_ENDPOINT_FIELDS: Struct = Struct::new(
     4,
     "ShareAcknowledgeResponseNodeEndpoint",
+    since(0),
     &[
         field("node_id", Kind::Int32, since(0)).map_key(),
         field("host", Kind::Str, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ShareFetchRequest
 pub static SHARE_FETCH_REQUEST: Message = Message {
     name: "ShareFetchRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static SHARE_FETCH_REQUEST: Message = Message {
 static SHARE_FETCH_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ShareFetchRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)).nullable(since(0)).default(Default::Null),
         field("member_id", Kind::Str, since(0)).nullable(since(0)),
@@ -33,6 +35,7 @@ static SHARE_FETCH_REQUEST_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_REQUEST_FETCH_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "ShareFetchRequestFetchTopic",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)).map_key(),
         array("partitions", Kind::Nested(&SHARE_FETCH_REQUEST_FETCH_PARTITION_FIELDS), since(0)),
@@ -42,6 +45,7 @@ static SHARE_FETCH_REQUEST_FETCH_TOPIC_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_REQUEST_FETCH_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "ShareFetchRequestFetchPartition",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)).map_key(),
         array("acknowledgement_batches", Kind::Nested(&SHARE_FETCH_REQUEST_ACKNOWLEDGEMENT_BATCH_FIELDS), since(0)),
@@ -51,6 +55,7 @@ static SHARE_FETCH_REQUEST_FETCH_PARTITION_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_REQUEST_ACKNOWLEDGEMENT_BATCH_FIELDS: Struct = Struct::new(
     3,
     "ShareFetchRequestAcknowledgementBatch",
+    since(0),
     &[
         field("first_offset", Kind::Int64, since(0)),
         field("last_offset", Kind::Int64, since(0)),
@@ -61,12 +66,14 @@ static SHARE_FETCH_REQUEST_ACKNOWLEDGEMENT_BATCH_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_REQUEST_FORGOTTEN_TOPIC_FIELDS: Struct = Struct::new(
     4,
     "ShareFetchRequestForgottenTopic",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// ShareFetchResponse
 pub static SHARE_FETCH_RESPONSE: Message = Message {
     name: "ShareFetchResponse",
     role: Role::Response,
@@ -79,6 +86,7 @@ pub static SHARE_FETCH_RESPONSE: Message = Message {
 static SHARE_FETCH_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ShareFetchResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -92,6 +100,7 @@ static SHARE_FETCH_RESPONSE_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_RESPONSEABLE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
     1,
     "ShareFetchResponseableTopicResponse",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)).map_key(),
         array("partitions", Kind::Nested(&SHARE_FETCH_RESPONSE_PARTITION_DATA_FIELDS), since(0)),
@@ -101,6 +110,7 @@ static SHARE_FETCH_RESPONSEABLE_TOPIC_RESPONSE_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_RESPONSE_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "ShareFetchResponsePartitionData",
+    since(0),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -116,6 +126,7 @@ static SHARE_FETCH_RESPONSE_PARTITION_DATA_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_RESPONSE_LEADER_ID_AND_EPOCH_FIELDS: Struct = Struct::new(
     3,
     "ShareFetchResponseLeaderIdAndEpoch",
+    since(0),
     &[
         field("leader_id", Kind::Int32, since(0)),
         field("leader_epoch", Kind::Int32, since(0)),
@@ -125,6 +136,7 @@ static SHARE_FETCH_RESPONSE_LEADER_ID_AND_EPOCH_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_RESPONSE_ACQUIRED_RECORDS_FIELDS: Struct = Struct::new(
     4,
     "ShareFetchResponseAcquiredRecords",
+    since(0),
     &[
         field("first_offset", Kind::Int64, since(0)),
         field("last_offset", Kind::Int64, since(0)),
@@ -135,6 +147,7 @@ static SHARE_FETCH_RESPONSE_ACQUIRED_RECORDS_FIELDS: Struct = Struct::new(
 static SHARE_FETCH_RESPONSE_NODE_ENDPOINT_FIELDS: Struct = Struct::new(
     5,
     "ShareFetchResponseNodeEndpoint",
+    since(0),
     &[
         field("node_id", Kind::Int32, since(0)).map_key(),
         field("host", Kind::Str, since(0)),

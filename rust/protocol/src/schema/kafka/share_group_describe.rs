@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ShareGroupDescribeRequest
 pub static SHARE_GROUP_DESCRIBE_REQUEST: Message = Message {
     name: "ShareGroupDescribeRequest",
     role: Role::Request,
@@ -14,12 +15,14 @@ pub static SHARE_GROUP_DESCRIBE_REQUEST: Message = Message {
 static SHARE_GROUP_DESCRIBE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupDescribeRequest",
+    since(0),
     &[
         array("group_ids", Kind::Str, since(0)),
         field("include_authorized_operations", Kind::Bool, since(0)),
     ],
 );
 
+/// ShareGroupDescribeResponse
 pub static SHARE_GROUP_DESCRIBE_RESPONSE: Message = Message {
     name: "ShareGroupDescribeResponse",
     role: Role::Response,
@@ -32,6 +35,7 @@ pub static SHARE_GROUP_DESCRIBE_RESPONSE: Message = Message {
 static SHARE_GROUP_DESCRIBE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupDescribeResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("groups", Kind::Nested(&SHARE_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS), since(0)),
@@ -41,6 +45,7 @@ static SHARE_GROUP_DESCRIBE_RESPONSE_FIELDS: Struct = Struct::new(
 static SHARE_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS: Struct = Struct::new(
     1,
     "ShareGroupDescribeResponseDescribedGroup",
+    since(0),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)).default(Default::Null),
@@ -57,6 +62,7 @@ static SHARE_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS: Struct = Struct::ne
 static SHARE_GROUP_DESCRIBE_RESPONSE_MEMBER_FIELDS: Struct = Struct::new(
     2,
     "ShareGroupDescribeResponseMember",
+    since(0),
     &[
         field("member_id", Kind::Str, since(0)),
         field("rack_id", Kind::Str, since(0)).nullable(since(0)).default(Default::Null),
@@ -71,6 +77,7 @@ static SHARE_GROUP_DESCRIBE_RESPONSE_MEMBER_FIELDS: Struct = Struct::new(
 static SHARE_GROUP_DESCRIBE_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
     3,
     "ShareGroupDescribeResponseAssignment",
+    since(0),
     &[
         array("topic_partitions", Kind::Nested(&SHARE_GROUP_DESCRIBE_RESPONSE_TOPIC_PARTITIONS_FIELDS), since(0)),
     ],
@@ -79,6 +86,7 @@ static SHARE_GROUP_DESCRIBE_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
 static SHARE_GROUP_DESCRIBE_RESPONSE_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
     4,
     "ShareGroupDescribeResponseTopicPartitions",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         field("topic_name", Kind::Str, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// ShareGroupHeartbeatRequest
 pub static SHARE_GROUP_HEARTBEAT_REQUEST: Message = Message {
     name: "ShareGroupHeartbeatRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static SHARE_GROUP_HEARTBEAT_REQUEST: Message = Message {
 static SHARE_GROUP_HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupHeartbeatRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         field("member_id", Kind::Str, since(0)),
@@ -23,6 +25,7 @@ static SHARE_GROUP_HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// ShareGroupHeartbeatResponse
 pub static SHARE_GROUP_HEARTBEAT_RESPONSE: Message = Message {
     name: "ShareGroupHeartbeatResponse",
     role: Role::Response,
@@ -35,6 +38,7 @@ pub static SHARE_GROUP_HEARTBEAT_RESPONSE: Message = Message {
 static SHARE_GROUP_HEARTBEAT_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupHeartbeatResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -49,6 +53,7 @@ static SHARE_GROUP_HEARTBEAT_RESPONSE_FIELDS: Struct = Struct::new(
 static SHARE_GROUP_HEARTBEAT_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
     1,
     "ShareGroupHeartbeatResponseAssignment",
+    since(0),
     &[
         array("topic_partitions", Kind::Nested(&SHARE_GROUP_HEARTBEAT_RESPONSE_TOPIC_PARTITIONS_FIELDS), since(0)),
     ],
@@ -57,6 +62,7 @@ static SHARE_GROUP_HEARTBEAT_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
 static SHARE_GROUP_HEARTBEAT_RESPONSE_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
     2,
     "ShareGroupHeartbeatResponseTopicPartitions",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Int32, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// ShareGroupMemberMetadataKey
 pub static SHARE_GROUP_MEMBER_METADATA_KEY: Message = Message {
     name: "ShareGroupMemberMetadataKey",
     role: Role::Data,
@@ -14,12 +15,14 @@ pub static SHARE_GROUP_MEMBER_METADATA_KEY: Message = Message {
 static SHARE_GROUP_MEMBER_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupMemberMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ShareGroupMemberMetadataValue
 pub static SHARE_GROUP_MEMBER_METADATA_VALUE: Message = Message {
     name: "ShareGroupMemberMetadataValue",
     role: Role::Data,
@@ -32,6 +35,7 @@ pub static SHARE_GROUP_MEMBER_METADATA_VALUE: Message = Message {
 static SHARE_GROUP_MEMBER_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupMemberMetadataValue",
+    since(0),
     &[
         field("rack_id", Kind::Str, since(0)).nullable(since(0)),
         field("client_id", Kind::Str, since(0)),
@@ -40,6 +44,7 @@ static SHARE_GROUP_MEMBER_METADATA_VALUE_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// ShareGroupMetadataKey
 pub static SHARE_GROUP_METADATA_KEY: Message = Message {
     name: "ShareGroupMetadataKey",
     role: Role::Data,
@@ -52,11 +57,13 @@ pub static SHARE_GROUP_METADATA_KEY: Message = Message {
 static SHARE_GROUP_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ShareGroupMetadataValue
 pub static SHARE_GROUP_METADATA_VALUE: Message = Message {
     name: "ShareGroupMetadataValue",
     role: Role::Data,
@@ -69,12 +76,14 @@ pub static SHARE_GROUP_METADATA_VALUE: Message = Message {
 static SHARE_GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupMetadataValue",
+    since(0),
     &[
         field("epoch", Kind::Int32, since(0)),
         field("metadata_hash", Kind::Int64, since(0)),
     ],
 );
 
+/// ShareGroupTargetAssignmentMetadataKey
 pub static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
     name: "ShareGroupTargetAssignmentMetadataKey",
     role: Role::Data,
@@ -87,11 +96,13 @@ pub static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
 static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupTargetAssignmentMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ShareGroupTargetAssignmentMetadataValue
 pub static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
     name: "ShareGroupTargetAssignmentMetadataValue",
     role: Role::Data,
@@ -104,6 +115,7 @@ pub static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
 static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupTargetAssignmentMetadataValue",
+    since(0),
     &[
         field("assignment_epoch", Kind::Int32, since(0)),
         field("assignment_timestamp", Kind::Int64, since(0)).tag(0).ignorable(),
@@ -111,6 +123,7 @@ static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::new
 )
 .tagged(&[1]);
 
+/// ShareGroupTargetAssignmentMemberKey
 pub static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
     name: "ShareGroupTargetAssignmentMemberKey",
     role: Role::Data,
@@ -123,12 +136,14 @@ pub static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
 static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupTargetAssignmentMemberKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ShareGroupTargetAssignmentMemberValue
 pub static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
     name: "ShareGroupTargetAssignmentMemberValue",
     role: Role::Data,
@@ -141,6 +156,7 @@ pub static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
 static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupTargetAssignmentMemberValue",
+    since(0),
     &[
         array("topic_partitions", Kind::Nested(&SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TOPIC_PARTITION_FIELDS), since(0)),
     ],
@@ -149,12 +165,14 @@ static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_FIELDS: Struct = Struct::new(
 static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TOPIC_PARTITION_FIELDS: Struct = Struct::new(
     1,
     "ShareGroupTargetAssignmentMemberValueTopicPartition",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// ShareGroupCurrentMemberAssignmentKey
 pub static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
     name: "ShareGroupCurrentMemberAssignmentKey",
     role: Role::Data,
@@ -167,12 +185,14 @@ pub static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
 static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupCurrentMemberAssignmentKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ShareGroupCurrentMemberAssignmentValue
 pub static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
     name: "ShareGroupCurrentMemberAssignmentValue",
     role: Role::Data,
@@ -185,6 +205,7 @@ pub static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
 static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupCurrentMemberAssignmentValue",
+    since(0),
     &[
         field("member_epoch", Kind::Int32, since(0)),
         field("previous_member_epoch", Kind::Int32, since(0)),
@@ -196,12 +217,14 @@ static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_FIELDS: Struct = Struct::new(
 static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
     1,
     "ShareGroupCurrentMemberAssignmentValueTopicPartitions",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// ShareGroupStatePartitionMetadataKey
 pub static SHARE_GROUP_STATE_PARTITION_METADATA_KEY: Message = Message {
     name: "ShareGroupStatePartitionMetadataKey",
     role: Role::Data,
@@ -214,11 +237,13 @@ pub static SHARE_GROUP_STATE_PARTITION_METADATA_KEY: Message = Message {
 static SHARE_GROUP_STATE_PARTITION_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupStatePartitionMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// ShareGroupStatePartitionMetadataValue
 pub static SHARE_GROUP_STATE_PARTITION_METADATA_VALUE: Message = Message {
     name: "ShareGroupStatePartitionMetadataValue",
     role: Role::Data,
@@ -231,6 +256,7 @@ pub static SHARE_GROUP_STATE_PARTITION_METADATA_VALUE: Message = Message {
 static SHARE_GROUP_STATE_PARTITION_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "ShareGroupStatePartitionMetadataValue",
+    since(0),
     &[
         array("initializing_topics", Kind::Nested(&SHARE_GROUP_STATE_PARTITION_METADATA_VALUE_TOPIC_PARTITIONS_INFO_FIELDS), since(0)),
         array("initialized_topics", Kind::Nested(&SHARE_GROUP_STATE_PARTITION_METADATA_VALUE_TOPIC_PARTITIONS_INFO_FIELDS), since(0)),
@@ -241,6 +267,7 @@ static SHARE_GROUP_STATE_PARTITION_METADATA_VALUE_FIELDS: Struct = Struct::new(
 static SHARE_GROUP_STATE_PARTITION_METADATA_VALUE_TOPIC_PARTITIONS_INFO_FIELDS: Struct = Struct::new(
     1,
     "ShareGroupStatePartitionMetadataValueTopicPartitionsInfo",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         field("topic_name", Kind::Str, since(0)),
@@ -251,6 +278,7 @@ static SHARE_GROUP_STATE_PARTITION_METADATA_VALUE_TOPIC_PARTITIONS_INFO_FIELDS: 
 static SHARE_GROUP_STATE_PARTITION_METADATA_VALUE_TOPIC_INFO_FIELDS: Struct = Struct::new(
     2,
     "ShareGroupStatePartitionMetadataValueTopicInfo",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         field("topic_name", Kind::Str, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// StreamsGroupDescribeRequest
 pub static STREAMS_GROUP_DESCRIBE_REQUEST: Message = Message {
     name: "StreamsGroupDescribeRequest",
     role: Role::Request,
@@ -14,12 +15,14 @@ pub static STREAMS_GROUP_DESCRIBE_REQUEST: Message = Message {
 static STREAMS_GROUP_DESCRIBE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupDescribeRequest",
+    since(0),
     &[
         array("group_ids", Kind::Str, since(0)),
         field("include_authorized_operations", Kind::Bool, since(0)),
     ],
 );
 
+/// StreamsGroupDescribeResponse
 pub static STREAMS_GROUP_DESCRIBE_RESPONSE: Message = Message {
     name: "StreamsGroupDescribeResponse",
     role: Role::Response,
@@ -32,6 +35,7 @@ pub static STREAMS_GROUP_DESCRIBE_RESPONSE: Message = Message {
 static STREAMS_GROUP_DESCRIBE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupDescribeResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("groups", Kind::Nested(&STREAMS_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS), since(0)),
@@ -41,6 +45,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS: Struct = Struct::new(
     1,
     "StreamsGroupDescribeResponseDescribedGroup",
+    since(0),
     &[
         field("error_code", Kind::Int16, since(0)),
         field("error_message", Kind::Str, since(0)).nullable(since(0)).default(Default::Null),
@@ -57,6 +62,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_DESCRIBED_GROUP_FIELDS: Struct = Struct::
 static STREAMS_GROUP_DESCRIBE_RESPONSE_TOPOLOGY_FIELDS: Struct = Struct::new(
     2,
     "StreamsGroupDescribeResponseTopology",
+    since(0),
     &[
         field("epoch", Kind::Int32, since(0)),
         array("subtopologies", Kind::Nested(&STREAMS_GROUP_DESCRIBE_RESPONSE_SUBTOPOLOGY_FIELDS), since(0)).nullable(since(0)).default(Default::Null),
@@ -66,6 +72,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_TOPOLOGY_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_SUBTOPOLOGY_FIELDS: Struct = Struct::new(
     3,
     "StreamsGroupDescribeResponseSubtopology",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         array("source_topics", Kind::Str, since(0)),
@@ -78,6 +85,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_SUBTOPOLOGY_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_TOPIC_INFO_FIELDS: Struct = Struct::new(
     4,
     "StreamsGroupDescribeResponseTopicInfo",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("partitions", Kind::Int32, since(0)),
@@ -89,6 +97,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_TOPIC_INFO_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_KEY_VALUE_FIELDS: Struct = Struct::new(
     5,
     "StreamsGroupDescribeResponseKeyValue",
+    since(0),
     &[
         field("key", Kind::Str, since(0)),
         field("value", Kind::Str, since(0)),
@@ -98,6 +107,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_KEY_VALUE_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_MEMBER_FIELDS: Struct = Struct::new(
     6,
     "StreamsGroupDescribeResponseMember",
+    since(0),
     &[
         field("member_id", Kind::Str, since(0)),
         field("member_epoch", Kind::Int32, since(0)),
@@ -120,6 +130,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_MEMBER_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_ENDPOINT_FIELDS: Struct = Struct::new(
     7,
     "StreamsGroupDescribeResponseEndpoint",
+    since(0),
     &[
         field("host", Kind::Str, since(0)),
         field("port", Kind::Uint16, since(0)),
@@ -129,6 +140,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_ENDPOINT_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_TASK_OFFSET_FIELDS: Struct = Struct::new(
     8,
     "StreamsGroupDescribeResponseTaskOffset",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         field("partition", Kind::Int32, since(0)),
@@ -139,6 +151,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_TASK_OFFSET_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
     9,
     "StreamsGroupDescribeResponseAssignment",
+    since(0),
     &[
         array("active_tasks", Kind::Nested(&STREAMS_GROUP_DESCRIBE_RESPONSE_TASK_IDS_FIELDS), since(0)),
         array("standby_tasks", Kind::Nested(&STREAMS_GROUP_DESCRIBE_RESPONSE_TASK_IDS_FIELDS), since(0)),
@@ -149,6 +162,7 @@ static STREAMS_GROUP_DESCRIBE_RESPONSE_ASSIGNMENT_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_DESCRIBE_RESPONSE_TASK_IDS_FIELDS: Struct = Struct::new(
     10,
     "StreamsGroupDescribeResponseTaskIds",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         array("partitions", Kind::Int32, since(0)),

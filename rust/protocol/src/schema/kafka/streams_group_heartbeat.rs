@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// StreamsGroupHeartbeatRequest
 pub static STREAMS_GROUP_HEARTBEAT_REQUEST: Message = Message {
     name: "StreamsGroupHeartbeatRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static STREAMS_GROUP_HEARTBEAT_REQUEST: Message = Message {
 static STREAMS_GROUP_HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupHeartbeatRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         field("member_id", Kind::Str, since(0)),
@@ -38,6 +40,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_REQUEST_TOPOLOGY_FIELDS: Struct = Struct::new(
     1,
     "StreamsGroupHeartbeatRequestTopology",
+    since(0),
     &[
         field("epoch", Kind::Int32, since(0)),
         array("subtopologies", Kind::Nested(&STREAMS_GROUP_HEARTBEAT_REQUEST_SUBTOPOLOGY_FIELDS), since(0)),
@@ -47,6 +50,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_TOPOLOGY_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_REQUEST_SUBTOPOLOGY_FIELDS: Struct = Struct::new(
     2,
     "StreamsGroupHeartbeatRequestSubtopology",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         array("source_topics", Kind::Str, since(0)),
@@ -61,6 +65,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_SUBTOPOLOGY_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_REQUEST_TOPIC_INFO_FIELDS: Struct = Struct::new(
     3,
     "StreamsGroupHeartbeatRequestTopicInfo",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("partitions", Kind::Int32, since(0)),
@@ -72,6 +77,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_TOPIC_INFO_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_REQUEST_KEY_VALUE_FIELDS: Struct = Struct::new(
     4,
     "StreamsGroupHeartbeatRequestKeyValue",
+    since(0),
     &[
         field("key", Kind::Str, since(0)),
         field("value", Kind::Str, since(0)),
@@ -81,6 +87,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_KEY_VALUE_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_REQUEST_COPARTITION_GROUP_FIELDS: Struct = Struct::new(
     5,
     "StreamsGroupHeartbeatRequestCopartitionGroup",
+    since(0),
     &[
         array("source_topics", Kind::Int16, since(0)),
         array("source_topic_regex", Kind::Int16, since(0)),
@@ -91,6 +98,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_COPARTITION_GROUP_FIELDS: Struct = Struct
 static STREAMS_GROUP_HEARTBEAT_REQUEST_TASK_IDS_FIELDS: Struct = Struct::new(
     6,
     "StreamsGroupHeartbeatRequestTaskIds",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         array("partitions", Kind::Int32, since(0)),
@@ -100,6 +108,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_TASK_IDS_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_REQUEST_ENDPOINT_FIELDS: Struct = Struct::new(
     7,
     "StreamsGroupHeartbeatRequestEndpoint",
+    since(0),
     &[
         field("host", Kind::Str, since(0)),
         field("port", Kind::Uint16, since(0)),
@@ -109,6 +118,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_ENDPOINT_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_REQUEST_TASK_OFFSET_FIELDS: Struct = Struct::new(
     8,
     "StreamsGroupHeartbeatRequestTaskOffset",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         field("partition", Kind::Int32, since(0)),
@@ -116,6 +126,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_TASK_OFFSET_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// StreamsGroupHeartbeatResponse
 pub static STREAMS_GROUP_HEARTBEAT_RESPONSE: Message = Message {
     name: "StreamsGroupHeartbeatResponse",
     role: Role::Response,
@@ -128,6 +139,7 @@ pub static STREAMS_GROUP_HEARTBEAT_RESPONSE: Message = Message {
 static STREAMS_GROUP_HEARTBEAT_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupHeartbeatResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -149,6 +161,7 @@ static STREAMS_GROUP_HEARTBEAT_RESPONSE_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_RESPONSE_STATUS_FIELDS: Struct = Struct::new(
     1,
     "StreamsGroupHeartbeatResponseStatus",
+    since(0),
     &[
         field("status_code", Kind::Int8, since(0)),
         field("status_detail", Kind::Str, since(0)),
@@ -158,6 +171,7 @@ static STREAMS_GROUP_HEARTBEAT_RESPONSE_STATUS_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_RESPONSE_TASK_IDS_FIELDS: Struct = Struct::new(
     2,
     "StreamsGroupHeartbeatResponseTaskIds",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         array("partitions", Kind::Int32, since(0)),
@@ -167,6 +181,7 @@ static STREAMS_GROUP_HEARTBEAT_RESPONSE_TASK_IDS_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_RESPONSE_ENDPOINT_TO_PARTITIONS_FIELDS: Struct = Struct::new(
     3,
     "StreamsGroupHeartbeatResponseEndpointToPartitions",
+    since(0),
     &[
         field("user_endpoint", Kind::Nested(&STREAMS_GROUP_HEARTBEAT_RESPONSE_ENDPOINT_FIELDS), since(0)),
         array("active_partitions", Kind::Nested(&STREAMS_GROUP_HEARTBEAT_RESPONSE_TOPIC_PARTITION_FIELDS), since(0)),
@@ -177,6 +192,7 @@ static STREAMS_GROUP_HEARTBEAT_RESPONSE_ENDPOINT_TO_PARTITIONS_FIELDS: Struct = 
 static STREAMS_GROUP_HEARTBEAT_RESPONSE_ENDPOINT_FIELDS: Struct = Struct::new(
     4,
     "StreamsGroupHeartbeatResponseEndpoint",
+    since(0),
     &[
         field("host", Kind::Str, since(0)),
         field("port", Kind::Uint16, since(0)),
@@ -186,6 +202,7 @@ static STREAMS_GROUP_HEARTBEAT_RESPONSE_ENDPOINT_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_HEARTBEAT_RESPONSE_TOPIC_PARTITION_FIELDS: Struct = Struct::new(
     5,
     "StreamsGroupHeartbeatResponseTopicPartition",
+    since(0),
     &[
         field("topic", Kind::Str, since(0)),
         array("partitions", Kind::Int32, since(0)),

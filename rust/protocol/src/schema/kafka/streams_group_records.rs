@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// StreamsGroupMetadataKey
 pub static STREAMS_GROUP_METADATA_KEY: Message = Message {
     name: "StreamsGroupMetadataKey",
     role: Role::Data,
@@ -14,11 +15,13 @@ pub static STREAMS_GROUP_METADATA_KEY: Message = Message {
 static STREAMS_GROUP_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// StreamsGroupMetadataValue
 pub static STREAMS_GROUP_METADATA_VALUE: Message = Message {
     name: "StreamsGroupMetadataValue",
     role: Role::Data,
@@ -31,11 +34,12 @@ pub static STREAMS_GROUP_METADATA_VALUE: Message = Message {
 static STREAMS_GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupMetadataValue",
+    since(0),
     &[
         field("epoch", Kind::Int32, since(0)),
         field("metadata_hash", Kind::Int64, since(0)),
         field("validated_topology_epoch", Kind::Int32, since(0)).tag(0).default(Default::Int(-1)),
-        array("last_assignment_configs", Kind::Nested(&STREAMS_GROUP_METADATA_VALUE_LAST_ASSIGNMENT_CONFIG_FIELDS), since(0)).nullable(since(0)).tag(1).default(Default::Null),
+        array("last_assignment_configs", Kind::Nested(&STREAMS_GROUP_METADATA_VALUE_LAST_ASSIGNMENT_CONFIG_FIELDS), since(0)).nullable(since(0)).tag(1),
     ],
 )
 .tagged(&[2, 3]);
@@ -43,12 +47,14 @@ static STREAMS_GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_METADATA_VALUE_LAST_ASSIGNMENT_CONFIG_FIELDS: Struct = Struct::new(
     1,
     "StreamsGroupMetadataValueLastAssignmentConfig",
+    since(0),
     &[
         field("key", Kind::Str, since(0)),
         field("value", Kind::Str, since(0)),
     ],
 );
 
+/// StreamsGroupMemberMetadataKey
 pub static STREAMS_GROUP_MEMBER_METADATA_KEY: Message = Message {
     name: "StreamsGroupMemberMetadataKey",
     role: Role::Data,
@@ -61,12 +67,14 @@ pub static STREAMS_GROUP_MEMBER_METADATA_KEY: Message = Message {
 static STREAMS_GROUP_MEMBER_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupMemberMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// StreamsGroupMemberMetadataValue
 pub static STREAMS_GROUP_MEMBER_METADATA_VALUE: Message = Message {
     name: "StreamsGroupMemberMetadataValue",
     role: Role::Data,
@@ -79,6 +87,7 @@ pub static STREAMS_GROUP_MEMBER_METADATA_VALUE: Message = Message {
 static STREAMS_GROUP_MEMBER_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupMemberMetadataValue",
+    since(0),
     &[
         field("instance_id", Kind::Str, since(0)).nullable(since(0)),
         field("rack_id", Kind::Str, since(0)).nullable(since(0)),
@@ -95,6 +104,7 @@ static STREAMS_GROUP_MEMBER_METADATA_VALUE_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_MEMBER_METADATA_VALUE_ENDPOINT_FIELDS: Struct = Struct::new(
     1,
     "StreamsGroupMemberMetadataValueEndpoint",
+    since(0),
     &[
         field("host", Kind::Str, since(0)),
         field("port", Kind::Uint16, since(0)),
@@ -104,12 +114,14 @@ static STREAMS_GROUP_MEMBER_METADATA_VALUE_ENDPOINT_FIELDS: Struct = Struct::new
 static STREAMS_GROUP_MEMBER_METADATA_VALUE_KEY_VALUE_FIELDS: Struct = Struct::new(
     2,
     "StreamsGroupMemberMetadataValueKeyValue",
+    since(0),
     &[
         field("key", Kind::Str, since(0)),
         field("value", Kind::Str, since(0)),
     ],
 );
 
+/// StreamsGroupTargetAssignmentMetadataKey
 pub static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
     name: "StreamsGroupTargetAssignmentMetadataKey",
     role: Role::Data,
@@ -122,11 +134,13 @@ pub static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
 static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_KEY_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupTargetAssignmentMetadataKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// StreamsGroupTargetAssignmentMetadataValue
 pub static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
     name: "StreamsGroupTargetAssignmentMetadataValue",
     role: Role::Data,
@@ -139,6 +153,7 @@ pub static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
 static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupTargetAssignmentMetadataValue",
+    since(0),
     &[
         field("assignment_epoch", Kind::Int32, since(0)),
         field("assignment_timestamp", Kind::Int64, since(0)).tag(0).ignorable(),
@@ -146,6 +161,7 @@ static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::n
 )
 .tagged(&[1]);
 
+/// StreamsGroupTargetAssignmentMemberKey
 pub static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
     name: "StreamsGroupTargetAssignmentMemberKey",
     role: Role::Data,
@@ -158,12 +174,14 @@ pub static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
 static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupTargetAssignmentMemberKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// StreamsGroupTargetAssignmentMemberValue
 pub static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
     name: "StreamsGroupTargetAssignmentMemberValue",
     role: Role::Data,
@@ -176,6 +194,7 @@ pub static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
 static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupTargetAssignmentMemberValue",
+    since(0),
     &[
         array("active_tasks", Kind::Nested(&STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TASK_IDS_FIELDS), since(0)),
         array("standby_tasks", Kind::Nested(&STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TASK_IDS_FIELDS), since(0)),
@@ -186,12 +205,14 @@ static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_FIELDS: Struct = Struct::new
 static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TASK_IDS_FIELDS: Struct = Struct::new(
     1,
     "StreamsGroupTargetAssignmentMemberValueTaskIds",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         array("partitions", Kind::Int32, since(0)),
     ],
 );
 
+/// StreamsGroupCurrentMemberAssignmentKey
 pub static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
     name: "StreamsGroupCurrentMemberAssignmentKey",
     role: Role::Data,
@@ -204,12 +225,14 @@ pub static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
 static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupCurrentMemberAssignmentKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
         field("member_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// StreamsGroupCurrentMemberAssignmentValue
 pub static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
     name: "StreamsGroupCurrentMemberAssignmentValue",
     role: Role::Data,
@@ -222,6 +245,7 @@ pub static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
 static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupCurrentMemberAssignmentValue",
+    since(0),
     &[
         field("member_epoch", Kind::Int32, since(0)),
         field("previous_member_epoch", Kind::Int32, since(0)),
@@ -238,14 +262,16 @@ static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_FIELDS: Struct = Struct::ne
 static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_TASK_IDS_FIELDS: Struct = Struct::new(
     1,
     "StreamsGroupCurrentMemberAssignmentValueTaskIds",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         array("partitions", Kind::Int32, since(0)),
-        array("assignment_epochs", Kind::Int32, since(0)).nullable(since(0)).tag(0).default(Default::Null),
+        array("assignment_epochs", Kind::Int32, since(0)).nullable(since(0)).tag(0),
     ],
 )
 .tagged(&[2]);
 
+/// StreamsGroupTopologyKey
 pub static STREAMS_GROUP_TOPOLOGY_KEY: Message = Message {
     name: "StreamsGroupTopologyKey",
     role: Role::Data,
@@ -258,11 +284,13 @@ pub static STREAMS_GROUP_TOPOLOGY_KEY: Message = Message {
 static STREAMS_GROUP_TOPOLOGY_KEY_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupTopologyKey",
+    Versions::NONE,
     &[
         field("group_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// StreamsGroupTopologyValue
 pub static STREAMS_GROUP_TOPOLOGY_VALUE: Message = Message {
     name: "StreamsGroupTopologyValue",
     role: Role::Data,
@@ -275,6 +303,7 @@ pub static STREAMS_GROUP_TOPOLOGY_VALUE: Message = Message {
 static STREAMS_GROUP_TOPOLOGY_VALUE_FIELDS: Struct = Struct::new(
     0,
     "StreamsGroupTopologyValue",
+    since(0),
     &[
         field("epoch", Kind::Int32, since(0)),
         array("subtopologies", Kind::Nested(&STREAMS_GROUP_TOPOLOGY_VALUE_SUBTOPOLOGY_FIELDS), since(0)),
@@ -284,6 +313,7 @@ static STREAMS_GROUP_TOPOLOGY_VALUE_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_TOPOLOGY_VALUE_SUBTOPOLOGY_FIELDS: Struct = Struct::new(
     1,
     "StreamsGroupTopologyValueSubtopology",
+    since(0),
     &[
         field("subtopology_id", Kind::Str, since(0)),
         array("source_topics", Kind::Str, since(0)),
@@ -298,6 +328,7 @@ static STREAMS_GROUP_TOPOLOGY_VALUE_SUBTOPOLOGY_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_TOPOLOGY_VALUE_TOPIC_INFO_FIELDS: Struct = Struct::new(
     2,
     "StreamsGroupTopologyValueTopicInfo",
+    since(0),
     &[
         field("name", Kind::Str, since(0)),
         field("partitions", Kind::Int32, since(0)),
@@ -309,6 +340,7 @@ static STREAMS_GROUP_TOPOLOGY_VALUE_TOPIC_INFO_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_TOPOLOGY_VALUE_TOPIC_CONFIG_FIELDS: Struct = Struct::new(
     3,
     "StreamsGroupTopologyValueTopicConfig",
+    since(0),
     &[
         field("key", Kind::Str, since(0)),
         field("value", Kind::Str, since(0)),
@@ -318,6 +350,7 @@ static STREAMS_GROUP_TOPOLOGY_VALUE_TOPIC_CONFIG_FIELDS: Struct = Struct::new(
 static STREAMS_GROUP_TOPOLOGY_VALUE_COPARTITION_GROUP_FIELDS: Struct = Struct::new(
     4,
     "StreamsGroupTopologyValueCopartitionGroup",
+    since(0),
     &[
         array("source_topics", Kind::Int16, since(0)),
         array("source_topic_regex", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// SyncGroupRequest
 pub static SYNC_GROUP_REQUEST: Message = Message {
     name: "SyncGroupRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static SYNC_GROUP_REQUEST: Message = Message {
 static SYNC_GROUP_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "SyncGroupRequest",
+    since(4),
     &[
         field("group_id", Kind::Str, since(0)),
         field("generation_id", Kind::Int32, since(0)),
@@ -28,12 +30,14 @@ static SYNC_GROUP_REQUEST_FIELDS: Struct = Struct::new(
 static SYNC_GROUP_REQUEST_ASSIGNMENT_FIELDS: Struct = Struct::new(
     1,
     "SyncGroupRequestAssignment",
+    since(4),
     &[
         field("member_id", Kind::Str, since(0)),
         field("assignment", Kind::Bytes, since(0)),
     ],
 );
 
+/// SyncGroupResponse
 pub static SYNC_GROUP_RESPONSE: Message = Message {
     name: "SyncGroupResponse",
     role: Role::Response,
@@ -46,6 +50,7 @@ pub static SYNC_GROUP_RESPONSE: Message = Message {
 static SYNC_GROUP_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "SyncGroupResponse",
+    since(4),
     &[
         field("throttle_time_ms", Kind::Int32, since(1)).ignorable(),
         field("error_code", Kind::Int16, since(0)),

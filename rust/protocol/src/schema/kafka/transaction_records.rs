@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field, since, within};
 
+/// TransactionLogKey
 pub static TRANSACTION_LOG_KEY: Message = Message {
     name: "TransactionLogKey",
     role: Role::Data,
@@ -14,11 +15,13 @@ pub static TRANSACTION_LOG_KEY: Message = Message {
 static TRANSACTION_LOG_KEY_FIELDS: Struct = Struct::new(
     0,
     "TransactionLogKey",
+    Versions::NONE,
     &[
         field("transactional_id", Kind::Str, within(0, 0)),
     ],
 );
 
+/// TransactionLogValue
 pub static TRANSACTION_LOG_VALUE: Message = Message {
     name: "TransactionLogValue",
     role: Role::Data,
@@ -31,6 +34,7 @@ pub static TRANSACTION_LOG_VALUE: Message = Message {
 static TRANSACTION_LOG_VALUE_FIELDS: Struct = Struct::new(
     0,
     "TransactionLogValue",
+    since(1),
     &[
         field("producer_id", Kind::Int64, since(0)),
         field("previous_producer_id", Kind::Int64, since(1)).tag(0).default(Default::Int(-1)),
@@ -50,6 +54,7 @@ static TRANSACTION_LOG_VALUE_FIELDS: Struct = Struct::new(
 static TRANSACTION_LOG_VALUE_PARTITIONS_SCHEMA_FIELDS: Struct = Struct::new(
     1,
     "TransactionLogValuePartitionsSchema",
+    since(1),
     &[
         field("topic", Kind::Str, since(0)),
         array("partition_ids", Kind::Int32, since(0)),

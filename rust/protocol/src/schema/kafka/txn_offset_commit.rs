@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// TxnOffsetCommitRequest
 pub static TXN_OFFSET_COMMIT_REQUEST: Message = Message {
     name: "TxnOffsetCommitRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static TXN_OFFSET_COMMIT_REQUEST: Message = Message {
 static TXN_OFFSET_COMMIT_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "TxnOffsetCommitRequest",
+    since(3),
     &[
         field("transactional_id", Kind::Str, since(0)),
         field("group_id", Kind::Str, since(0)),
@@ -29,6 +31,7 @@ static TXN_OFFSET_COMMIT_REQUEST_FIELDS: Struct = Struct::new(
 static TXN_OFFSET_COMMIT_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "TxnOffsetCommitRequestTopic",
+    since(3),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&TXN_OFFSET_COMMIT_REQUEST_PARTITION_FIELDS), since(0)),
@@ -38,6 +41,7 @@ static TXN_OFFSET_COMMIT_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 static TXN_OFFSET_COMMIT_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "TxnOffsetCommitRequestPartition",
+    since(3),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("committed_offset", Kind::Int64, since(0)),
@@ -46,6 +50,7 @@ static TXN_OFFSET_COMMIT_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// TxnOffsetCommitResponse
 pub static TXN_OFFSET_COMMIT_RESPONSE: Message = Message {
     name: "TxnOffsetCommitResponse",
     role: Role::Response,
@@ -58,6 +63,7 @@ pub static TXN_OFFSET_COMMIT_RESPONSE: Message = Message {
 static TXN_OFFSET_COMMIT_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "TxnOffsetCommitResponse",
+    since(3),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         array("topics", Kind::Nested(&TXN_OFFSET_COMMIT_RESPONSE_TOPIC_FIELDS), since(0)),
@@ -67,6 +73,7 @@ static TXN_OFFSET_COMMIT_RESPONSE_FIELDS: Struct = Struct::new(
 static TXN_OFFSET_COMMIT_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
     1,
     "TxnOffsetCommitResponseTopic",
+    since(3),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&TXN_OFFSET_COMMIT_RESPONSE_PARTITION_FIELDS), since(0)),
@@ -76,6 +83,7 @@ static TXN_OFFSET_COMMIT_RESPONSE_TOPIC_FIELDS: Struct = Struct::new(
 static TXN_OFFSET_COMMIT_RESPONSE_PARTITION_FIELDS: Struct = Struct::new(
     2,
     "TxnOffsetCommitResponsePartition",
+    since(3),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
+/// UnregisterBrokerRequest
 pub static UNREGISTER_BROKER_REQUEST: Message = Message {
     name: "UnregisterBrokerRequest",
     role: Role::Request,
@@ -14,11 +15,13 @@ pub static UNREGISTER_BROKER_REQUEST: Message = Message {
 static UNREGISTER_BROKER_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "UnregisterBrokerRequest",
+    since(0),
     &[
         field("broker_id", Kind::Int32, since(0)),
     ],
 );
 
+/// UnregisterBrokerResponse
 pub static UNREGISTER_BROKER_RESPONSE: Message = Message {
     name: "UnregisterBrokerResponse",
     role: Role::Response,
@@ -31,6 +34,7 @@ pub static UNREGISTER_BROKER_RESPONSE: Message = Message {
 static UNREGISTER_BROKER_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "UnregisterBrokerResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

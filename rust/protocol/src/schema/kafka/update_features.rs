@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// UpdateFeaturesRequest
 pub static UPDATE_FEATURES_REQUEST: Message = Message {
     name: "UpdateFeaturesRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static UPDATE_FEATURES_REQUEST: Message = Message {
 static UPDATE_FEATURES_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "UpdateFeaturesRequest",
+    since(0),
     &[
         field("timeout_ms", Kind::Int32, since(0)).default(Default::Int(60000)),
         array("feature_updates", Kind::Nested(&UPDATE_FEATURES_REQUEST_FEATURE_UPDATE_KEY_FIELDS), since(0)),
@@ -24,6 +26,7 @@ static UPDATE_FEATURES_REQUEST_FIELDS: Struct = Struct::new(
 static UPDATE_FEATURES_REQUEST_FEATURE_UPDATE_KEY_FIELDS: Struct = Struct::new(
     1,
     "UpdateFeaturesRequestFeatureUpdateKey",
+    since(0),
     &[
         field("feature", Kind::Str, since(0)).map_key(),
         field("max_version_level", Kind::Int16, since(0)),
@@ -32,6 +35,7 @@ static UPDATE_FEATURES_REQUEST_FEATURE_UPDATE_KEY_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// UpdateFeaturesResponse
 pub static UPDATE_FEATURES_RESPONSE: Message = Message {
     name: "UpdateFeaturesResponse",
     role: Role::Response,
@@ -44,6 +48,7 @@ pub static UPDATE_FEATURES_RESPONSE: Message = Message {
 static UPDATE_FEATURES_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "UpdateFeaturesResponse",
+    since(0),
     &[
         field("throttle_time_ms", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
@@ -55,6 +60,7 @@ static UPDATE_FEATURES_RESPONSE_FIELDS: Struct = Struct::new(
 static UPDATE_FEATURES_RESPONSE_UPDATABLE_FEATURE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "UpdateFeaturesResponseUpdatableFeatureResult",
+    since(0),
     &[
         field("feature", Kind::Str, since(0)).map_key(),
         field("error_code", Kind::Int16, since(0)),

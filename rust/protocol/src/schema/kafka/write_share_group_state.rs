@@ -2,6 +2,7 @@
 
 use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, within};
 
+/// WriteShareGroupStateRequest
 pub static WRITE_SHARE_GROUP_STATE_REQUEST: Message = Message {
     name: "WriteShareGroupStateRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static WRITE_SHARE_GROUP_STATE_REQUEST: Message = Message {
 static WRITE_SHARE_GROUP_STATE_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "WriteShareGroupStateRequest",
+    since(0),
     &[
         field("group_id", Kind::Str, since(0)),
         array("topics", Kind::Nested(&WRITE_SHARE_GROUP_STATE_REQUEST_WRITE_STATE_DATA_FIELDS), since(0)),
@@ -23,6 +25,7 @@ static WRITE_SHARE_GROUP_STATE_REQUEST_FIELDS: Struct = Struct::new(
 static WRITE_SHARE_GROUP_STATE_REQUEST_WRITE_STATE_DATA_FIELDS: Struct = Struct::new(
     1,
     "WriteShareGroupStateRequestWriteStateData",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&WRITE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS), since(0)),
@@ -32,6 +35,7 @@ static WRITE_SHARE_GROUP_STATE_REQUEST_WRITE_STATE_DATA_FIELDS: Struct = Struct:
 static WRITE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::new(
     2,
     "WriteShareGroupStateRequestPartitionData",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("state_epoch", Kind::Int32, since(0)),
@@ -45,6 +49,7 @@ static WRITE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::n
 static WRITE_SHARE_GROUP_STATE_REQUEST_STATE_BATCH_FIELDS: Struct = Struct::new(
     3,
     "WriteShareGroupStateRequestStateBatch",
+    since(0),
     &[
         field("first_offset", Kind::Int64, since(0)),
         field("last_offset", Kind::Int64, since(0)),
@@ -53,6 +58,7 @@ static WRITE_SHARE_GROUP_STATE_REQUEST_STATE_BATCH_FIELDS: Struct = Struct::new(
     ],
 );
 
+/// WriteShareGroupStateResponse
 pub static WRITE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
     name: "WriteShareGroupStateResponse",
     role: Role::Response,
@@ -65,6 +71,7 @@ pub static WRITE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
 static WRITE_SHARE_GROUP_STATE_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "WriteShareGroupStateResponse",
+    since(0),
     &[
         array("results", Kind::Nested(&WRITE_SHARE_GROUP_STATE_RESPONSE_WRITE_STATE_RESULT_FIELDS), since(0)),
     ],
@@ -73,6 +80,7 @@ static WRITE_SHARE_GROUP_STATE_RESPONSE_FIELDS: Struct = Struct::new(
 static WRITE_SHARE_GROUP_STATE_RESPONSE_WRITE_STATE_RESULT_FIELDS: Struct = Struct::new(
     1,
     "WriteShareGroupStateResponseWriteStateResult",
+    since(0),
     &[
         field("topic_id", Kind::Uuid, since(0)),
         array("partitions", Kind::Nested(&WRITE_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS), since(0)),
@@ -82,6 +90,7 @@ static WRITE_SHARE_GROUP_STATE_RESPONSE_WRITE_STATE_RESULT_FIELDS: Struct = Stru
 static WRITE_SHARE_GROUP_STATE_RESPONSE_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     2,
     "WriteShareGroupStateResponsePartitionResult",
+    since(0),
     &[
         field("partition", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),

@@ -2,6 +2,7 @@
 
 use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
+/// WriteTxnMarkersRequest
 pub static WRITE_TXN_MARKERS_REQUEST: Message = Message {
     name: "WriteTxnMarkersRequest",
     role: Role::Request,
@@ -14,6 +15,7 @@ pub static WRITE_TXN_MARKERS_REQUEST: Message = Message {
 static WRITE_TXN_MARKERS_REQUEST_FIELDS: Struct = Struct::new(
     0,
     "WriteTxnMarkersRequest",
+    since(1),
     &[
         array("markers", Kind::Nested(&WRITE_TXN_MARKERS_REQUEST_WRITABLE_TXN_MARKER_FIELDS), since(0)),
     ],
@@ -22,6 +24,7 @@ static WRITE_TXN_MARKERS_REQUEST_FIELDS: Struct = Struct::new(
 static WRITE_TXN_MARKERS_REQUEST_WRITABLE_TXN_MARKER_FIELDS: Struct = Struct::new(
     1,
     "WriteTxnMarkersRequestWritableTxnMarker",
+    since(1),
     &[
         field("producer_id", Kind::Int64, since(0)),
         field("producer_epoch", Kind::Int16, since(0)),
@@ -35,12 +38,14 @@ static WRITE_TXN_MARKERS_REQUEST_WRITABLE_TXN_MARKER_FIELDS: Struct = Struct::ne
 static WRITE_TXN_MARKERS_REQUEST_WRITABLE_TXN_MARKER_TOPIC_FIELDS: Struct = Struct::new(
     2,
     "WriteTxnMarkersRequestWritableTxnMarkerTopic",
+    since(1),
     &[
         field("name", Kind::Str, since(0)),
         array("partition_indexes", Kind::Int32, since(0)),
     ],
 );
 
+/// WriteTxnMarkersResponse
 pub static WRITE_TXN_MARKERS_RESPONSE: Message = Message {
     name: "WriteTxnMarkersResponse",
     role: Role::Response,
@@ -53,6 +58,7 @@ pub static WRITE_TXN_MARKERS_RESPONSE: Message = Message {
 static WRITE_TXN_MARKERS_RESPONSE_FIELDS: Struct = Struct::new(
     0,
     "WriteTxnMarkersResponse",
+    since(1),
     &[
         array("markers", Kind::Nested(&WRITE_TXN_MARKERS_RESPONSE_WRITABLE_TXN_MARKER_RESULT_FIELDS), since(0)),
     ],
@@ -61,6 +67,7 @@ static WRITE_TXN_MARKERS_RESPONSE_FIELDS: Struct = Struct::new(
 static WRITE_TXN_MARKERS_RESPONSE_WRITABLE_TXN_MARKER_RESULT_FIELDS: Struct = Struct::new(
     1,
     "WriteTxnMarkersResponseWritableTxnMarkerResult",
+    since(1),
     &[
         field("producer_id", Kind::Int64, since(0)),
         array("topics", Kind::Nested(&WRITE_TXN_MARKERS_RESPONSE_WRITABLE_TXN_MARKER_TOPIC_RESULT_FIELDS), since(0)),
@@ -70,6 +77,7 @@ static WRITE_TXN_MARKERS_RESPONSE_WRITABLE_TXN_MARKER_RESULT_FIELDS: Struct = St
 static WRITE_TXN_MARKERS_RESPONSE_WRITABLE_TXN_MARKER_TOPIC_RESULT_FIELDS: Struct = Struct::new(
     2,
     "WriteTxnMarkersResponseWritableTxnMarkerTopicResult",
+    since(1),
     &[
         field("name", Kind::Str, since(0)),
         array("partitions", Kind::Nested(&WRITE_TXN_MARKERS_RESPONSE_WRITABLE_TXN_MARKER_PARTITION_RESULT_FIELDS), since(0)),
@@ -79,6 +87,7 @@ static WRITE_TXN_MARKERS_RESPONSE_WRITABLE_TXN_MARKER_TOPIC_RESULT_FIELDS: Struc
 static WRITE_TXN_MARKERS_RESPONSE_WRITABLE_TXN_MARKER_PARTITION_RESULT_FIELDS: Struct = Struct::new(
     3,
     "WriteTxnMarkersResponseWritableTxnMarkerPartitionResult",
+    since(1),
     &[
         field("partition_index", Kind::Int32, since(0)),
         field("error_code", Kind::Int16, since(0)),
