@@ -34,7 +34,8 @@ def write_rust(messages: list[Message]) -> dict[Path, str]:
     modules: dict[str, list[Message]] = {}
     for message in messages:
         modules.setdefault(module_of(message), []).append(message)
-    files = {Path(f"{name}.rs"): module_text(parts) for name, parts in modules.items()}
+    places = {name: place for place, name in enumerate(sorted(message.name for message in messages))}
+    files = {Path(f"{name}.rs"): module_text(parts, places) for name, parts in modules.items()}
     files[Path("mod.rs")] = table_text(modules, messages)
     return files
 
@@ -44,21 +45,22 @@ def constant(name: str) -> str:
     return snake_case(name).upper()
 
 
-def module_text(messages: list[Message]) -> str:
+def module_text(messages: list[Message], places: dict[str, int]) -> str:
     """One file: per message its own static, then those of its structs."""
-    body = "\n".join(message_text(message) for message in messages)
+    body = "\n".join(message_text(message, places[message.name]) for message in messages)
     vocabulary = ("Default", "Kind", "Message", "Role", "Struct", "Versions", "array", "field", "since", "within")
     used = [name for name in vocabulary if re.search(rf"(?<![.\w]){name}(\(|::|:? =|: | \{{)", body)]
     return f"{HEADER}\nuse crate::schema::{{{', '.join(used)}}};\n\n{body}"
 
 
-def message_text(message: Message) -> str:
+def message_text(message: Message, place: int) -> str:
     """The statics of one message."""
     own = constant(message.name)
     references = ", ".join(f"&{constant(struct.name)}_FIELDS" for struct in message.structs)
     head = (
         f"/// {message.name}\n"
         f"pub static {own}: Message = Message {{\n"
+        f"    place: {place},\n"
         f'    name: "{message.name}",\n'
         f"    role: Role::{ROLES.get(message.kind, 'Data')},\n"
         f"    key: {-1 if message.api_key is None else message.api_key},\n"

@@ -69,6 +69,8 @@ pub enum Role {
 /// One message over all its versions.
 #[derive(Debug)]
 pub struct Message {
+    /// Its place in [`kafka::MESSAGES`].
+    pub place: usize,
     /// The name of its class.
     pub name: &'static str,
     /// What it is for.

@@ -17,7 +17,8 @@ fn depth(part: &Struct) -> usize {
 /// Every struct knows its place in its message, and reaches no struct of another message; no message nests deeply.
 #[test]
 fn structs_belong_to_their_message() {
-    for message in kafka::MESSAGES {
+    for (place, message) in kafka::MESSAGES.iter().enumerate() {
+        assert_eq!(message.place, place, "{}", message.name);
         for (index, part) in message.structs.iter().enumerate() {
             assert_eq!(part.index, index, "{}", part.name);
             assert!(part.name.starts_with(message.name), "{}", part.name);

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
 /// AddOffsetsToTxnRequest
 pub static ADD_OFFSETS_TO_TXN_REQUEST: Message = Message {
+    place: 2,
     name: "AddOffsetsToTxnRequest",
     role: Role::Request,
     key: 25,
@@ -26,6 +27,7 @@ static ADD_OFFSETS_TO_TXN_REQUEST_FIELDS: Struct = Struct::new(
 
 /// AddOffsetsToTxnResponse
 pub static ADD_OFFSETS_TO_TXN_RESPONSE: Message = Message {
+    place: 3,
     name: "AddOffsetsToTxnResponse",
     role: Role::Response,
     key: 25,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// AddPartitionsToTxnRequest
 pub static ADD_PARTITIONS_TO_TXN_REQUEST: Message = Message {
+    place: 4,
     name: "AddPartitionsToTxnRequest",
     role: Role::Request,
     key: 24,
@@ -50,6 +51,7 @@ static ADD_PARTITIONS_TO_TXN_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 
 /// AddPartitionsToTxnResponse
 pub static ADD_PARTITIONS_TO_TXN_RESPONSE: Message = Message {
+    place: 5,
     name: "AddPartitionsToTxnResponse",
     role: Role::Response,
     key: 24,

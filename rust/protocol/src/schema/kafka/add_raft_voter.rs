@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// AddRaftVoterRequest
 pub static ADD_RAFT_VOTER_REQUEST: Message = Message {
+    place: 6,
     name: "AddRaftVoterRequest",
     role: Role::Request,
     key: 80,
@@ -39,6 +40,7 @@ static ADD_RAFT_VOTER_REQUEST_LISTENER_FIELDS: Struct = Struct::new(
 
 /// AddRaftVoterResponse
 pub static ADD_RAFT_VOTER_RESPONSE: Message = Message {
+    place: 7,
     name: "AddRaftVoterResponse",
     role: Role::Response,
     key: 80,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// AlterClientQuotasRequest
 pub static ALTER_CLIENT_QUOTAS_REQUEST: Message = Message {
+    place: 8,
     name: "AlterClientQuotasRequest",
     role: Role::Request,
     key: 49,
@@ -55,6 +56,7 @@ static ALTER_CLIENT_QUOTAS_REQUEST_OP_DATA_FIELDS: Struct = Struct::new(
 
 /// AlterClientQuotasResponse
 pub static ALTER_CLIENT_QUOTAS_RESPONSE: Message = Message {
+    place: 9,
     name: "AlterClientQuotasResponse",
     role: Role::Response,
     key: 49,

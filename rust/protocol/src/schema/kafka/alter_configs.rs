@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// AlterConfigsRequest
 pub static ALTER_CONFIGS_REQUEST: Message = Message {
+    place: 10,
     name: "AlterConfigsRequest",
     role: Role::Request,
     key: 33,
@@ -45,6 +46,7 @@ static ALTER_CONFIGS_REQUEST_ALTERABLE_CONFIG_FIELDS: Struct = Struct::new(
 
 /// AlterConfigsResponse
 pub static ALTER_CONFIGS_RESPONSE: Message = Message {
+    place: 11,
     name: "AlterConfigsResponse",
     role: Role::Response,
     key: 33,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// AlterPartitionReassignmentsRequest
 pub static ALTER_PARTITION_REASSIGNMENTS_REQUEST: Message = Message {
+    place: 12,
     name: "AlterPartitionReassignmentsRequest",
     role: Role::Request,
     key: 45,
@@ -45,6 +46,7 @@ static ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_PARTITION_FIELDS: Stru
 
 /// AlterPartitionReassignmentsResponse
 pub static ALTER_PARTITION_REASSIGNMENTS_RESPONSE: Message = Message {
+    place: 13,
     name: "AlterPartitionReassignmentsResponse",
     role: Role::Response,
     key: 45,

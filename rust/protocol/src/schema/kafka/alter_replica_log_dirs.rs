@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// AlterReplicaLogDirsRequest
 pub static ALTER_REPLICA_LOG_DIRS_REQUEST: Message = Message {
+    place: 14,
     name: "AlterReplicaLogDirsRequest",
     role: Role::Request,
     key: 34,
@@ -43,6 +44,7 @@ static ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_TOPIC_FIELDS: Struct
 
 /// AlterReplicaLogDirsResponse
 pub static ALTER_REPLICA_LOG_DIRS_RESPONSE: Message = Message {
+    place: 15,
     name: "AlterReplicaLogDirsResponse",
     role: Role::Response,
     key: 34,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// AlterShareGroupOffsetsRequest
 pub static ALTER_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
+    place: 16,
     name: "AlterShareGroupOffsetsRequest",
     role: Role::Request,
     key: 91,
@@ -44,6 +45,7 @@ static ALTER_SHARE_GROUP_OFFSETS_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
 
 /// AlterShareGroupOffsetsResponse
 pub static ALTER_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
+    place: 17,
     name: "AlterShareGroupOffsetsResponse",
     role: Role::Response,
     key: 91,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// AlterUserScramCredentialsRequest
 pub static ALTER_USER_SCRAM_CREDENTIALS_REQUEST: Message = Message {
+    place: 18,
     name: "AlterUserScramCredentialsRequest",
     role: Role::Request,
     key: 51,
@@ -47,6 +48,7 @@ static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_UPSERTION_FIELDS: S
 
 /// AlterUserScramCredentialsResponse
 pub static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE: Message = Message {
+    place: 19,
     name: "AlterUserScramCredentialsResponse",
     role: Role::Response,
     key: 51,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ApiVersionsRequest
 pub static API_VERSIONS_REQUEST: Message = Message {
+    place: 20,
     name: "ApiVersionsRequest",
     role: Role::Request,
     key: 18,
@@ -24,6 +25,7 @@ static API_VERSIONS_REQUEST_FIELDS: Struct = Struct::new(
 
 /// ApiVersionsResponse
 pub static API_VERSIONS_RESPONSE: Message = Message {
+    place: 21,
     name: "ApiVersionsResponse",
     role: Role::Response,
     key: 18,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ConsumerGroupDescribeRequest
 pub static CONSUMER_GROUP_DESCRIBE_REQUEST: Message = Message {
+    place: 29,
     name: "ConsumerGroupDescribeRequest",
     role: Role::Request,
     key: 69,
@@ -24,6 +25,7 @@ static CONSUMER_GROUP_DESCRIBE_REQUEST_FIELDS: Struct = Struct::new(
 
 /// ConsumerGroupDescribeResponse
 pub static CONSUMER_GROUP_DESCRIBE_RESPONSE: Message = Message {
+    place: 30,
     name: "ConsumerGroupDescribeResponse",
     role: Role::Response,
     key: 69,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ConsumerGroupHeartbeatRequest
 pub static CONSUMER_GROUP_HEARTBEAT_REQUEST: Message = Message {
+    place: 31,
     name: "ConsumerGroupHeartbeatRequest",
     role: Role::Request,
     key: 68,
@@ -42,6 +43,7 @@ static CONSUMER_GROUP_HEARTBEAT_REQUEST_TOPIC_PARTITIONS_FIELDS: Struct = Struct
 
 /// ConsumerGroupHeartbeatResponse
 pub static CONSUMER_GROUP_HEARTBEAT_RESPONSE: Message = Message {
+    place: 32,
     name: "ConsumerGroupHeartbeatResponse",
     role: Role::Response,
     key: 68,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field
 
 /// ConsumerGroupMetadataKey
 pub static CONSUMER_GROUP_METADATA_KEY: Message = Message {
+    place: 35,
     name: "ConsumerGroupMetadataKey",
     role: Role::Data,
     key: 3,
@@ -23,6 +24,7 @@ static CONSUMER_GROUP_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// ConsumerGroupMetadataValue
 pub static CONSUMER_GROUP_METADATA_VALUE: Message = Message {
+    place: 36,
     name: "ConsumerGroupMetadataValue",
     role: Role::Data,
     key: 3,
@@ -44,6 +46,7 @@ static CONSUMER_GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
 
 /// ConsumerGroupPartitionMetadataKey
 pub static CONSUMER_GROUP_PARTITION_METADATA_KEY: Message = Message {
+    place: 37,
     name: "ConsumerGroupPartitionMetadataKey",
     role: Role::Data,
     key: 4,
@@ -63,6 +66,7 @@ static CONSUMER_GROUP_PARTITION_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// ConsumerGroupPartitionMetadataValue
 pub static CONSUMER_GROUP_PARTITION_METADATA_VALUE: Message = Message {
+    place: 38,
     name: "ConsumerGroupPartitionMetadataValue",
     role: Role::Data,
     key: 4,
@@ -104,6 +108,7 @@ static CONSUMER_GROUP_PARTITION_METADATA_VALUE_PARTITION_METADATA_FIELDS: Struct
 
 /// ConsumerGroupMemberMetadataKey
 pub static CONSUMER_GROUP_MEMBER_METADATA_KEY: Message = Message {
+    place: 33,
     name: "ConsumerGroupMemberMetadataKey",
     role: Role::Data,
     key: 5,
@@ -124,6 +129,7 @@ static CONSUMER_GROUP_MEMBER_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// ConsumerGroupMemberMetadataValue
 pub static CONSUMER_GROUP_MEMBER_METADATA_VALUE: Message = Message {
+    place: 34,
     name: "ConsumerGroupMemberMetadataValue",
     role: Role::Data,
     key: 5,
@@ -172,6 +178,7 @@ static CONSUMER_GROUP_MEMBER_METADATA_VALUE_CLASSIC_PROTOCOL_FIELDS: Struct = St
 
 /// ConsumerGroupTargetAssignmentMetadataKey
 pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
+    place: 43,
     name: "ConsumerGroupTargetAssignmentMetadataKey",
     role: Role::Data,
     key: 6,
@@ -191,6 +198,7 @@ static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_KEY_FIELDS: Struct = Struct::ne
 
 /// ConsumerGroupTargetAssignmentMetadataValue
 pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
+    place: 44,
     name: "ConsumerGroupTargetAssignmentMetadataValue",
     role: Role::Data,
     key: 6,
@@ -212,6 +220,7 @@ static CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::
 
 /// ConsumerGroupTargetAssignmentMemberKey
 pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
+    place: 41,
     name: "ConsumerGroupTargetAssignmentMemberKey",
     role: Role::Data,
     key: 7,
@@ -232,6 +241,7 @@ static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY_FIELDS: Struct = Struct::new(
 
 /// ConsumerGroupTargetAssignmentMemberValue
 pub static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
+    place: 42,
     name: "ConsumerGroupTargetAssignmentMemberValue",
     role: Role::Data,
     key: 7,
@@ -261,6 +271,7 @@ static CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TOPIC_PARTITION_FIELDS: Str
 
 /// ConsumerGroupCurrentMemberAssignmentKey
 pub static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
+    place: 27,
     name: "ConsumerGroupCurrentMemberAssignmentKey",
     role: Role::Data,
     key: 8,
@@ -281,6 +292,7 @@ static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY_FIELDS: Struct = Struct::new
 
 /// ConsumerGroupCurrentMemberAssignmentValue
 pub static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
+    place: 28,
     name: "ConsumerGroupCurrentMemberAssignmentValue",
     role: Role::Data,
     key: 8,
@@ -316,6 +328,7 @@ static CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_TOPIC_PARTITIONS_FIELDS: S
 
 /// ConsumerGroupRegularExpressionKey
 pub static CONSUMER_GROUP_REGULAR_EXPRESSION_KEY: Message = Message {
+    place: 39,
     name: "ConsumerGroupRegularExpressionKey",
     role: Role::Data,
     key: 16,
@@ -336,6 +349,7 @@ static CONSUMER_GROUP_REGULAR_EXPRESSION_KEY_FIELDS: Struct = Struct::new(
 
 /// ConsumerGroupRegularExpressionValue
 pub static CONSUMER_GROUP_REGULAR_EXPRESSION_VALUE: Message = Message {
+    place: 40,
     name: "ConsumerGroupRegularExpressionValue",
     role: Role::Data,
     key: 16,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field
 
 /// ConsumerProtocolAssignment
 pub static CONSUMER_PROTOCOL_ASSIGNMENT: Message = Message {
+    place: 45,
     name: "ConsumerProtocolAssignment",
     role: Role::Data,
     key: -1,
@@ -34,6 +35,7 @@ static CONSUMER_PROTOCOL_ASSIGNMENT_TOPIC_PARTITION_FIELDS: Struct = Struct::new
 
 /// ConsumerProtocolSubscription
 pub static CONSUMER_PROTOCOL_SUBSCRIPTION: Message = Message {
+    place: 46,
     name: "ConsumerProtocolSubscription",
     role: Role::Data,
     key: -1,

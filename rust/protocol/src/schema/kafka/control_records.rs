@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, since, 
 
 /// ControlRecordTypeSchema
 pub static CONTROL_RECORD_TYPE_SCHEMA: Message = Message {
+    place: 47,
     name: "ControlRecordTypeSchema",
     role: Role::Data,
     key: -1,
@@ -23,6 +24,7 @@ static CONTROL_RECORD_TYPE_SCHEMA_FIELDS: Struct = Struct::new(
 
 /// EndTxnMarker
 pub static END_TXN_MARKER: Message = Message {
+    place: 98,
     name: "EndTxnMarker",
     role: Role::Data,
     key: -1,
@@ -42,6 +44,7 @@ static END_TXN_MARKER_FIELDS: Struct = Struct::new(
 
 /// KRaftVersionRecord
 pub static K_RAFT_VERSION_RECORD: Message = Message {
+    place: 123,
     name: "KRaftVersionRecord",
     role: Role::Data,
     key: -1,
@@ -62,6 +65,7 @@ static K_RAFT_VERSION_RECORD_FIELDS: Struct = Struct::new(
 
 /// LeaderChangeMessage
 pub static LEADER_CHANGE_MESSAGE: Message = Message {
+    place: 124,
     name: "LeaderChangeMessage",
     role: Role::Data,
     key: -1,
@@ -94,6 +98,7 @@ static LEADER_CHANGE_MESSAGE_VOTER_FIELDS: Struct = Struct::new(
 
 /// SnapshotFooterRecord
 pub static SNAPSHOT_FOOTER_RECORD: Message = Message {
+    place: 200,
     name: "SnapshotFooterRecord",
     role: Role::Data,
     key: -1,
@@ -113,6 +118,7 @@ static SNAPSHOT_FOOTER_RECORD_FIELDS: Struct = Struct::new(
 
 /// SnapshotHeaderRecord
 pub static SNAPSHOT_HEADER_RECORD: Message = Message {
+    place: 201,
     name: "SnapshotHeaderRecord",
     role: Role::Data,
     key: -1,
@@ -133,6 +139,7 @@ static SNAPSHOT_HEADER_RECORD_FIELDS: Struct = Struct::new(
 
 /// VotersRecord
 pub static VOTERS_RECORD: Message = Message {
+    place: 232,
     name: "VotersRecord",
     role: Role::Data,
     key: -1,

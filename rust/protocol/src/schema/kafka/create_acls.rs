@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// CreateAclsRequest
 pub static CREATE_ACLS_REQUEST: Message = Message {
+    place: 48,
     name: "CreateAclsRequest",
     role: Role::Request,
     key: 30,
@@ -38,6 +39,7 @@ static CREATE_ACLS_REQUEST_ACL_CREATION_FIELDS: Struct = Struct::new(
 
 /// CreateAclsResponse
 pub static CREATE_ACLS_RESPONSE: Message = Message {
+    place: 49,
     name: "CreateAclsResponse",
     role: Role::Response,
     key: 30,

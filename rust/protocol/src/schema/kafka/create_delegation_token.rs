@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// CreateDelegationTokenRequest
 pub static CREATE_DELEGATION_TOKEN_REQUEST: Message = Message {
+    place: 50,
     name: "CreateDelegationTokenRequest",
     role: Role::Request,
     key: 38,
@@ -36,6 +37,7 @@ static CREATE_DELEGATION_TOKEN_REQUEST_CREATABLE_RENEWERS_FIELDS: Struct = Struc
 
 /// CreateDelegationTokenResponse
 pub static CREATE_DELEGATION_TOKEN_RESPONSE: Message = Message {
+    place: 51,
     name: "CreateDelegationTokenResponse",
     role: Role::Response,
     key: 38,

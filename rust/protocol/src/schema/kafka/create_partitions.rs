@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// CreatePartitionsRequest
 pub static CREATE_PARTITIONS_REQUEST: Message = Message {
+    place: 52,
     name: "CreatePartitionsRequest",
     role: Role::Request,
     key: 37,
@@ -45,6 +46,7 @@ static CREATE_PARTITIONS_REQUEST_ASSIGNMENT_FIELDS: Struct = Struct::new(
 
 /// CreatePartitionsResponse
 pub static CREATE_PARTITIONS_RESPONSE: Message = Message {
+    place: 53,
     name: "CreatePartitionsResponse",
     role: Role::Response,
     key: 37,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// CreateTopicsRequest
 pub static CREATE_TOPICS_REQUEST: Message = Message {
+    place: 54,
     name: "CreateTopicsRequest",
     role: Role::Request,
     key: 19,
@@ -58,6 +59,7 @@ static CREATE_TOPICS_REQUEST_CREATABLE_TOPIC_CONFIG_FIELDS: Struct = Struct::new
 
 /// CreateTopicsResponse
 pub static CREATE_TOPICS_RESPONSE: Message = Message {
+    place: 55,
     name: "CreateTopicsResponse",
     role: Role::Response,
     key: 19,

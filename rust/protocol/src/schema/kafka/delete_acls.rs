@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DeleteAclsRequest
 pub static DELETE_ACLS_REQUEST: Message = Message {
+    place: 57,
     name: "DeleteAclsRequest",
     role: Role::Request,
     key: 31,
@@ -38,6 +39,7 @@ static DELETE_ACLS_REQUEST_FILTER_FIELDS: Struct = Struct::new(
 
 /// DeleteAclsResponse
 pub static DELETE_ACLS_RESPONSE: Message = Message {
+    place: 58,
     name: "DeleteAclsResponse",
     role: Role::Response,
     key: 31,

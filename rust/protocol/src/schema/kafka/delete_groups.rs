@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// DeleteGroupsRequest
 pub static DELETE_GROUPS_REQUEST: Message = Message {
+    place: 59,
     name: "DeleteGroupsRequest",
     role: Role::Request,
     key: 42,
@@ -23,6 +24,7 @@ static DELETE_GROUPS_REQUEST_FIELDS: Struct = Struct::new(
 
 /// DeleteGroupsResponse
 pub static DELETE_GROUPS_RESPONSE: Message = Message {
+    place: 60,
     name: "DeleteGroupsResponse",
     role: Role::Response,
     key: 42,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// DeleteRecordsRequest
 pub static DELETE_RECORDS_REQUEST: Message = Message {
+    place: 61,
     name: "DeleteRecordsRequest",
     role: Role::Request,
     key: 21,
@@ -44,6 +45,7 @@ static DELETE_RECORDS_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
 
 /// DeleteRecordsResponse
 pub static DELETE_RECORDS_RESPONSE: Message = Message {
+    place: 62,
     name: "DeleteRecordsResponse",
     role: Role::Response,
     key: 21,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DeleteShareGroupOffsetsRequest
 pub static DELETE_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
+    place: 63,
     name: "DeleteShareGroupOffsetsRequest",
     role: Role::Request,
     key: 92,
@@ -33,6 +34,7 @@ static DELETE_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 
 /// DeleteShareGroupOffsetsResponse
 pub static DELETE_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
+    place: 64,
     name: "DeleteShareGroupOffsetsResponse",
     role: Role::Response,
     key: 92,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DeleteShareGroupStateRequest
 pub static DELETE_SHARE_GROUP_STATE_REQUEST: Message = Message {
+    place: 65,
     name: "DeleteShareGroupStateRequest",
     role: Role::Request,
     key: 86,
@@ -43,6 +44,7 @@ static DELETE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::
 
 /// DeleteShareGroupStateResponse
 pub static DELETE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
+    place: 66,
     name: "DeleteShareGroupStateResponse",
     role: Role::Response,
     key: 86,

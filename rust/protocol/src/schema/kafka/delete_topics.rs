@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DeleteTopicsRequest
 pub static DELETE_TOPICS_REQUEST: Message = Message {
+    place: 67,
     name: "DeleteTopicsRequest",
     role: Role::Request,
     key: 20,
@@ -35,6 +36,7 @@ static DELETE_TOPICS_REQUEST_DELETE_TOPIC_STATE_FIELDS: Struct = Struct::new(
 
 /// DeleteTopicsResponse
 pub static DELETE_TOPICS_RESPONSE: Message = Message {
+    place: 68,
     name: "DeleteTopicsResponse",
     role: Role::Response,
     key: 20,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeAclsRequest
 pub static DESCRIBE_ACLS_REQUEST: Message = Message {
+    place: 69,
     name: "DescribeAclsRequest",
     role: Role::Request,
     key: 29,
@@ -29,6 +30,7 @@ static DESCRIBE_ACLS_REQUEST_FIELDS: Struct = Struct::new(
 
 /// DescribeAclsResponse
 pub static DESCRIBE_ACLS_RESPONSE: Message = Message {
+    place: 70,
     name: "DescribeAclsResponse",
     role: Role::Response,
     key: 29,

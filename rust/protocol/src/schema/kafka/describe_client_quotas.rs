@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// DescribeClientQuotasRequest
 pub static DESCRIBE_CLIENT_QUOTAS_REQUEST: Message = Message {
+    place: 71,
     name: "DescribeClientQuotasRequest",
     role: Role::Request,
     key: 48,
@@ -35,6 +36,7 @@ static DESCRIBE_CLIENT_QUOTAS_REQUEST_COMPONENT_DATA_FIELDS: Struct = Struct::ne
 
 /// DescribeClientQuotasResponse
 pub static DESCRIBE_CLIENT_QUOTAS_RESPONSE: Message = Message {
+    place: 72,
     name: "DescribeClientQuotasResponse",
     role: Role::Response,
     key: 48,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeClusterRequest
 pub static DESCRIBE_CLUSTER_REQUEST: Message = Message {
+    place: 73,
     name: "DescribeClusterRequest",
     role: Role::Request,
     key: 60,
@@ -25,6 +26,7 @@ static DESCRIBE_CLUSTER_REQUEST_FIELDS: Struct = Struct::new(
 
 /// DescribeClusterResponse
 pub static DESCRIBE_CLUSTER_RESPONSE: Message = Message {
+    place: 74,
     name: "DescribeClusterResponse",
     role: Role::Response,
     key: 60,

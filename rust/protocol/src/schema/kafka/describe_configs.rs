@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeConfigsRequest
 pub static DESCRIBE_CONFIGS_REQUEST: Message = Message {
+    place: 75,
     name: "DescribeConfigsRequest",
     role: Role::Request,
     key: 32,
@@ -36,6 +37,7 @@ static DESCRIBE_CONFIGS_REQUEST_RESOURCE_FIELDS: Struct = Struct::new(
 
 /// DescribeConfigsResponse
 pub static DESCRIBE_CONFIGS_RESPONSE: Message = Message {
+    place: 76,
     name: "DescribeConfigsResponse",
     role: Role::Response,
     key: 32,

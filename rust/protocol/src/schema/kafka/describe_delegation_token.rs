@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// DescribeDelegationTokenRequest
 pub static DESCRIBE_DELEGATION_TOKEN_REQUEST: Message = Message {
+    place: 77,
     name: "DescribeDelegationTokenRequest",
     role: Role::Request,
     key: 41,
@@ -33,6 +34,7 @@ static DESCRIBE_DELEGATION_TOKEN_REQUEST_OWNER_FIELDS: Struct = Struct::new(
 
 /// DescribeDelegationTokenResponse
 pub static DESCRIBE_DELEGATION_TOKEN_RESPONSE: Message = Message {
+    place: 78,
     name: "DescribeDelegationTokenResponse",
     role: Role::Response,
     key: 41,

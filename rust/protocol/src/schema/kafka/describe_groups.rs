@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeGroupsRequest
 pub static DESCRIBE_GROUPS_REQUEST: Message = Message {
+    place: 79,
     name: "DescribeGroupsRequest",
     role: Role::Request,
     key: 15,
@@ -24,6 +25,7 @@ static DESCRIBE_GROUPS_REQUEST_FIELDS: Struct = Struct::new(
 
 /// DescribeGroupsResponse
 pub static DESCRIBE_GROUPS_RESPONSE: Message = Message {
+    place: 80,
     name: "DescribeGroupsResponse",
     role: Role::Response,
     key: 15,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeLogDirsRequest
 pub static DESCRIBE_LOG_DIRS_REQUEST: Message = Message {
+    place: 81,
     name: "DescribeLogDirsRequest",
     role: Role::Request,
     key: 35,
@@ -33,6 +34,7 @@ static DESCRIBE_LOG_DIRS_REQUEST_DESCRIBABLE_LOG_DIR_TOPIC_FIELDS: Struct = Stru
 
 /// DescribeLogDirsResponse
 pub static DESCRIBE_LOG_DIRS_RESPONSE: Message = Message {
+    place: 82,
     name: "DescribeLogDirsResponse",
     role: Role::Response,
     key: 35,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeProducersRequest
 pub static DESCRIBE_PRODUCERS_REQUEST: Message = Message {
+    place: 83,
     name: "DescribeProducersRequest",
     role: Role::Request,
     key: 61,
@@ -33,6 +34,7 @@ static DESCRIBE_PRODUCERS_REQUEST_TOPIC_REQUEST_FIELDS: Struct = Struct::new(
 
 /// DescribeProducersResponse
 pub static DESCRIBE_PRODUCERS_RESPONSE: Message = Message {
+    place: 84,
     name: "DescribeProducersResponse",
     role: Role::Response,
     key: 61,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeQuorumRequest
 pub static DESCRIBE_QUORUM_REQUEST: Message = Message {
+    place: 85,
     name: "DescribeQuorumRequest",
     role: Role::Request,
     key: 55,
@@ -42,6 +43,7 @@ static DESCRIBE_QUORUM_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::new(
 
 /// DescribeQuorumResponse
 pub static DESCRIBE_QUORUM_RESPONSE: Message = Message {
+    place: 86,
     name: "DescribeQuorumResponse",
     role: Role::Response,
     key: 55,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeShareGroupOffsetsRequest
 pub static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST: Message = Message {
+    place: 87,
     name: "DescribeShareGroupOffsetsRequest",
     role: Role::Request,
     key: 90,
@@ -43,6 +44,7 @@ static DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 
 /// DescribeShareGroupOffsetsResponse
 pub static DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE: Message = Message {
+    place: 88,
     name: "DescribeShareGroupOffsetsResponse",
     role: Role::Response,
     key: 90,

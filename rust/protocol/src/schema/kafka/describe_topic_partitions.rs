@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// DescribeTopicPartitionsRequest
 pub static DESCRIBE_TOPIC_PARTITIONS_REQUEST: Message = Message {
+    place: 89,
     name: "DescribeTopicPartitionsRequest",
     role: Role::Request,
     key: 75,
@@ -44,6 +45,7 @@ static DESCRIBE_TOPIC_PARTITIONS_REQUEST_CURSOR_FIELDS: Struct = Struct::new(
 
 /// DescribeTopicPartitionsResponse
 pub static DESCRIBE_TOPIC_PARTITIONS_RESPONSE: Message = Message {
+    place: 90,
     name: "DescribeTopicPartitionsResponse",
     role: Role::Response,
     key: 75,

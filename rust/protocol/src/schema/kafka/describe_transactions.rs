@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// DescribeTransactionsRequest
 pub static DESCRIBE_TRANSACTIONS_REQUEST: Message = Message {
+    place: 91,
     name: "DescribeTransactionsRequest",
     role: Role::Request,
     key: 65,
@@ -23,6 +24,7 @@ static DESCRIBE_TRANSACTIONS_REQUEST_FIELDS: Struct = Struct::new(
 
 /// DescribeTransactionsResponse
 pub static DESCRIBE_TRANSACTIONS_RESPONSE: Message = Message {
+    place: 92,
     name: "DescribeTransactionsResponse",
     role: Role::Response,
     key: 65,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// DescribeUserScramCredentialsRequest
 pub static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST: Message = Message {
+    place: 93,
     name: "DescribeUserScramCredentialsRequest",
     role: Role::Request,
     key: 50,
@@ -32,6 +33,7 @@ static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST_USER_NAME_FIELDS: Struct = Struct
 
 /// DescribeUserScramCredentialsResponse
 pub static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE: Message = Message {
+    place: 94,
     name: "DescribeUserScramCredentialsResponse",
     role: Role::Response,
     key: 50,

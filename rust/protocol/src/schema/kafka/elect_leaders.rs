@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ElectLeadersRequest
 pub static ELECT_LEADERS_REQUEST: Message = Message {
+    place: 95,
     name: "ElectLeadersRequest",
     role: Role::Request,
     key: 43,
@@ -35,6 +36,7 @@ static ELECT_LEADERS_REQUEST_TOPIC_PARTITIONS_FIELDS: Struct = Struct::new(
 
 /// ElectLeadersResponse
 pub static ELECT_LEADERS_RESPONSE: Message = Message {
+    place: 96,
     name: "ElectLeadersResponse",
     role: Role::Response,
     key: 43,

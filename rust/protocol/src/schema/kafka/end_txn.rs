@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, field, since, within};
 
 /// EndTxnRequest
 pub static END_TXN_REQUEST: Message = Message {
+    place: 99,
     name: "EndTxnRequest",
     role: Role::Request,
     key: 26,
@@ -26,6 +27,7 @@ static END_TXN_REQUEST_FIELDS: Struct = Struct::new(
 
 /// EndTxnResponse
 pub static END_TXN_RESPONSE: Message = Message {
+    place: 100,
     name: "EndTxnResponse",
     role: Role::Response,
     key: 26,

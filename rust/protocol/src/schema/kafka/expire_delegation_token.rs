@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
 /// ExpireDelegationTokenRequest
 pub static EXPIRE_DELEGATION_TOKEN_REQUEST: Message = Message {
+    place: 101,
     name: "ExpireDelegationTokenRequest",
     role: Role::Request,
     key: 40,
@@ -24,6 +25,7 @@ static EXPIRE_DELEGATION_TOKEN_REQUEST_FIELDS: Struct = Struct::new(
 
 /// ExpireDelegationTokenResponse
 pub static EXPIRE_DELEGATION_TOKEN_RESPONSE: Message = Message {
+    place: 102,
     name: "ExpireDelegationTokenResponse",
     role: Role::Response,
     key: 40,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// FetchRequest
 pub static FETCH_REQUEST: Message = Message {
+    place: 105,
     name: "FetchRequest",
     role: Role::Request,
     key: 1,
@@ -84,6 +85,7 @@ static FETCH_REQUEST_FORGOTTEN_TOPIC_FIELDS: Struct = Struct::new(
 
 /// FetchResponse
 pub static FETCH_RESPONSE: Message = Message {
+    place: 106,
     name: "FetchResponse",
     role: Role::Response,
     key: 1,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// FindCoordinatorRequest
 pub static FIND_COORDINATOR_REQUEST: Message = Message {
+    place: 107,
     name: "FindCoordinatorRequest",
     role: Role::Request,
     key: 10,
@@ -25,6 +26,7 @@ static FIND_COORDINATOR_REQUEST_FIELDS: Struct = Struct::new(
 
 /// FindCoordinatorResponse
 pub static FIND_COORDINATOR_RESPONSE: Message = Message {
+    place: 108,
     name: "FindCoordinatorResponse",
     role: Role::Response,
     key: 10,

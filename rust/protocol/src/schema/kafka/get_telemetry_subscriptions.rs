@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// GetTelemetrySubscriptionsRequest
 pub static GET_TELEMETRY_SUBSCRIPTIONS_REQUEST: Message = Message {
+    place: 109,
     name: "GetTelemetrySubscriptionsRequest",
     role: Role::Request,
     key: 71,
@@ -23,6 +24,7 @@ static GET_TELEMETRY_SUBSCRIPTIONS_REQUEST_FIELDS: Struct = Struct::new(
 
 /// GetTelemetrySubscriptionsResponse
 pub static GET_TELEMETRY_SUBSCRIPTIONS_RESPONSE: Message = Message {
+    place: 110,
     name: "GetTelemetrySubscriptionsResponse",
     role: Role::Response,
     key: 71,

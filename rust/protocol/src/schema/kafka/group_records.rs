@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field
 
 /// LegacyOffsetCommitKey
 pub static LEGACY_OFFSET_COMMIT_KEY: Message = Message {
+    place: 127,
     name: "LegacyOffsetCommitKey",
     role: Role::Data,
     key: 0,
@@ -25,6 +26,7 @@ static LEGACY_OFFSET_COMMIT_KEY_FIELDS: Struct = Struct::new(
 
 /// LegacyOffsetCommitValue
 pub static LEGACY_OFFSET_COMMIT_VALUE: Message = Message {
+    place: 128,
     name: "LegacyOffsetCommitValue",
     role: Role::Data,
     key: 0,
@@ -46,6 +48,7 @@ static LEGACY_OFFSET_COMMIT_VALUE_FIELDS: Struct = Struct::new(
 
 /// OffsetCommitKey
 pub static OFFSET_COMMIT_KEY: Message = Message {
+    place: 142,
     name: "OffsetCommitKey",
     role: Role::Data,
     key: 1,
@@ -67,6 +70,7 @@ static OFFSET_COMMIT_KEY_FIELDS: Struct = Struct::new(
 
 /// OffsetCommitValue
 pub static OFFSET_COMMIT_VALUE: Message = Message {
+    place: 145,
     name: "OffsetCommitValue",
     role: Role::Data,
     key: 1,
@@ -92,6 +96,7 @@ static OFFSET_COMMIT_VALUE_FIELDS: Struct = Struct::new(
 
 /// GroupMetadataKey
 pub static GROUP_METADATA_KEY: Message = Message {
+    place: 111,
     name: "GroupMetadataKey",
     role: Role::Data,
     key: 2,
@@ -111,6 +116,7 @@ static GROUP_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// GroupMetadataValue
 pub static GROUP_METADATA_VALUE: Message = Message {
+    place: 112,
     name: "GroupMetadataValue",
     role: Role::Data,
     key: 2,

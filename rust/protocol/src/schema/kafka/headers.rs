@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
 /// RequestHeader
 pub static REQUEST_HEADER: Message = Message {
+    place: 174,
     name: "RequestHeader",
     role: Role::Data,
     key: -1,
@@ -26,6 +27,7 @@ static REQUEST_HEADER_FIELDS: Struct = Struct::new(
 
 /// ResponseHeader
 pub static RESPONSE_HEADER: Message = Message {
+    place: 175,
     name: "ResponseHeader",
     role: Role::Data,
     key: -1,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, field, since, within};
 
 /// HeartbeatRequest
 pub static HEARTBEAT_REQUEST: Message = Message {
+    place: 113,
     name: "HeartbeatRequest",
     role: Role::Request,
     key: 12,
@@ -26,6 +27,7 @@ static HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
 
 /// HeartbeatResponse
 pub static HEARTBEAT_RESPONSE: Message = Message {
+    place: 114,
     name: "HeartbeatResponse",
     role: Role::Response,
     key: 12,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// IncrementalAlterConfigsRequest
 pub static INCREMENTAL_ALTER_CONFIGS_REQUEST: Message = Message {
+    place: 115,
     name: "IncrementalAlterConfigsRequest",
     role: Role::Request,
     key: 44,
@@ -46,6 +47,7 @@ static INCREMENTAL_ALTER_CONFIGS_REQUEST_ALTERABLE_CONFIG_FIELDS: Struct = Struc
 
 /// IncrementalAlterConfigsResponse
 pub static INCREMENTAL_ALTER_CONFIGS_RESPONSE: Message = Message {
+    place: 116,
     name: "IncrementalAlterConfigsResponse",
     role: Role::Response,
     key: 44,

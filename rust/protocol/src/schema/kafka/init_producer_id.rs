@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, field, since, within};
 
 /// InitProducerIdRequest
 pub static INIT_PRODUCER_ID_REQUEST: Message = Message {
+    place: 117,
     name: "InitProducerIdRequest",
     role: Role::Request,
     key: 22,
@@ -26,6 +27,7 @@ static INIT_PRODUCER_ID_REQUEST_FIELDS: Struct = Struct::new(
 
 /// InitProducerIdResponse
 pub static INIT_PRODUCER_ID_RESPONSE: Message = Message {
+    place: 118,
     name: "InitProducerIdResponse",
     role: Role::Response,
     key: 22,

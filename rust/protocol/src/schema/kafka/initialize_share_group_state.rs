@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// InitializeShareGroupStateRequest
 pub static INITIALIZE_SHARE_GROUP_STATE_REQUEST: Message = Message {
+    place: 119,
     name: "InitializeShareGroupStateRequest",
     role: Role::Request,
     key: 83,
@@ -45,6 +46,7 @@ static INITIALIZE_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Stru
 
 /// InitializeShareGroupStateResponse
 pub static INITIALIZE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
+    place: 120,
     name: "InitializeShareGroupStateResponse",
     role: Role::Response,
     key: 83,

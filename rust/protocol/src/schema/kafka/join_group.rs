@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// JoinGroupRequest
 pub static JOIN_GROUP_REQUEST: Message = Message {
+    place: 121,
     name: "JoinGroupRequest",
     role: Role::Request,
     key: 11,
@@ -40,6 +41,7 @@ static JOIN_GROUP_REQUEST_PROTOCOL_FIELDS: Struct = Struct::new(
 
 /// JoinGroupResponse
 pub static JOIN_GROUP_RESPONSE: Message = Message {
+    place: 122,
     name: "JoinGroupResponse",
     role: Role::Response,
     key: 11,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// LeaveGroupRequest
 pub static LEAVE_GROUP_REQUEST: Message = Message {
+    place: 125,
     name: "LeaveGroupRequest",
     role: Role::Request,
     key: 13,
@@ -36,6 +37,7 @@ static LEAVE_GROUP_REQUEST_MEMBER_IDENTITY_FIELDS: Struct = Struct::new(
 
 /// LeaveGroupResponse
 pub static LEAVE_GROUP_RESPONSE: Message = Message {
+    place: 126,
     name: "LeaveGroupResponse",
     role: Role::Response,
     key: 13,

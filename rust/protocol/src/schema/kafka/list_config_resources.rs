@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ListConfigResourcesRequest
 pub static LIST_CONFIG_RESOURCES_REQUEST: Message = Message {
+    place: 129,
     name: "ListConfigResourcesRequest",
     role: Role::Request,
     key: 74,
@@ -23,6 +24,7 @@ static LIST_CONFIG_RESOURCES_REQUEST_FIELDS: Struct = Struct::new(
 
 /// ListConfigResourcesResponse
 pub static LIST_CONFIG_RESOURCES_RESPONSE: Message = Message {
+    place: 130,
     name: "ListConfigResourcesResponse",
     role: Role::Response,
     key: 74,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// ListGroupsRequest
 pub static LIST_GROUPS_REQUEST: Message = Message {
+    place: 131,
     name: "ListGroupsRequest",
     role: Role::Request,
     key: 16,
@@ -24,6 +25,7 @@ static LIST_GROUPS_REQUEST_FIELDS: Struct = Struct::new(
 
 /// ListGroupsResponse
 pub static LIST_GROUPS_RESPONSE: Message = Message {
+    place: 132,
     name: "ListGroupsResponse",
     role: Role::Response,
     key: 16,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ListOffsetsRequest
 pub static LIST_OFFSETS_REQUEST: Message = Message {
+    place: 133,
     name: "ListOffsetsRequest",
     role: Role::Request,
     key: 2,
@@ -47,6 +48,7 @@ static LIST_OFFSETS_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
 
 /// ListOffsetsResponse
 pub static LIST_OFFSETS_RESPONSE: Message = Message {
+    place: 134,
     name: "ListOffsetsResponse",
     role: Role::Response,
     key: 2,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ListPartitionReassignmentsRequest
 pub static LIST_PARTITION_REASSIGNMENTS_REQUEST: Message = Message {
+    place: 135,
     name: "ListPartitionReassignmentsRequest",
     role: Role::Request,
     key: 46,
@@ -34,6 +35,7 @@ static LIST_PARTITION_REASSIGNMENTS_REQUEST_TOPICS_FIELDS: Struct = Struct::new(
 
 /// ListPartitionReassignmentsResponse
 pub static LIST_PARTITION_REASSIGNMENTS_RESPONSE: Message = Message {
+    place: 136,
     name: "ListPartitionReassignmentsResponse",
     role: Role::Response,
     key: 46,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ListTransactionsRequest
 pub static LIST_TRANSACTIONS_REQUEST: Message = Message {
+    place: 137,
     name: "ListTransactionsRequest",
     role: Role::Request,
     key: 66,
@@ -26,6 +27,7 @@ static LIST_TRANSACTIONS_REQUEST_FIELDS: Struct = Struct::new(
 
 /// ListTransactionsResponse
 pub static LIST_TRANSACTIONS_RESPONSE: Message = Message {
+    place: 138,
     name: "ListTransactionsResponse",
     role: Role::Response,
     key: 66,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// MetadataRequest
 pub static METADATA_REQUEST: Message = Message {
+    place: 139,
     name: "MetadataRequest",
     role: Role::Request,
     key: 3,
@@ -36,6 +37,7 @@ static METADATA_REQUEST_TOPIC_FIELDS: Struct = Struct::new(
 
 /// MetadataResponse
 pub static METADATA_RESPONSE: Message = Message {
+    place: 140,
     name: "MetadataResponse",
     role: Role::Response,
     key: 3,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// RegisterBrokerRecord
 pub static REGISTER_BROKER_RECORD: Message = Message {
+    place: 164,
     name: "RegisterBrokerRecord",
     role: Role::Data,
     key: 0,
@@ -57,6 +58,7 @@ static REGISTER_BROKER_RECORD_BROKER_FEATURE_FIELDS: Struct = Struct::new(
 
 /// UnregisterBrokerRecord
 pub static UNREGISTER_BROKER_RECORD: Message = Message {
+    place: 226,
     name: "UnregisterBrokerRecord",
     role: Role::Data,
     key: 1,
@@ -77,6 +79,7 @@ static UNREGISTER_BROKER_RECORD_FIELDS: Struct = Struct::new(
 
 /// TopicRecord
 pub static TOPIC_RECORD: Message = Message {
+    place: 220,
     name: "TopicRecord",
     role: Role::Data,
     key: 2,
@@ -97,6 +100,7 @@ static TOPIC_RECORD_FIELDS: Struct = Struct::new(
 
 /// PartitionRecord
 pub static PARTITION_RECORD: Message = Message {
+    place: 153,
     name: "PartitionRecord",
     role: Role::Data,
     key: 3,
@@ -129,6 +133,7 @@ static PARTITION_RECORD_FIELDS: Struct = Struct::new(
 
 /// ConfigRecord
 pub static CONFIG_RECORD: Message = Message {
+    place: 26,
     name: "ConfigRecord",
     role: Role::Data,
     key: 4,
@@ -151,6 +156,7 @@ static CONFIG_RECORD_FIELDS: Struct = Struct::new(
 
 /// PartitionChangeRecord
 pub static PARTITION_CHANGE_RECORD: Message = Message {
+    place: 152,
     name: "PartitionChangeRecord",
     role: Role::Data,
     key: 5,
@@ -181,6 +187,7 @@ static PARTITION_CHANGE_RECORD_FIELDS: Struct = Struct::new(
 
 /// FenceBrokerRecord
 pub static FENCE_BROKER_RECORD: Message = Message {
+    place: 104,
     name: "FenceBrokerRecord",
     role: Role::Data,
     key: 7,
@@ -201,6 +208,7 @@ static FENCE_BROKER_RECORD_FIELDS: Struct = Struct::new(
 
 /// UnfenceBrokerRecord
 pub static UNFENCE_BROKER_RECORD: Message = Message {
+    place: 225,
     name: "UnfenceBrokerRecord",
     role: Role::Data,
     key: 8,
@@ -221,6 +229,7 @@ static UNFENCE_BROKER_RECORD_FIELDS: Struct = Struct::new(
 
 /// RemoveTopicRecord
 pub static REMOVE_TOPIC_RECORD: Message = Message {
+    place: 170,
     name: "RemoveTopicRecord",
     role: Role::Data,
     key: 9,
@@ -240,6 +249,7 @@ static REMOVE_TOPIC_RECORD_FIELDS: Struct = Struct::new(
 
 /// DelegationTokenRecord
 pub static DELEGATION_TOKEN_RECORD: Message = Message {
+    place: 56,
     name: "DelegationTokenRecord",
     role: Role::Data,
     key: 10,
@@ -265,6 +275,7 @@ static DELEGATION_TOKEN_RECORD_FIELDS: Struct = Struct::new(
 
 /// UserScramCredentialRecord
 pub static USER_SCRAM_CREDENTIAL_RECORD: Message = Message {
+    place: 231,
     name: "UserScramCredentialRecord",
     role: Role::Data,
     key: 11,
@@ -289,6 +300,7 @@ static USER_SCRAM_CREDENTIAL_RECORD_FIELDS: Struct = Struct::new(
 
 /// FeatureLevelRecord
 pub static FEATURE_LEVEL_RECORD: Message = Message {
+    place: 103,
     name: "FeatureLevelRecord",
     role: Role::Data,
     key: 12,
@@ -309,6 +321,7 @@ static FEATURE_LEVEL_RECORD_FIELDS: Struct = Struct::new(
 
 /// ClientQuotaRecord
 pub static CLIENT_QUOTA_RECORD: Message = Message {
+    place: 25,
     name: "ClientQuotaRecord",
     role: Role::Data,
     key: 14,
@@ -341,6 +354,7 @@ static CLIENT_QUOTA_RECORD_ENTITY_DATA_FIELDS: Struct = Struct::new(
 
 /// ProducerIdsRecord
 pub static PRODUCER_IDS_RECORD: Message = Message {
+    place: 156,
     name: "ProducerIdsRecord",
     role: Role::Data,
     key: 15,
@@ -362,6 +376,7 @@ static PRODUCER_IDS_RECORD_FIELDS: Struct = Struct::new(
 
 /// BrokerRegistrationChangeRecord
 pub static BROKER_REGISTRATION_CHANGE_RECORD: Message = Message {
+    place: 23,
     name: "BrokerRegistrationChangeRecord",
     role: Role::Data,
     key: 17,
@@ -387,6 +402,7 @@ static BROKER_REGISTRATION_CHANGE_RECORD_FIELDS: Struct = Struct::new(
 
 /// AccessControlEntryRecord
 pub static ACCESS_CONTROL_ENTRY_RECORD: Message = Message {
+    place: 1,
     name: "AccessControlEntryRecord",
     role: Role::Data,
     key: 18,
@@ -413,6 +429,7 @@ static ACCESS_CONTROL_ENTRY_RECORD_FIELDS: Struct = Struct::new(
 
 /// RemoveAccessControlEntryRecord
 pub static REMOVE_ACCESS_CONTROL_ENTRY_RECORD: Message = Message {
+    place: 166,
     name: "RemoveAccessControlEntryRecord",
     role: Role::Data,
     key: 19,
@@ -432,6 +449,7 @@ static REMOVE_ACCESS_CONTROL_ENTRY_RECORD_FIELDS: Struct = Struct::new(
 
 /// NoOpRecord
 pub static NO_OP_RECORD: Message = Message {
+    place: 141,
     name: "NoOpRecord",
     role: Role::Data,
     key: 20,
@@ -449,6 +467,7 @@ static NO_OP_RECORD_FIELDS: Struct = Struct::new(
 
 /// ZkMigrationStateRecord
 pub static ZK_MIGRATION_STATE_RECORD: Message = Message {
+    place: 237,
     name: "ZkMigrationStateRecord",
     role: Role::Data,
     key: 21,
@@ -468,6 +487,7 @@ static ZK_MIGRATION_STATE_RECORD_FIELDS: Struct = Struct::new(
 
 /// RemoveUserScramCredentialRecord
 pub static REMOVE_USER_SCRAM_CREDENTIAL_RECORD: Message = Message {
+    place: 171,
     name: "RemoveUserScramCredentialRecord",
     role: Role::Data,
     key: 22,
@@ -488,6 +508,7 @@ static REMOVE_USER_SCRAM_CREDENTIAL_RECORD_FIELDS: Struct = Struct::new(
 
 /// BeginTransactionRecord
 pub static BEGIN_TRANSACTION_RECORD: Message = Message {
+    place: 22,
     name: "BeginTransactionRecord",
     role: Role::Data,
     key: 23,
@@ -508,6 +529,7 @@ static BEGIN_TRANSACTION_RECORD_FIELDS: Struct = Struct::new(
 
 /// EndTransactionRecord
 pub static END_TRANSACTION_RECORD: Message = Message {
+    place: 97,
     name: "EndTransactionRecord",
     role: Role::Data,
     key: 24,
@@ -525,6 +547,7 @@ static END_TRANSACTION_RECORD_FIELDS: Struct = Struct::new(
 
 /// AbortTransactionRecord
 pub static ABORT_TRANSACTION_RECORD: Message = Message {
+    place: 0,
     name: "AbortTransactionRecord",
     role: Role::Data,
     key: 25,
@@ -545,6 +568,7 @@ static ABORT_TRANSACTION_RECORD_FIELDS: Struct = Struct::new(
 
 /// RemoveDelegationTokenRecord
 pub static REMOVE_DELEGATION_TOKEN_RECORD: Message = Message {
+    place: 167,
     name: "RemoveDelegationTokenRecord",
     role: Role::Data,
     key: 26,
@@ -564,6 +588,7 @@ static REMOVE_DELEGATION_TOKEN_RECORD_FIELDS: Struct = Struct::new(
 
 /// RegisterControllerRecord
 pub static REGISTER_CONTROLLER_RECORD: Message = Message {
+    place: 165,
     name: "RegisterControllerRecord",
     role: Role::Data,
     key: 27,
@@ -610,6 +635,7 @@ static REGISTER_CONTROLLER_RECORD_CONTROLLER_FEATURE_FIELDS: Struct = Struct::ne
 
 /// ClearElrRecord
 pub static CLEAR_ELR_RECORD: Message = Message {
+    place: 24,
     name: "ClearElrRecord",
     role: Role::Data,
     key: 28,

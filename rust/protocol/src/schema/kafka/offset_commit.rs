@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// OffsetCommitRequest
 pub static OFFSET_COMMIT_REQUEST: Message = Message {
+    place: 143,
     name: "OffsetCommitRequest",
     role: Role::Request,
     key: 8,
@@ -51,6 +52,7 @@ static OFFSET_COMMIT_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
 
 /// OffsetCommitResponse
 pub static OFFSET_COMMIT_RESPONSE: Message = Message {
+    place: 144,
     name: "OffsetCommitResponse",
     role: Role::Response,
     key: 8,

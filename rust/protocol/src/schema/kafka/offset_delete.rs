@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, since, 
 
 /// OffsetDeleteRequest
 pub static OFFSET_DELETE_REQUEST: Message = Message {
+    place: 146,
     name: "OffsetDeleteRequest",
     role: Role::Request,
     key: 47,
@@ -43,6 +44,7 @@ static OFFSET_DELETE_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
 
 /// OffsetDeleteResponse
 pub static OFFSET_DELETE_RESPONSE: Message = Message {
+    place: 147,
     name: "OffsetDeleteResponse",
     role: Role::Response,
     key: 47,

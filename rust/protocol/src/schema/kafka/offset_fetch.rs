@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// OffsetFetchRequest
 pub static OFFSET_FETCH_REQUEST: Message = Message {
+    place: 148,
     name: "OffsetFetchRequest",
     role: Role::Request,
     key: 9,
@@ -59,6 +60,7 @@ static OFFSET_FETCH_REQUEST_TOPICS_FIELDS: Struct = Struct::new(
 
 /// OffsetFetchResponse
 pub static OFFSET_FETCH_RESPONSE: Message = Message {
+    place: 149,
     name: "OffsetFetchResponse",
     role: Role::Response,
     key: 9,

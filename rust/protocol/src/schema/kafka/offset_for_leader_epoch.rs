@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// OffsetForLeaderEpochRequest
 pub static OFFSET_FOR_LEADER_EPOCH_REQUEST: Message = Message {
+    place: 150,
     name: "OffsetForLeaderEpochRequest",
     role: Role::Request,
     key: 23,
@@ -45,6 +46,7 @@ static OFFSET_FOR_LEADER_EPOCH_REQUEST_OFFSET_FOR_LEADER_PARTITION_FIELDS: Struc
 
 /// OffsetForLeaderEpochResponse
 pub static OFFSET_FOR_LEADER_EPOCH_RESPONSE: Message = Message {
+    place: 151,
     name: "OffsetForLeaderEpochResponse",
     role: Role::Response,
     key: 23,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ProduceRequest
 pub static PRODUCE_REQUEST: Message = Message {
+    place: 154,
     name: "ProduceRequest",
     role: Role::Request,
     key: 0,
@@ -47,6 +48,7 @@ static PRODUCE_REQUEST_PARTITION_PRODUCE_DATA_FIELDS: Struct = Struct::new(
 
 /// ProduceResponse
 pub static PRODUCE_RESPONSE: Message = Message {
+    place: 155,
     name: "ProduceResponse",
     role: Role::Response,
     key: 0,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, within}
 
 /// ProducerSnapshot
 pub static PRODUCER_SNAPSHOT: Message = Message {
+    place: 157,
     name: "ProducerSnapshot",
     role: Role::Data,
     key: -1,

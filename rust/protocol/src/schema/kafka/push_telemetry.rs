@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
 /// PushTelemetryRequest
 pub static PUSH_TELEMETRY_REQUEST: Message = Message {
+    place: 158,
     name: "PushTelemetryRequest",
     role: Role::Request,
     key: 72,
@@ -27,6 +28,7 @@ static PUSH_TELEMETRY_REQUEST_FIELDS: Struct = Struct::new(
 
 /// PushTelemetryResponse
 pub static PUSH_TELEMETRY_RESPONSE: Message = Message {
+    place: 159,
     name: "PushTelemetryResponse",
     role: Role::Response,
     key: 72,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ReadShareGroupStateRequest
 pub static READ_SHARE_GROUP_STATE_REQUEST: Message = Message {
+    place: 160,
     name: "ReadShareGroupStateRequest",
     role: Role::Request,
     key: 84,
@@ -44,6 +45,7 @@ static READ_SHARE_GROUP_STATE_REQUEST_PARTITION_DATA_FIELDS: Struct = Struct::ne
 
 /// ReadShareGroupStateResponse
 pub static READ_SHARE_GROUP_STATE_RESPONSE: Message = Message {
+    place: 161,
     name: "ReadShareGroupStateResponse",
     role: Role::Response,
     key: 84,

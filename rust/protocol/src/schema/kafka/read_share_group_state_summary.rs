@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ReadShareGroupStateSummaryRequest
 pub static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST: Message = Message {
+    place: 162,
     name: "ReadShareGroupStateSummaryRequest",
     role: Role::Request,
     key: 87,
@@ -44,6 +45,7 @@ static READ_SHARE_GROUP_STATE_SUMMARY_REQUEST_PARTITION_DATA_FIELDS: Struct = St
 
 /// ReadShareGroupStateSummaryResponse
 pub static READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE: Message = Message {
+    place: 163,
     name: "ReadShareGroupStateSummaryResponse",
     role: Role::Response,
     key: 87,

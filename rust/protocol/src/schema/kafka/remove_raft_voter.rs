@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
 /// RemoveRaftVoterRequest
 pub static REMOVE_RAFT_VOTER_REQUEST: Message = Message {
+    place: 168,
     name: "RemoveRaftVoterRequest",
     role: Role::Request,
     key: 81,
@@ -25,6 +26,7 @@ static REMOVE_RAFT_VOTER_REQUEST_FIELDS: Struct = Struct::new(
 
 /// RemoveRaftVoterResponse
 pub static REMOVE_RAFT_VOTER_RESPONSE: Message = Message {
+    place: 169,
     name: "RemoveRaftVoterResponse",
     role: Role::Response,
     key: 81,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
 /// RenewDelegationTokenRequest
 pub static RENEW_DELEGATION_TOKEN_REQUEST: Message = Message {
+    place: 172,
     name: "RenewDelegationTokenRequest",
     role: Role::Request,
     key: 39,
@@ -24,6 +25,7 @@ static RENEW_DELEGATION_TOKEN_REQUEST_FIELDS: Struct = Struct::new(
 
 /// RenewDelegationTokenResponse
 pub static RENEW_DELEGATION_TOKEN_RESPONSE: Message = Message {
+    place: 173,
     name: "RenewDelegationTokenResponse",
     role: Role::Response,
     key: 39,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
 /// SaslAuthenticateRequest
 pub static SASL_AUTHENTICATE_REQUEST: Message = Message {
+    place: 176,
     name: "SaslAuthenticateRequest",
     role: Role::Request,
     key: 36,
@@ -23,6 +24,7 @@ static SASL_AUTHENTICATE_REQUEST_FIELDS: Struct = Struct::new(
 
 /// SaslAuthenticateResponse
 pub static SASL_AUTHENTICATE_RESPONSE: Message = Message {
+    place: 177,
     name: "SaslAuthenticateResponse",
     role: Role::Response,
     key: 36,

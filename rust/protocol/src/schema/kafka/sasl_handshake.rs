@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, since, 
 
 /// SaslHandshakeRequest
 pub static SASL_HANDSHAKE_REQUEST: Message = Message {
+    place: 178,
     name: "SaslHandshakeRequest",
     role: Role::Request,
     key: 17,
@@ -23,6 +24,7 @@ static SASL_HANDSHAKE_REQUEST_FIELDS: Struct = Struct::new(
 
 /// SaslHandshakeResponse
 pub static SASL_HANDSHAKE_RESPONSE: Message = Message {
+    place: 179,
     name: "SaslHandshakeResponse",
     role: Role::Response,
     key: 17,

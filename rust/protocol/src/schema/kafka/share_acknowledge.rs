@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ShareAcknowledgeRequest
 pub static SHARE_ACKNOWLEDGE_REQUEST: Message = Message {
+    place: 180,
     name: "ShareAcknowledgeRequest",
     role: Role::Request,
     key: 79,
@@ -58,6 +59,7 @@ static SHARE_ACKNOWLEDGE_REQUEST_ACKNOWLEDGEMENT_BATCH_FIELDS: Struct = Struct::
 
 /// ShareAcknowledgeResponse
 pub static SHARE_ACKNOWLEDGE_RESPONSE: Message = Message {
+    place: 181,
     name: "ShareAcknowledgeResponse",
     role: Role::Response,
     key: 79,

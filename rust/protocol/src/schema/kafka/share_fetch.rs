@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ShareFetchRequest
 pub static SHARE_FETCH_REQUEST: Message = Message {
+    place: 182,
     name: "ShareFetchRequest",
     role: Role::Request,
     key: 78,
@@ -75,6 +76,7 @@ static SHARE_FETCH_REQUEST_FORGOTTEN_TOPIC_FIELDS: Struct = Struct::new(
 
 /// ShareFetchResponse
 pub static SHARE_FETCH_RESPONSE: Message = Message {
+    place: 183,
     name: "ShareFetchResponse",
     role: Role::Response,
     key: 78,

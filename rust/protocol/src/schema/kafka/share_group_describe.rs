@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ShareGroupDescribeRequest
 pub static SHARE_GROUP_DESCRIBE_REQUEST: Message = Message {
+    place: 186,
     name: "ShareGroupDescribeRequest",
     role: Role::Request,
     key: 77,
@@ -24,6 +25,7 @@ static SHARE_GROUP_DESCRIBE_REQUEST_FIELDS: Struct = Struct::new(
 
 /// ShareGroupDescribeResponse
 pub static SHARE_GROUP_DESCRIBE_RESPONSE: Message = Message {
+    place: 187,
     name: "ShareGroupDescribeResponse",
     role: Role::Response,
     key: 77,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// ShareGroupHeartbeatRequest
 pub static SHARE_GROUP_HEARTBEAT_REQUEST: Message = Message {
+    place: 188,
     name: "ShareGroupHeartbeatRequest",
     role: Role::Request,
     key: 76,
@@ -27,6 +28,7 @@ static SHARE_GROUP_HEARTBEAT_REQUEST_FIELDS: Struct = Struct::new(
 
 /// ShareGroupHeartbeatResponse
 pub static SHARE_GROUP_HEARTBEAT_RESPONSE: Message = Message {
+    place: 189,
     name: "ShareGroupHeartbeatResponse",
     role: Role::Response,
     key: 76,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, Versions, array, field, since, 
 
 /// ShareGroupMemberMetadataKey
 pub static SHARE_GROUP_MEMBER_METADATA_KEY: Message = Message {
+    place: 190,
     name: "ShareGroupMemberMetadataKey",
     role: Role::Data,
     key: 10,
@@ -24,6 +25,7 @@ static SHARE_GROUP_MEMBER_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// ShareGroupMemberMetadataValue
 pub static SHARE_GROUP_MEMBER_METADATA_VALUE: Message = Message {
+    place: 191,
     name: "ShareGroupMemberMetadataValue",
     role: Role::Data,
     key: 10,
@@ -46,6 +48,7 @@ static SHARE_GROUP_MEMBER_METADATA_VALUE_FIELDS: Struct = Struct::new(
 
 /// ShareGroupMetadataKey
 pub static SHARE_GROUP_METADATA_KEY: Message = Message {
+    place: 192,
     name: "ShareGroupMetadataKey",
     role: Role::Data,
     key: 11,
@@ -65,6 +68,7 @@ static SHARE_GROUP_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// ShareGroupMetadataValue
 pub static SHARE_GROUP_METADATA_VALUE: Message = Message {
+    place: 193,
     name: "ShareGroupMetadataValue",
     role: Role::Data,
     key: 11,
@@ -85,6 +89,7 @@ static SHARE_GROUP_METADATA_VALUE_FIELDS: Struct = Struct::new(
 
 /// ShareGroupTargetAssignmentMetadataKey
 pub static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
+    place: 198,
     name: "ShareGroupTargetAssignmentMetadataKey",
     role: Role::Data,
     key: 12,
@@ -104,6 +109,7 @@ static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// ShareGroupTargetAssignmentMetadataValue
 pub static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
+    place: 199,
     name: "ShareGroupTargetAssignmentMetadataValue",
     role: Role::Data,
     key: 12,
@@ -125,6 +131,7 @@ static SHARE_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::new
 
 /// ShareGroupTargetAssignmentMemberKey
 pub static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
+    place: 196,
     name: "ShareGroupTargetAssignmentMemberKey",
     role: Role::Data,
     key: 13,
@@ -145,6 +152,7 @@ static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY_FIELDS: Struct = Struct::new(
 
 /// ShareGroupTargetAssignmentMemberValue
 pub static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
+    place: 197,
     name: "ShareGroupTargetAssignmentMemberValue",
     role: Role::Data,
     key: 13,
@@ -174,6 +182,7 @@ static SHARE_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TOPIC_PARTITION_FIELDS: Struct
 
 /// ShareGroupCurrentMemberAssignmentKey
 pub static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
+    place: 184,
     name: "ShareGroupCurrentMemberAssignmentKey",
     role: Role::Data,
     key: 14,
@@ -194,6 +203,7 @@ static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY_FIELDS: Struct = Struct::new(
 
 /// ShareGroupCurrentMemberAssignmentValue
 pub static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
+    place: 185,
     name: "ShareGroupCurrentMemberAssignmentValue",
     role: Role::Data,
     key: 14,
@@ -226,6 +236,7 @@ static SHARE_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_TOPIC_PARTITIONS_FIELDS: Stru
 
 /// ShareGroupStatePartitionMetadataKey
 pub static SHARE_GROUP_STATE_PARTITION_METADATA_KEY: Message = Message {
+    place: 194,
     name: "ShareGroupStatePartitionMetadataKey",
     role: Role::Data,
     key: 15,
@@ -245,6 +256,7 @@ static SHARE_GROUP_STATE_PARTITION_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// ShareGroupStatePartitionMetadataValue
 pub static SHARE_GROUP_STATE_PARTITION_METADATA_VALUE: Message = Message {
+    place: 195,
     name: "ShareGroupStatePartitionMetadataValue",
     role: Role::Data,
     key: 15,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// StreamsGroupDescribeRequest
 pub static STREAMS_GROUP_DESCRIBE_REQUEST: Message = Message {
+    place: 204,
     name: "StreamsGroupDescribeRequest",
     role: Role::Request,
     key: 89,
@@ -24,6 +25,7 @@ static STREAMS_GROUP_DESCRIBE_REQUEST_FIELDS: Struct = Struct::new(
 
 /// StreamsGroupDescribeResponse
 pub static STREAMS_GROUP_DESCRIBE_RESPONSE: Message = Message {
+    place: 205,
     name: "StreamsGroupDescribeResponse",
     role: Role::Response,
     key: 89,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// StreamsGroupHeartbeatRequest
 pub static STREAMS_GROUP_HEARTBEAT_REQUEST: Message = Message {
+    place: 206,
     name: "StreamsGroupHeartbeatRequest",
     role: Role::Request,
     key: 88,
@@ -128,6 +129,7 @@ static STREAMS_GROUP_HEARTBEAT_REQUEST_TASK_OFFSET_FIELDS: Struct = Struct::new(
 
 /// StreamsGroupHeartbeatResponse
 pub static STREAMS_GROUP_HEARTBEAT_RESPONSE: Message = Message {
+    place: 207,
     name: "StreamsGroupHeartbeatResponse",
     role: Role::Response,
     key: 88,

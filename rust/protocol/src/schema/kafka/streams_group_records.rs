@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field
 
 /// StreamsGroupMetadataKey
 pub static STREAMS_GROUP_METADATA_KEY: Message = Message {
+    place: 210,
     name: "StreamsGroupMetadataKey",
     role: Role::Data,
     key: 17,
@@ -23,6 +24,7 @@ static STREAMS_GROUP_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// StreamsGroupMetadataValue
 pub static STREAMS_GROUP_METADATA_VALUE: Message = Message {
+    place: 211,
     name: "StreamsGroupMetadataValue",
     role: Role::Data,
     key: 17,
@@ -56,6 +58,7 @@ static STREAMS_GROUP_METADATA_VALUE_LAST_ASSIGNMENT_CONFIG_FIELDS: Struct = Stru
 
 /// StreamsGroupMemberMetadataKey
 pub static STREAMS_GROUP_MEMBER_METADATA_KEY: Message = Message {
+    place: 208,
     name: "StreamsGroupMemberMetadataKey",
     role: Role::Data,
     key: 19,
@@ -76,6 +79,7 @@ static STREAMS_GROUP_MEMBER_METADATA_KEY_FIELDS: Struct = Struct::new(
 
 /// StreamsGroupMemberMetadataValue
 pub static STREAMS_GROUP_MEMBER_METADATA_VALUE: Message = Message {
+    place: 209,
     name: "StreamsGroupMemberMetadataValue",
     role: Role::Data,
     key: 19,
@@ -123,6 +127,7 @@ static STREAMS_GROUP_MEMBER_METADATA_VALUE_KEY_VALUE_FIELDS: Struct = Struct::ne
 
 /// StreamsGroupTargetAssignmentMetadataKey
 pub static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: Message = Message {
+    place: 214,
     name: "StreamsGroupTargetAssignmentMetadataKey",
     role: Role::Data,
     key: 20,
@@ -142,6 +147,7 @@ static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_KEY_FIELDS: Struct = Struct::new
 
 /// StreamsGroupTargetAssignmentMetadataValue
 pub static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE: Message = Message {
+    place: 215,
     name: "StreamsGroupTargetAssignmentMetadataValue",
     role: Role::Data,
     key: 20,
@@ -163,6 +169,7 @@ static STREAMS_GROUP_TARGET_ASSIGNMENT_METADATA_VALUE_FIELDS: Struct = Struct::n
 
 /// StreamsGroupTargetAssignmentMemberKey
 pub static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: Message = Message {
+    place: 212,
     name: "StreamsGroupTargetAssignmentMemberKey",
     role: Role::Data,
     key: 21,
@@ -183,6 +190,7 @@ static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY_FIELDS: Struct = Struct::new(
 
 /// StreamsGroupTargetAssignmentMemberValue
 pub static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE: Message = Message {
+    place: 213,
     name: "StreamsGroupTargetAssignmentMemberValue",
     role: Role::Data,
     key: 21,
@@ -214,6 +222,7 @@ static STREAMS_GROUP_TARGET_ASSIGNMENT_MEMBER_VALUE_TASK_IDS_FIELDS: Struct = St
 
 /// StreamsGroupCurrentMemberAssignmentKey
 pub static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: Message = Message {
+    place: 202,
     name: "StreamsGroupCurrentMemberAssignmentKey",
     role: Role::Data,
     key: 22,
@@ -234,6 +243,7 @@ static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY_FIELDS: Struct = Struct::new(
 
 /// StreamsGroupCurrentMemberAssignmentValue
 pub static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE: Message = Message {
+    place: 203,
     name: "StreamsGroupCurrentMemberAssignmentValue",
     role: Role::Data,
     key: 22,
@@ -273,6 +283,7 @@ static STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE_TASK_IDS_FIELDS: Struct = S
 
 /// StreamsGroupTopologyKey
 pub static STREAMS_GROUP_TOPOLOGY_KEY: Message = Message {
+    place: 216,
     name: "StreamsGroupTopologyKey",
     role: Role::Data,
     key: 23,
@@ -292,6 +303,7 @@ static STREAMS_GROUP_TOPOLOGY_KEY_FIELDS: Struct = Struct::new(
 
 /// StreamsGroupTopologyValue
 pub static STREAMS_GROUP_TOPOLOGY_VALUE: Message = Message {
+    place: 217,
     name: "StreamsGroupTopologyValue",
     role: Role::Data,
     key: 23,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// SyncGroupRequest
 pub static SYNC_GROUP_REQUEST: Message = Message {
+    place: 218,
     name: "SyncGroupRequest",
     role: Role::Request,
     key: 14,
@@ -39,6 +40,7 @@ static SYNC_GROUP_REQUEST_ASSIGNMENT_FIELDS: Struct = Struct::new(
 
 /// SyncGroupResponse
 pub static SYNC_GROUP_RESPONSE: Message = Message {
+    place: 219,
     name: "SyncGroupResponse",
     role: Role::Response,
     key: 14,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, Versions, array, field
 
 /// TransactionLogKey
 pub static TRANSACTION_LOG_KEY: Message = Message {
+    place: 221,
     name: "TransactionLogKey",
     role: Role::Data,
     key: 0,
@@ -23,6 +24,7 @@ static TRANSACTION_LOG_KEY_FIELDS: Struct = Struct::new(
 
 /// TransactionLogValue
 pub static TRANSACTION_LOG_VALUE: Message = Message {
+    place: 222,
     name: "TransactionLogValue",
     role: Role::Data,
     key: 0,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// TxnOffsetCommitRequest
 pub static TXN_OFFSET_COMMIT_REQUEST: Message = Message {
+    place: 223,
     name: "TxnOffsetCommitRequest",
     role: Role::Request,
     key: 28,
@@ -52,6 +53,7 @@ static TXN_OFFSET_COMMIT_REQUEST_PARTITION_FIELDS: Struct = Struct::new(
 
 /// TxnOffsetCommitResponse
 pub static TXN_OFFSET_COMMIT_RESPONSE: Message = Message {
+    place: 224,
     name: "TxnOffsetCommitResponse",
     role: Role::Response,
     key: 28,

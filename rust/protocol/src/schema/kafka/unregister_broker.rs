@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, field, since, within};
 
 /// UnregisterBrokerRequest
 pub static UNREGISTER_BROKER_REQUEST: Message = Message {
+    place: 227,
     name: "UnregisterBrokerRequest",
     role: Role::Request,
     key: 64,
@@ -23,6 +24,7 @@ static UNREGISTER_BROKER_REQUEST_FIELDS: Struct = Struct::new(
 
 /// UnregisterBrokerResponse
 pub static UNREGISTER_BROKER_RESPONSE: Message = Message {
+    place: 228,
     name: "UnregisterBrokerResponse",
     role: Role::Response,
     key: 64,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// UpdateFeaturesRequest
 pub static UPDATE_FEATURES_REQUEST: Message = Message {
+    place: 229,
     name: "UpdateFeaturesRequest",
     role: Role::Request,
     key: 57,
@@ -37,6 +38,7 @@ static UPDATE_FEATURES_REQUEST_FEATURE_UPDATE_KEY_FIELDS: Struct = Struct::new(
 
 /// UpdateFeaturesResponse
 pub static UPDATE_FEATURES_RESPONSE: Message = Message {
+    place: 230,
     name: "UpdateFeaturesResponse",
     role: Role::Response,
     key: 57,

@@ -4,6 +4,7 @@ use crate::schema::{Default, Kind, Message, Role, Struct, array, field, since, w
 
 /// WriteShareGroupStateRequest
 pub static WRITE_SHARE_GROUP_STATE_REQUEST: Message = Message {
+    place: 233,
     name: "WriteShareGroupStateRequest",
     role: Role::Request,
     key: 85,
@@ -60,6 +61,7 @@ static WRITE_SHARE_GROUP_STATE_REQUEST_STATE_BATCH_FIELDS: Struct = Struct::new(
 
 /// WriteShareGroupStateResponse
 pub static WRITE_SHARE_GROUP_STATE_RESPONSE: Message = Message {
+    place: 234,
     name: "WriteShareGroupStateResponse",
     role: Role::Response,
     key: 85,

@@ -4,6 +4,7 @@ use crate::schema::{Kind, Message, Role, Struct, array, field, since, within};
 
 /// WriteTxnMarkersRequest
 pub static WRITE_TXN_MARKERS_REQUEST: Message = Message {
+    place: 235,
     name: "WriteTxnMarkersRequest",
     role: Role::Request,
     key: 27,
@@ -47,6 +48,7 @@ static WRITE_TXN_MARKERS_REQUEST_WRITABLE_TXN_MARKER_TOPIC_FIELDS: Struct = Stru
 
 /// WriteTxnMarkersResponse
 pub static WRITE_TXN_MARKERS_RESPONSE: Message = Message {
+    place: 236,
     name: "WriteTxnMarkersResponse",
     role: Role::Response,
     key: 27,
