@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ottla.config.broker_config import BrokerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,17 @@ class GroupSettings:
     # How long a member's first JoinGroup may be parked before the member is given up. Kafka has it in its code, as a
     # constant of five minutes: such a member has no session yet that could expire.
     new_member_join_timeout_ms: int = 5 * 60 * 1000
+
+    @classmethod
+    def from_config(cls, config: BrokerConfig) -> GroupSettings:
+        """What the broker's configuration says."""
+        return cls(
+            session_timeout_ms_min=config.integer("group.min.session.timeout.ms"),
+            session_timeout_ms_max=config.integer("group.max.session.timeout.ms"),
+            initial_rebalance_delay_ms=config.integer("group.initial.rebalance.delay.ms"),
+            group_size_max=config.integer("group.max.size"),
+            offset_metadata_bytes_max=config.integer("offset.metadata.max.bytes"),
+            offsets_retention_ms=config.integer("offsets.retention.minutes") * 60_000,
+            offsets_retention_check_interval_ms=config.integer("offsets.retention.check.interval.ms"),
+            offset_commit_timeout_ms=config.integer("offsets.commit.timeout.ms"),
+        )

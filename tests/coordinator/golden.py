@@ -1,0 +1,349 @@
+"""Scripts that play a group coordinator: comment, command, `---`, what came of it.
+
+    # Two members form a group.
+    join a
+    ---
+    a: join MEMBER_ID_REQUIRED
+
+A script is blocks divided by empty lines. Commands of a block run one after the other, each in its own turn of the loop
+(a leading `+` joins it with the next one's turn); everything that happened is listed below the line: answers in the order they
+were sent, with whom they went to, and `log:` lines for records, where `|` divides records of one append.
+
+    set NAME=VALUE ...                     settings of the coordinator; before anything else
+    join WHO [NAME=VALUE ...]              WHO stands for a client; the id it is given is remembered and sent from then on
+                                           group=g version=9 instance=- session=10000 rebalance=20000 type=consumer
+                                           protocols=range,sticky metadata=- id= (empty: as one who has none)
+    sync WHO GENERATION [MEMBER=TEXT ...]  with an assignment if WHO leads; -protocol= -type= -instance= -group=
+    heartbeat WHO GENERATION               -instance= -group=
+    leave WHO...                           WHO or instance:NAME
+    commit WHO GENERATION T-P=OFFSET ...   WHO may be - and GENERATION -1; -version= -metadata= -retention= -instance=
+    fetch [T-P ...]                        without partitions: all; -stable
+    describe GROUP...   list [STATE...]    delete-topics NAME...
+    wait MS                                time passes; deadlines fire
+    keep WHO GENERATION MS                 the same, while WHO sends heartbeats that nobody looks at
+    hold / release                         appends are not committed until released
+    fail                                   the next append fails
+    restart                                the coordinator starts again from the log
+
+`python -m tests.coordinator.golden` writes the expected output anew; read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ottla.coordinator.group.settings import GroupSettings
+from ottla.errors import ErrorCode, StorageError
+from ottla.messages import GroupMetadataKey, OffsetCommitKey
+from tests.coordinator.world import Box, World, subscription
+
+SCRIPTS = Path(__file__).parent / "scripts"
+DIVIDER = "---"
+
+
+class LoggingBox(Box):
+    """Tells the player when an answer comes."""
+
+    def __init__(self, what: str, player: Player) -> None:
+        super().__init__(what)
+        self.player = player
+        self.who = player.who
+
+    def __call__(self, response: Any) -> None:
+        assert not self.answers, f"{self.what} is answered twice"
+        super().__call__(response)
+        self.player.show_answer(self.who, self.what, response)
+
+
+class PlayedWorld(World):
+    """A world whose boxes report to a player."""
+
+    def __init__(self, player: Player, settings: GroupSettings) -> None:
+        self.player = player
+        super().__init__(settings)
+
+    def _box(self, what: str) -> Box:
+        box = LoggingBox(what.split(maxsplit=1)[0], self.player)
+        self.boxes.append(box)
+        return box
+
+
+class Player:
+    """Plays one script."""
+
+    def __init__(self) -> None:
+        self.output: list[str] = []
+        self.ids: dict[str, str] = {}
+        self.who = ""
+        self.settings: dict[str, int] = {}
+        self._world: PlayedWorld | None = None
+        self.shown_batches = 0
+
+    @property
+    def world(self) -> PlayedWorld:
+        if self._world is None:
+            self._world = PlayedWorld(self, GroupSettings(**self.settings))
+        return self._world
+
+    def play(self, script: str) -> str:
+        """The script with what came of it."""
+        return "\n\n".join(self.play_block(block) for block in script.strip().split("\n\n")) + "\n"
+
+    def play_block(self, block: str) -> str:
+        head = block.split("\n" + DIVIDER, 1)[0]
+        self.output = []
+        commands = [line for line in head.splitlines() if line and not line.startswith("#")]
+        for line in commands:
+            joined = line.startswith("+")
+            self.run(line.removeprefix("+").split(), end_turn=not joined)
+            self.show_log()
+        return head if not commands else "\n".join([head, DIVIDER, *self.output])
+
+    # Commands.
+
+    def run(self, words: list[str], *, end_turn: bool) -> None:
+        verb, *rest = words
+        self.who = rest[0] if rest else ""
+        options = {key: value for key, _, value in (word.removeprefix("-").partition("=") for word in rest if "=" in word)}
+        plain = [word for word in rest if "=" not in word]
+        getattr(self, "do_" + verb.replace("-", "_"))(plain, options, end_turn)
+
+    def do_set(self, _plain: list[str], options: dict[str, str], _end_turn: bool) -> None:
+        self.settings.update({name: int(value) for name, value in options.items()})
+
+    def do_join(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
+        who = plain[0]
+        metadata = options.get("metadata", "")
+        data = subscription(*metadata.removeprefix("topics:").split(",")) if metadata.startswith("topics:") else metadata.encode()
+        self.world.join(
+            self.ids.get(who, "") if "id" not in options else self.ids.get(options["id"], options["id"]),
+            client=who,
+            group=options.get("group", "g"),
+            version=int(options.get("version", 9)),
+            instance=options.get("instance"),
+            protocol_type=options.get("type", "consumer"),
+            protocols=tuple((name, data) for name in options.get("protocols", "range").split(",") if name),
+            session_ms=int(options.get("session", 10_000)),
+            rebalance_ms=int(options.get("rebalance", 20_000)),
+            end_turn=end_turn,
+        )
+
+    def do_sync(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
+        named = {key: options.pop(key, None) for key in ("protocol", "type", "instance", "group")}
+        self.world.sync(
+            self.ids.get(plain[0], plain[0]),
+            int(plain[1]),
+            {self.ids.get(who, who): text.encode() for who, text in options.items()},
+            group=named["group"] or "g",
+            instance=named["instance"],
+            protocol=named["protocol"],
+            protocol_type=named["type"],
+            end_turn=end_turn,
+        )
+
+    def do_heartbeat(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
+        self.world.heartbeat(
+            self.ids.get(plain[0], plain[0]),
+            int(plain[1]),
+            group=options.get("group", "g"),
+            instance=options.get("instance"),
+            end_turn=end_turn,
+        )
+
+    def do_leave(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
+        self.who = ""
+        members = [
+            ("", who.removeprefix("instance:")) if who.startswith("instance:") else (self.ids.get(who, who), None)
+            for who in plain
+        ]
+        self.world.leave(*members, group=options.get("group", "g"), end_turn=end_turn)
+
+    def do_commit(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
+        who, generation = plain
+        named = {key: options.pop(key, None) for key in ("version", "metadata", "retention", "instance", "group")}
+        self.world.commit(
+            {_partition(name): int(value) for name, value in options.items()},
+            member_id="" if who == "-" else self.ids.get(who, who),
+            generation=int(generation),
+            instance=named["instance"],
+            group=named["group"] or "g",
+            version=int(named["version"] or 9),
+            metadata=named["metadata"],
+            retention_ms=int(named["retention"] or -1),
+            end_turn=end_turn,
+        )
+
+    def do_fetch(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
+        self.who = ""
+        partitions = [_partition(name) for name in plain if name != "-stable"]
+        self.world.fetch(
+            partitions or None,
+            group=options.get("group", "g"),
+            require_stable="-stable" in plain,
+            end_turn=end_turn,
+        )
+
+    def do_describe(self, plain: list[str], options: dict[str, str], _end_turn: bool) -> None:
+        self.who = ""
+        self.world.describe(*plain, version=int(options.get("version", 6)))
+
+    def do_list(self, plain: list[str], options: dict[str, str], _end_turn: bool) -> None:
+        self.who = ""
+        self.world.list_groups(tuple(plain), tuple(filter(None, options.get("types", "").split(","))))
+
+    def do_delete_topics(self, plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.world.coordinator.on_topics_deleted(dict.fromkeys(plain, bytes(16)))
+        self.world.turn()
+
+    def do_wait(self, plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.world.wait(int(plain[0]))
+
+    def do_keep(self, plain: list[str], options: dict[str, str], _end_turn: bool) -> None:
+        # Half the shortest session; the answers are shown like any, so only the others are kept.
+        for _ in range(int(plain[2]) // 3000):
+            self.world.wait(3000)
+            self.world.heartbeat(self.ids[plain[0]], int(plain[1]), group=options.get("group", "g"))
+            self.output = [line for line in self.output if line != f"{plain[0]}: heartbeat NONE"]
+
+    def do_hold(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.world.journal().commit_at_once = False
+
+    def do_release(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.world.journal().commit_at_once = True
+        self.world.journal().commit()
+        self.world.turn()
+
+    def do_fail(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.world.journal().fail_with = StorageError("the disk is full")
+
+    def do_restart(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.world.start()
+
+    # What came of it.
+
+    def name(self, member_id: str) -> str:
+        for who, known in self.ids.items():
+            if known == member_id:
+                return who
+        # An id its client has not heard of yet: whose, and the how manieth id.
+        prefix, number = member_id[:-37], member_id[-12:]
+        return f"{prefix}#{int(number, 16)}" if prefix else member_id or "-"
+
+    def show(self, line: str) -> None:
+        self.output.append(line)
+
+    def show_answer(self, who: str, what: str, response: Any) -> None:
+        self.show_log()
+        prefix = f"{who}: " if who else ""
+        self.show(prefix + getattr(self, "answer_" + what)(who, response))
+
+    def answer_join(self, who: str, response: Any) -> str:
+        code = ErrorCode(response.error_code)
+        if response.member_id and code in {ErrorCode.NONE, ErrorCode.MEMBER_ID_REQUIRED}:
+            self.ids[who] = response.member_id
+        if code is not ErrorCode.NONE:
+            return f"join {code.name}"
+        skip = " skip-assignment" if response.skip_assignment else ""
+        members = "".join(
+            f" {self.name(member.member_id)}" + (f"({member.group_instance_id})" if member.group_instance_id else "")
+            for member in response.members
+        )
+        return (
+            f"join NONE generation {response.generation_id}, {response.protocol_type} {response.protocol_name}, "
+            f"leader {self.name(response.leader)}" + (f", members{members}" if members else "") + skip
+        )
+
+    def answer_sync(self, _who: str, response: Any) -> str:
+        return f"sync {ErrorCode(response.error_code).name}" + _text(response.assignment)
+
+    def answer_heartbeat(self, _who: str, response: Any) -> str:
+        return f"heartbeat {ErrorCode(response.error_code).name}"
+
+    def answer_leave(self, _who: str, response: Any) -> str:
+        members = "".join(
+            f" {member.group_instance_id or self.name(member.member_id)}={ErrorCode(member.error_code).name}"
+            for member in response.members
+        )
+        return f"leave {ErrorCode(response.error_code).name}{members}"
+
+    def answer_commit(self, _who: str, response: Any) -> str:
+        return "commit" + "".join(
+            f" {topic.name}-{partition.partition_index}={ErrorCode(partition.error_code).name}"
+            for topic in response.topics
+            for partition in topic.partitions
+        )
+
+    def answer_fetch(self, _who: str, response: Any) -> str:
+        return f"fetch {ErrorCode(response.error_code).name}" + "".join(
+            f" {topic.name}-{partition.partition_index}={partition.committed_offset}"
+            + (f"({partition.metadata})" if partition.metadata else "")
+            for topic in response.topics
+            for partition in topic.partitions
+        )
+
+    def answer_describe(self, _who: str, response: Any) -> str:
+        return "\n".join(
+            f"{group.group_id}: {ErrorCode(group.error_code).name} {group.group_state} "
+            f"{group.protocol_type or '-'} {group.protocol_data or '-'}"
+            + "".join(f" {self.name(member.member_id)}{_text(member.member_assignment)}" for member in group.members)
+            for group in response.groups
+        )
+
+    def answer_list(self, _who: str, response: Any) -> str:
+        groups = "".join(
+            f"\n  {group.group_id} {group.protocol_type or '-'} {group.group_state} {group.group_type}"
+            for group in response.groups
+        )
+        return f"list {ErrorCode(response.error_code).name}{groups}"
+
+    def show_log(self) -> None:
+        if self._world is None:
+            return
+        batches = self.world.journal().batches
+        for batch in batches[self.shown_batches :]:
+            shown = [self.record(*self.world.codec.decode_coordinator_record("group", *record)) for record in batch]
+            self.show("log: " + " | ".join(shown))
+        self.shown_batches = len(batches)
+
+    def record(self, key: Any, value: Any) -> str:
+        match key:
+            case OffsetCommitKey():
+                end = "gone" if value is None else f"= {value.offset}"
+                until = "" if value is None or value.expire_timestamp < 0 else " with an end"
+                return f"offset {key.group} {key.topic}-{key.partition} {end}{until}"
+            case GroupMetadataKey():
+                if value is None:
+                    return f"group {key.group} gone"
+                members = "".join(f" {self.name(member.member_id)}{_text(member.assignment)}" for member in value.members)
+                return f"group {key.group} generation {value.generation}" + (
+                    f" {value.protocol} leader {self.name(value.leader)}:{members}" if members else " empty"
+                )
+        raise AssertionError(key)
+
+
+def _partition(name: str) -> tuple[str, int]:
+    topic, _, index = name.rpartition("-")
+    return topic, int(index)
+
+
+def _text(data: bytes) -> str:
+    return f" '{data.decode(errors='replace')}'" if data else ""
+
+
+def scripts() -> list[Path]:
+    """All of them."""
+    return sorted(SCRIPTS.glob("*.txt"))
+
+
+def main(names: list[str]) -> None:
+    """Write the expected output anew."""
+    for path in scripts():
+        if not names or path.stem in names:
+            path.write_text(Player().play(path.read_text()))
+            print(path.name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
