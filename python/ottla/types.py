@@ -146,8 +146,11 @@ class Codec(Protocol):
         """The record in a value of `__cluster_metadata`; None if its type is not known."""
         ...
 
-    def encode_coordinator_record(self, key: Struct, value: Struct | None) -> Record:
-        """Key and value of a record of a coordinator's topic, each with its type or version in front."""
+    def encode_coordinator_record(self, key: Struct, value: Struct | None, version: int | None = None) -> Record:
+        """Key and value of a record of a coordinator's topic, each with its type or version in front.
+
+        `version` is the value's; None stands for the newest.
+        """
         ...
 
     def decode_coordinator_record(

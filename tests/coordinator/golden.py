@@ -5,12 +5,12 @@
     ---
     a: join MEMBER_ID_REQUIRED
 
-A script is blocks divided by empty lines. Commands of a block run one after the other, each in its own turn of the loop
-(a leading `+` joins it with the next one's turn); everything that happened is listed below the line: answers in the order they
-were sent, with whom they went to, and `log:` lines for records, where `|` divides records of one append.
+A script is blocks divided by empty lines. Commands of a block run one after the other, each in its own turn of the
+loop (a leading `+` joins it with the next one's turn); everything that happened is listed below the line: answers in
+the order they were sent, with whom they went to, and `log:` lines for records, where `|` divides records of one append.
 
     set NAME=VALUE ...                     settings of the coordinator; before anything else
-    join WHO [NAME=VALUE ...]              WHO stands for a client; the id it is given is remembered and sent from then on
+    join WHO [NAME=VALUE ...]              WHO stands for a client; the id it is given is sent from then on
                                            group=g version=9 instance=- session=10000 rebalance=20000 type=consumer
                                            protocols=range,sticky metadata=- id= (empty: as one who has none)
     sync WHO GENERATION [MEMBER=TEXT ...]  with an assignment if WHO leads; -protocol= -type= -instance= -group=
@@ -106,7 +106,9 @@ class Player:
     def run(self, words: list[str], *, end_turn: bool) -> None:
         verb, *rest = words
         self.who = rest[0] if rest else ""
-        options = {key: value for key, _, value in (word.removeprefix("-").partition("=") for word in rest if "=" in word)}
+        options = {
+            key: value for key, _, value in (word.removeprefix("-").partition("=") for word in rest if "=" in word)
+        }
         plain = [word for word in rest if "=" not in word]
         getattr(self, "do_" + verb.replace("-", "_"))(plain, options, end_turn)
 
@@ -116,7 +118,11 @@ class Player:
     def do_join(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
         who = plain[0]
         metadata = options.get("metadata", "")
-        data = subscription(*metadata.removeprefix("topics:").split(",")) if metadata.startswith("topics:") else metadata.encode()
+        data = (
+            subscription(*metadata.removeprefix("topics:").split(","))
+            if metadata.startswith("topics:")
+            else metadata.encode()
+        )
         self.world.join(
             self.ids.get(who, "") if "id" not in options else self.ids.get(options["id"], options["id"]),
             client=who,
@@ -316,7 +322,9 @@ class Player:
             case GroupMetadataKey():
                 if value is None:
                     return f"group {key.group} gone"
-                members = "".join(f" {self.name(member.member_id)}{_text(member.assignment)}" for member in value.members)
+                members = "".join(
+                    f" {self.name(member.member_id)}{_text(member.assignment)}" for member in value.members
+                )
                 return f"group {key.group} generation {value.generation}" + (
                     f" {value.protocol} leader {self.name(value.leader)}:{members}" if members else " empty"
                 )

@@ -43,7 +43,8 @@ KEYS = {"join": 11, "sync": 14, "heartbeat": 12, "leave": 13, "commit": 8}
 class FakeCodec:
     """Any encoding does, as long as it gives back what it was given: the class's name and MessagePack."""
 
-    def encode_coordinator_record(self, key: Struct, value: Struct | None) -> Record:
+    def encode_coordinator_record(self, key: Struct, value: Struct | None, version: int | None = None) -> Record:
+        assert (value is None) == (version is None), "versions are chosen where records are made"
         return _pack(key), None if value is None else _pack(value)
 
     def decode_coordinator_record(

@@ -298,7 +298,7 @@ class CoordinatorRuntime(Generic[M]):
 
     def _take(self, shard: Shard[M], result: Result, waiter: Waiter) -> None:
         """Into the buffer, and into the state."""
-        encoded: list[Record] = [self.codec.encode_coordinator_record(key, value) for key, value in result.records]
+        encoded: list[Record] = [self.codec.encode_coordinator_record(*record) for record in result.records]
         sizes = [record_bytes(record) for record in encoded]
         bytes_max = self.settings.batch_bytes_max
         pieces = (
@@ -326,7 +326,7 @@ class CoordinatorRuntime(Generic[M]):
             shard.next_offset = offset + len(records)
             if not result.applied:
                 apply = shard.machine.apply
-                for key, value in records:
+                for key, value, _ in records:
                     timeline.offset = offset
                     apply(offset, key, value)
                     offset += 1

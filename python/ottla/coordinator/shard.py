@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ottla.coordinator.timeline import Timeline
 from ottla.errors import ErrorCode
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CoordinatorRecord = tuple["Struct", "Struct | None"]
+
+class CoordinatorRecord(NamedTuple):
+    """What a write decides, before it is bytes."""
+
+    key: Struct
+    # None: a tombstone.
+    value: Struct | None
+    # Version of the value's schema, chosen where the record is made: the newest is not always what Kafka writes.
+    version: int | None = None
+
 
 # What a record costs in a batch beside key and value: lengths, deltas, attributes, a header count.
 RECORD_OVERHEAD_BYTES = 24

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ottla.coordinator.group.members import Member
 
 CONSUMER_PROTOCOL_TYPE: Final = "consumer"
-CLASSIC_TYPE: Final = "Classic"
+CLASSIC_TYPE: Final = "classic"
 
 
 class ClassicGroup:

@@ -9,14 +9,15 @@
                                                                gone
 
 Types and versions are those Apache Kafka 4.3 writes (GroupCoordinatorRecordHelpers), so that its tools read our
-topic; the codec puts them in front of the bytes and chooses version 1 or 4 of a commit by whether it has an end. Type
-0, written by Kafka before 0.9 (LegacyOffsetCommitKey), is read as type 1.
+topic; version 4 of GroupMetadataValue exists, but older brokers could not read it. Type 0, written by Kafka before 0.9
+(LegacyOffsetCommitKey), is read as type 1.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from ottla.coordinator.shard import CoordinatorRecord
 from ottla.messages import (
     GroupMetadataKey,
     GroupMetadataValue,
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
 
     from ottla.coordinator.group.classic_group import ClassicGroup
     from ottla.coordinator.group.offsets import CommittedOffset
-    from ottla.coordinator.shard import CoordinatorRecord
+
+OFFSET_COMMIT_VERSION: Final = 4
+OFFSET_COMMIT_WITH_END_VERSION: Final = 1
+GROUP_METADATA_VERSION: Final = 3
 
 
 def offset_commit(group_id: str, topic: str, partition: int, committed: CommittedOffset) -> CoordinatorRecord:
     """One committed offset."""
-    return (
+    return CoordinatorRecord(
         OffsetCommitKey(group=group_id, topic=topic, partition=partition),
         OffsetCommitValue(
             offset=committed.offset,
@@ -45,19 +49,20 @@ def offset_commit(group_id: str, topic: str, partition: int, committed: Committe
             expire_timestamp=committed.expire_ms,
             topic_id=committed.topic_id,
         ),
+        OFFSET_COMMIT_VERSION if committed.expire_ms < 0 else OFFSET_COMMIT_WITH_END_VERSION,
     )
 
 
 def offset_tombstone(group_id: str, topic: str, partition: int) -> CoordinatorRecord:
     """The offset is forgotten."""
-    return OffsetCommitKey(group=group_id, topic=topic, partition=partition), None
+    return CoordinatorRecord(OffsetCommitKey(group=group_id, topic=topic, partition=partition), None)
 
 
 def group_metadata(group: ClassicGroup, assignment: Mapping[str, bytes]) -> CoordinatorRecord:
     """The group with its members and what each is assigned."""
     protocol = group.protocol
     assert protocol is not None or not group.members, "a group with members has a protocol"
-    return (
+    return CoordinatorRecord(
         GroupMetadataKey(group=group.group_id),
         GroupMetadataValue(
             protocol_type=group.protocol_type or "",
@@ -79,12 +84,13 @@ def group_metadata(group: ClassicGroup, assignment: Mapping[str, bytes]) -> Coor
                 for member in group.members.values()
             ],
         ),
+        GROUP_METADATA_VERSION,
     )
 
 
 def new_group(group: ClassicGroup) -> CoordinatorRecord:
     """The group exists, and nobody is in it yet."""
-    return (
+    return CoordinatorRecord(
         GroupMetadataKey(group=group.group_id),
         GroupMetadataValue(
             protocol_type="",
@@ -94,9 +100,10 @@ def new_group(group: ClassicGroup) -> CoordinatorRecord:
             current_state_timestamp=-1 if group.state.since_ms is None else group.state.since_ms,
             members=[],
         ),
+        GROUP_METADATA_VERSION,
     )
 
 
 def group_tombstone(group_id: str) -> CoordinatorRecord:
     """The group is gone."""
-    return GroupMetadataKey(group=group_id), None
+    return CoordinatorRecord(GroupMetadataKey(group=group_id), None)
