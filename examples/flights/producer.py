@@ -1,11 +1,11 @@
 """The producing process: `python -m examples.flights.producer BOOTSTRAP TOPIC JOURNAL RATE SAMPLE`.
 
 Each flight is one record: key the carrier, value the row as JSON. The producer is idempotent and waits for all replicas
-(`acks=all`); a flight counts when its delivery report says so. While the broker is away the client keeps trying with the
-sequence numbers it had: what was written but not acknowledged before the crash is not written again.
+(`acks=all`); a flight counts when its delivery report says so. While the broker is away the client keeps trying, with
+the sequence numbers it had: what was written but not acknowledged before the crash is not written again.
 
-The journal says every tenth of a second how many flights have been acknowledged: {"time": ..., "acked": ...}, first with
-0 just before the first flight is sent. A flight that fails for good ends the process with 1.
+The journal says every tenth of a second how many flights have been acknowledged: {"time": ..., "acked": ...}, first
+with 0 just before the first flight is sent. A flight that fails for good ends the process with 1.
 """
 
 from __future__ import annotations
