@@ -91,7 +91,7 @@ def test_books_notice_a_wrong_order_and_a_gap() -> None:
     assert list(check.out_of_order(ledger, [])) == ["a read 0-2 where 1 was next"]
 
 
-@pytest.mark.parametrize(("assigned", "allowed"), [(1.5, True), (2.5, False)])
+@pytest.mark.parametrize("assigned, allowed", [(1.5, True), (2.5, False)])
 def test_books_know_what_at_least_once_allows(assigned: float, *, allowed: bool) -> None:
     """Reading again from 0 is right before the commit of 1 was acknowledged, and wrong after it."""
     ledger = Ledger()
