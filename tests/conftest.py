@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import ottla
 from tests.kafka import jars
 from tests.kafka.broker import KafkaProcess
 from tests.processes import OttlaProcess, Process
@@ -43,8 +44,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # kafka-python reads its schemas in a way that Python 3.11 and 3.12 call deprecated.
-    config.addinivalue_line("filterwarnings", "ignore:(read_text|open_text) is deprecated:DeprecationWarning")
     config.addinivalue_line("markers", "long: takes longer than a test in `make test` may; run by `make test-long`")
     config.addinivalue_line(
         "markers", "kafka: needs Apache Kafka (java, mvn); skipped without them, a failure when CI=true"
@@ -57,16 +56,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     on_kafka = config.getoption("--broker") == "kafka"
     absent = jars.missing()
+    unbuilt = None if broker_is_built() else "the broker is not built"
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="long: run by `make test-long`"))
+        if unbuilt and not on_kafka and not {"broker", "make_broker"}.isdisjoint(fixtures):
+            item.add_marker(pytest.mark.skip(reason=unbuilt))
         if item.get_closest_marker("ottla") and on_kafka:
             item.add_marker(pytest.mark.skip(reason="Ottla's own behaviour"))
         needs_kafka = item.get_closest_marker("kafka") is not None or "reference" in fixtures
         needs_kafka |= on_kafka and not {"broker", "make_broker"}.isdisjoint(fixtures)
         if needs_kafka and absent and os.environ.get("CI") != "true":
             item.add_marker(pytest.mark.skip(reason=absent))
+
+
+def broker_is_built() -> bool:
+    return all((Path(ottla.__file__).parent / name).exists() for name in ("broker.py", "_core.abi3.so"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

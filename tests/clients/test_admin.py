@@ -63,7 +63,8 @@ def test_broker_configs_are_described(driver: Driver, broker: Process) -> None:
 
 def test_the_cluster_is_this_one_broker(driver: Driver, broker: Process) -> None:
     """DescribeCluster names the broker at the address it advertises, itself the controller, under the id of its
-    meta.properties."""
+    meta.properties.
+    """
     found = driver.cluster()
     properties = (broker.data_dir / "meta.properties").read_text()
     assert f"cluster.id={found['cluster_id']}\n" in properties
@@ -80,7 +81,8 @@ def test_a_topic_appears_when_it_is_first_produced_to(driver: Driver, unique: st
 @pytest.mark.ottla
 def test_a_transactional_producer_is_refused_for_good(driver: Driver, unique: str) -> None:
     """Until transactions are whole, error 53 ends a transactional producer at once instead of letting it retry for
-    ever."""
+    ever.
+    """
     driver.create_topic(unique)
     caught: Any
     with pytest.raises(Exception) as caught:  # noqa: PT011

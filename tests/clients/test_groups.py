@@ -10,7 +10,8 @@ EVERY = frozenset(range(6))
 
 def test_two_members_share_a_topic_and_one_takes_over(driver: Driver, unique: str) -> None:
     """A lone member owns six partitions; with a second each owns three; when it leaves the first owns six again.
-    Nothing is lost."""
+    Nothing is lost.
+    """
     driver.create_topic(unique, partitions=6)
     driver.produce(unique, [Rec(str(number).encode(), partition=number % 6) for number in range(60)])
     members = Members()

@@ -29,7 +29,8 @@ def test_records_of_every_codec_come_back_in_order(driver: Driver, unique: str, 
 )
 def test_every_kind_of_acknowledgement(driver: Driver, unique: str, acks: str | int, idempotent: bool) -> None:
     """Acks 1 and all tell the right offsets (0 cannot, and kafka-python makes some up); the records are there in each
-    case."""
+    case.
+    """
     driver.create_topic(unique)
     sent = [Rec(str(number).encode()) for number in range(50)]
     offsets = driver.produce(unique, sent, acks=acks, idempotent=idempotent)

@@ -45,5 +45,6 @@ def classpath() -> str:
 
 def java(*arguments: str, heap: str = "512M") -> list[str]:
     """A command that runs one of Kafka's classes with a short start: no second-stage compiler, no parallel
-    collector."""
+    collector.
+    """
     return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath(), *arguments]

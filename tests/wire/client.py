@@ -55,7 +55,8 @@ Plain = dict[str, Any]
 
 def make(kind: Any, value: Any) -> Any:
     """A value of a kio field from a plain one; a dict becomes the nested entity, fields that it does not name take
-    their default."""
+    their default.
+    """
     if value is None:
         return None
     origin = typing.get_origin(kind)
@@ -80,7 +81,8 @@ def make(kind: Any, value: Any) -> Any:
 
 def make_entity(entity: type, given: Plain) -> Any:
     """The entity with the given fields. Fields the version does not have are left out; missing ones are zero or
-    empty."""
+    empty.
+    """
     filled: Plain = {}
     for field in dataclasses.fields(entity):
         if field.name in given:
@@ -221,7 +223,8 @@ class Connection:
 
     def closed_by_peer(self) -> bool:
         """True once the broker has closed; answers still in flight are read over. False if the time-out passes
-        first."""
+        first.
+        """
         try:
             while True:
                 self.receive()
