@@ -1,0 +1,80 @@
+"""Waiting for commits: the native log tells by token, coordinators and the controller are told by callback.
+
+A native journal is asked to `watch` an offset under a token; if it is not committed yet, a ("committed", token) item
+comes up the bridge when it is, and the dispatcher calls `committed`. Tokens are this broker's own numbers.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ottla.types import JournalRecord, Record
+
+
+class RawJournal(Protocol):
+    """One partition as the native module offers it."""
+
+    @property
+    def log_start_offset(self) -> int: ...
+    @property
+    def high_watermark(self) -> int: ...
+    def append(self, records: Sequence[Record], timestamp_ms: int) -> int: ...
+    def read(self, start_offset: int, max_bytes: int) -> list[JournalRecord]: ...
+    def watch(self, offset: int, token: int) -> bool:
+        """Say whether `offset` is committed; if not, tell under `token` when it is."""
+        ...
+
+
+class Commits:
+    """Callbacks that wait for a commit, by token."""
+
+    def __init__(self) -> None:
+        self._tokens = count(1)
+        self._waiting: dict[int, Callable[[], None]] = {}
+
+    def __len__(self) -> int:
+        """How many callbacks wait."""
+        return len(self._waiting)
+
+    def when(self, watch: Callable[[int, int], bool], offset: int, callback: Callable[[], None]) -> None:
+        """Call `callback` when `watch` says that `offset` is committed: at once, or by its token."""
+        token = next(self._tokens)
+        # Entered first: the native side may tell before `watch` returns.
+        self._waiting[token] = callback
+        if watch(offset, token):
+            self.committed(token)
+
+    def committed(self, token: int) -> None:
+        """Tell who waits under a token; one that is not known (any more) is nobody's."""
+        callback = self._waiting.pop(token, None)
+        if callback is not None:
+            callback()
+
+
+class CommittingJournal:
+    """A native journal with callbacks: `types.Journal`."""
+
+    def __init__(self, raw: RawJournal, commits: Commits) -> None:
+        self._raw = raw
+        self._commits = commits
+        # The hottest call has no business going through Python twice.
+        self.append = raw.append
+        self.read = raw.read
+
+    @property
+    def log_start_offset(self) -> int:
+        """First offset that can be read."""
+        return self._raw.log_start_offset
+
+    @property
+    def high_watermark(self) -> int:
+        """Offset after the last committed record."""
+        return self._raw.high_watermark
+
+    def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
+        """Call `callback` once `offset` lies before the high watermark; at once if it does already."""
+        self._commits.when(self._raw.watch, offset, callback)

@@ -1,0 +1,241 @@
+"""The control plane's turn: everything that waits comes up, everything that was decided goes down.
+
+    turn:  now          the clock is read first
+           drain        at most `drain_max` items from the native side
+           items        requests to their handlers, commits to who waits for them, questions of the data plane
+           deadlines    only if nothing is left to drain: what was received before a deadline counts before it fires,
+                        so that a program which holds the GIL for a minute expires no member
+           flush        what coordinators wrote in this turn: one append per shard
+           answer       all answers of the turn in one call
+
+A handler answers now or later, exactly once. One that raises is answered for: with the code of a `RequestError`, else
+with UNKNOWN_SERVER_ERROR and a traceback in the log, in the shape of its response (`refuse` of the handler, or a
+top-level error code); where no response can say it, the connection is closed. Nothing a handler does ends the loop.
+
+No timer, no socket, no thread in here: the broker's loop calls `turn` when the bridge is readable or
+`next_deadline_ms` has come; tests call it themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ottla import messages
+from ottla.errors import CodecError, ErrorCode, RequestError
+from ottla.protocol.registry import BY_KEY, CODE_AT_TOP
+from ottla.types import RequestContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from msgspec import Struct
+
+    from ottla.clock import DeadlineQueue
+    from ottla.protocol.commits import Commits
+    from ottla.protocol.registry import Api
+    from ottla.protocol.services import Services
+    from ottla.types import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Bridge(Protocol):
+    """The native side, as the dispatcher uses it."""
+
+    def drain(self, most: int) -> list[tuple[Any, ...]]:
+        """At most `most` waiting items, oldest first."""
+        ...
+
+    def answer(self, answers: list[tuple[int, Struct]]) -> None:
+        """Send responses, by token."""
+        ...
+
+    def refuse(self, token: int) -> None:
+        """Close the connection of a request."""
+        ...
+
+    def resume(self, token: int, results: Sequence[tuple[str, int]]) -> None:
+        """Answer a question for topics to be created."""
+        ...
+
+    def resume_verify(self, token: int, error_code: int) -> None:
+        """Answer a question about a transaction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStatus:
+    """What metrics and people are told."""
+
+    turns: int
+    requests: int
+    answers: int
+    # Handlers that raised something nobody foresaw.
+    failures: int
+    waiting_deadlines: int
+    waiting_commits: int
+
+
+class Dispatcher:
+    """Runs turns; see the module's doc."""
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        services: Services,
+        clock: Clock,
+        deadlines: DeadlineQueue,
+        commits: Commits,
+        *,
+        flush: Callable[[], None],
+        request_turn: Callable[[], None],
+        apis: Mapping[int, Api] = BY_KEY,
+        drain_max: int = 256,
+    ) -> None:
+        self._bridge = bridge
+        self._services = services
+        self._clock = clock
+        self._deadlines = deadlines
+        self._commits = commits
+        self._flush = flush
+        # Asks the loop for a turn: an answer that is given outside of one must not wait for the next request.
+        self._request_turn = request_turn
+        self._apis = apis
+        self._drain_max = drain_max
+        self._answers: list[tuple[int, Struct]] = []
+        self._in_turn = False
+        self._turns = self._requests = self._answered = self._failures = 0
+        self._serve: dict[str, Callable[..., None]] = {
+            "request": self._request,
+            "committed": commits.committed,
+            "create_topics": self._create_topics,
+            "verify_transaction": self._verify_transaction,
+            "disconnected": self._disconnected,
+        }
+
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """When a turn is due even if nothing comes up; None if nothing waits for a moment."""
+        return self._deadlines.next_deadline_ms
+
+    @property
+    def status(self) -> DispatcherStatus:
+        """Figures for metrics and people."""
+        return DispatcherStatus(
+            self._turns, self._requests, self._answered, self._failures, len(self._deadlines), len(self._commits)
+        )
+
+    def turn(self) -> None:
+        """Run one turn."""
+        self._in_turn = True
+        self._turns += 1
+        try:
+            now_ms = self._clock.monotonic_ms()
+            items = self._bridge.drain(self._drain_max)
+            for item in items:
+                self._guarded(self._serve[item[0]], *item[1:])
+            if len(items) < self._drain_max:
+                for callback in self._deadlines.due(now_ms):
+                    self._guarded(callback)
+            else:
+                self._request_turn()
+            self._guarded(self._flush)
+        finally:
+            self._in_turn = False
+            self._send()
+
+    def _guarded(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Nothing that goes wrong in one thing keeps the others of the turn from being done."""
+        try:
+            call(*arguments)
+        except Exception:
+            self._failures += 1
+            log.exception("the control plane failed in %s", getattr(call, "__qualname__", call))
+
+    def _send(self) -> None:
+        answers, self._answers = self._answers, []
+        if not answers:
+            return
+        self._answered += len(answers)
+        try:
+            self._bridge.answer(answers)
+        except CodecError:
+            self._failures += 1
+            log.exception("a response does not fit its message; its connection was closed")
+
+    def _request(
+        self,
+        token: int,
+        api_key: int,
+        api_version: int,
+        correlation_id: int,
+        client_id: str | None,
+        client_host: str,
+        connection_id: int,
+        listener: str,
+        received_ms: int,
+        body: Struct,
+    ) -> None:
+        self._requests += 1
+        api = self._apis.get(api_key)
+        if api is None or api.handler is None:
+            log.error("no handler for API key %d: the data plane should have refused it", api_key)
+            self._bridge.refuse(token)
+            return
+        context = RequestContext(
+            api_key, api_version, correlation_id, client_id, client_host, connection_id, listener, received_ms
+        )
+        pending = [True]
+
+        def answer(response: Struct) -> None:
+            if not pending:
+                log.error("%s of %s was answered twice", api.name, client_id)
+                return
+            pending.clear()
+            self._answers.append((token, response))
+            if not self._in_turn:
+                self._request_turn()
+
+        try:
+            api.handler.handle(context, body, self._services, answer)
+        except RequestError as error:
+            code = error.code
+        except Exception:
+            self._failures += 1
+            log.exception("%s v%d of client %s failed", api.name, api_version, client_id)
+            code = ErrorCode.UNKNOWN_SERVER_ERROR
+        else:
+            return
+        if not pending:
+            return
+        response = self._refusal(api, context, body, code)
+        if response is not None:
+            answer(response)
+        else:
+            pending.clear()
+            self._bridge.refuse(token)
+
+    def _refusal(self, api: Api, context: RequestContext, body: Struct, code: ErrorCode) -> Struct | None:
+        if api.refuse is not None:
+            try:
+                return api.refuse(context, body, code)
+            except Exception:
+                self._failures += 1
+                log.exception("refusing %s failed", api.name)
+                return None
+        if api.name not in CODE_AT_TOP:
+            return None
+        response: Struct = getattr(messages, f"{api.name}Response")(error_code=code)
+        return response
+
+    def _create_topics(self, token: int, names: list[str]) -> None:
+        self._services.auto_creation.create(names, lambda results: self._bridge.resume(token, results))
+
+    def _verify_transaction(self, token: int, *_: Any) -> None:
+        # Transactions are not served: the code every client takes as final.
+        self._bridge.resume_verify(token, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+
+    def _disconnected(self, connection_id: int) -> None:
+        log.debug("connection %d ended", connection_id)

@@ -1,0 +1,86 @@
+"""THE table of APIs: key, versions, who serves it. In key order, one line each.
+
+`advertised` is the lowest version ApiVersions names, `lowest` the lowest that is served, `highest` both: an API stands
+here only if it is served whole at exactly these versions. They differ for Produce alone: a broker that does not name 0
+makes librdkafka stop compressing in silence (KAFKA-18659), though nobody sends it. A handler is a module with `handle`;
+None means the native data plane serves the API and Python never sees it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ottla.protocol.handlers import (
+    create_partitions,
+    create_topics,
+    delete_topics,
+    describe_cluster,
+    describe_configs,
+    init_producer_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+    from msgspec import Struct
+
+    from ottla.errors import ErrorCode
+    from ottla.types import RequestContext
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One line of the table."""
+
+    key: int
+    name: str
+    advertised: int
+    lowest: int
+    highest: int
+    handler: ModuleType | None = None
+
+    @property
+    def native(self) -> bool:
+        """Whether the data plane serves it without Python."""
+        return self.handler is None
+
+    @property
+    def refuse(self) -> Callable[[RequestContext, Any, ErrorCode], Struct] | None:
+        """Give what makes an answer of the right shape from a failed request, if the handler has it."""
+        return getattr(self.handler, "refuse", None)
+
+
+APIS = (
+    Api(0, "Produce", 0, 3, 13),
+    Api(1, "Fetch", 4, 4, 18),
+    Api(2, "ListOffsets", 1, 1, 11),
+    Api(3, "Metadata", 0, 0, 13),
+    Api(18, "ApiVersions", 0, 0, 4),
+    Api(19, "CreateTopics", 2, 2, 7, create_topics),
+    Api(20, "DeleteTopics", 1, 1, 6, delete_topics),
+    Api(22, "InitProducerId", 0, 0, 5, init_producer_id),
+    Api(23, "OffsetForLeaderEpoch", 2, 2, 4),
+    Api(32, "DescribeConfigs", 1, 1, 4, describe_configs),
+    Api(37, "CreatePartitions", 0, 0, 3, create_partitions),
+    Api(60, "DescribeCluster", 0, 0, 2, describe_cluster),
+    Api(75, "DescribeTopicPartitions", 0, 0, 0),
+)
+
+# Responses with an error code of their own in every version served: a refusal needs nothing else. (A field that is
+# missing in a version would be dropped without a word, and the refusal would look like success.)
+CODE_AT_TOP = frozenset(
+    {"DescribeCluster", "Heartbeat", "InitProducerId", "JoinGroup", "LeaveGroup", "ListGroups", "SyncGroup"}
+)
+
+BY_KEY = {api.key: api for api in APIS}
+
+assert [api.key for api in APIS] == sorted(BY_KEY), "the table is in key order, each key once"
+assert all(api.advertised <= api.lowest <= api.highest for api in APIS)
+
+
+def api_table() -> list[tuple[int, int, int, int, bool]]:
+    """Give the table as the data plane takes it: key, lowest advertised, lowest served, highest, native."""
+    return [(api.key, api.advertised, api.lowest, api.highest, api.native) for api in APIS]

@@ -1,0 +1,207 @@
+"""Handlers answer what Apache Kafka 4.3.1 answers: each expectation was asked of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ottla import messages as m
+from ottla.config import TOPIC_SETTINGS
+from ottla.errors import ErrorCode, StorageError
+from tests.unit.protocol.world import World
+
+UNSHOWN = {"internal.segment.bytes"}
+
+
+def create(*names: str, **more: Any) -> m.CreateTopicsRequest:
+    topics = [
+        m.CreateTopicsRequestCreatableTopic(
+            name=name,
+            num_partitions=-1,
+            replication_factor=-1,
+            configs=[m.CreateTopicsRequestCreatableTopicConfig(name="retention.ms", value=" 10 ")],
+        )
+        for name in names
+    ]
+    return m.CreateTopicsRequest(topics=topics, **more)
+
+
+def describe(*resources: tuple[int, str, list[str] | None], **more: Any) -> m.DescribeConfigsRequest:
+    return m.DescribeConfigsRequest(
+        resources=[
+            m.DescribeConfigsRequestResource(resource_type=kind, resource_name=name, configuration_keys=keys)
+            for kind, name, keys in resources
+        ],
+        **more,
+    )
+
+
+def test_create_topics_answers_counts_settings_and_id() -> None:
+    """Settings the request gave are shown as given; all others with their source."""
+    world = World(log_segment_bytes="2000000000")
+    topic = world.call(19, 7, create("a")).topics[0]
+    assert (topic.error_code, topic.error_message, topic.num_partitions, topic.replication_factor) == (0, None, 1, 1)
+    assert topic.topic_id == world.services.image.topics["a"].topic_id
+    shown = {entry.name: (entry.value, entry.config_source) for entry in topic.configs}
+    assert set(shown) == set(TOPIC_SETTINGS) - UNSHOWN
+    assert shown["retention.ms"] == (" 10 ", 1)
+    assert shown["segment.bytes"] == ("2000000000", 4)
+    assert shown["cleanup.policy"] == ("delete", 5)
+
+
+def test_create_topics_times_out_and_creates_all_the_same() -> None:
+    """A time-out of 0 answers at once, without a sentence; the topic comes to be."""
+    world = World()
+    world.journal.commit_at_once = False
+    topic = world.call(19, 7, create("a", timeout_ms=0)).topics[0]
+    assert (topic.error_code, topic.error_message) == (ErrorCode.REQUEST_TIMED_OUT, None)
+    world.journal.commit()
+    assert "a" in world.services.image.topics
+
+
+def test_create_partitions() -> None:
+    """The new ones are there when the answer leaves."""
+    world = World()
+    world.call(19, 7, create("a"))
+    request = m.CreatePartitionsRequest(
+        topics=[
+            m.CreatePartitionsRequestTopic(name="a", count=3, assignments=None),
+            m.CreatePartitionsRequestTopic(name="b", count=3, assignments=None),
+        ],
+        timeout_ms=1000,
+    )
+    results = world.call(37, 3, request).results
+    assert [(r.name, r.error_code, r.error_message) for r in results] == [("a", 0, None), ("b", 3, None)]
+    assert len(world.services.image.topics["a"].partitions) == 3
+
+
+def test_delete_topics_by_name_and_by_id() -> None:
+    """Version 6 takes both and answers both; earlier ones know names only, and no sentences before 5."""
+    world = World()
+    world.call(19, 7, create("a", "b", "c"))
+    topic_id = world.services.image.topics["a"].topic_id
+    state = m.DeleteTopicsRequestDeleteTopicState
+    request = m.DeleteTopicsRequest(topics=[state(topic_id=topic_id), state(name="nope")], timeout_ms=1000)
+    first, second = world.call(20, 6, request).responses
+    assert (first.name, first.topic_id, first.error_code) == ("a", topic_id, 0)
+    assert (second.name, second.topic_id, second.error_code) == ("nope", bytes(16), 3)
+    request = m.DeleteTopicsRequest(topic_names=["b", "nope"], timeout_ms=1000)
+    first, second = world.call(20, 4, request).responses
+    assert (first.topic_id, first.error_code) == (bytes(16), 0)
+    assert (second.error_code, second.error_message) == (3, None)
+    assert list(world.services.image.topics) == ["c"]
+
+
+@pytest.mark.parametrize("version, code", [(6, ErrorCode.TOPIC_DELETION_DISABLED), (2, ErrorCode.INVALID_REQUEST)])
+def test_deletion_may_be_switched_off(version: int, code: ErrorCode) -> None:
+    """delete.topic.enable=false; clients before version 3 do not know the code."""
+    world = World(delete_topic_enable="false")
+    world.call(19, 7, create("a"))
+    state = m.DeleteTopicsRequestDeleteTopicState(name="a")
+    request = m.DeleteTopicsRequest(topics=[state], topic_names=["a"], timeout_ms=1000)
+    assert [r.error_code for r in world.call(20, version, request).responses] == [code]
+    assert "a" in world.services.image.topics
+
+
+def test_describe_configs_of_topics() -> None:
+    """All keys for null and for none, chosen ones otherwise; unknown keys are left out."""
+    world = World()
+    world.call(19, 7, create("a"))
+    some = ["retention.ms", "nope", "segment.ms"]
+    request = describe((2, "a", None), (2, "a", []), (2, "a", some), (2, "x", None), (2, "x x", None))
+    every, none, chosen, unknown, invalid = world.call(32, 4, request).results
+    assert {entry.name for entry in every.configs} == set(TOPIC_SETTINGS) - UNSHOWN
+    assert none.configs == every.configs
+    assert {entry.name: entry.value for entry in chosen.configs} == {"retention.ms": "10", "segment.ms": "604800000"}
+    assert (unknown.error_code, unknown.error_message, unknown.configs) == (3, "", [])
+    assert (invalid.error_code, invalid.error_message[:21]) == (17, "Topic name is invalid")
+
+
+def test_describe_configs_shows_synonyms_and_prose_on_request() -> None:
+    """Where a value comes from and what would hold without it, strongest first."""
+    world = World(log_retention_ms="86400000")
+    world.call(19, 7, create("a"))
+    request = describe((2, "a", ["retention.ms"]), include_synonyms=True, include_documentation=True)
+    (entry,) = world.call(32, 4, request).results[0].configs
+    assert [(s.name, s.value, s.source) for s in entry.synonyms] == [
+        ("retention.ms", "10", 1),
+        ("log.retention.ms", "86400000", 4),
+        ("log.retention.hours", "168", 5),
+    ]
+    assert (entry.config_type, entry.read_only, entry.is_sensitive) == (5, False, False)
+    assert entry.documentation.endswith(".")
+    request = describe((2, "a", ["retention.ms"]))
+    (entry,) = world.call(32, 4, request).results[0].configs
+    assert (entry.synonyms, entry.documentation) == ([], None)
+
+
+def test_describe_configs_of_the_broker() -> None:
+    """Its own id has settings, the empty name (dynamic defaults) none yet; other ids and words are refused."""
+    world = World(log_retention_ms="5")
+    keys = ["log.retention.ms", "ottla.durability"]
+    request = describe((4, "1", keys), (4, "", None), (4, "2", None), (4, "x", None))
+    own, dynamic, other, word = world.call(32, 4, request).results
+    assert {entry.name: (entry.value, entry.config_source) for entry in own.configs} == {
+        "log.retention.ms": ("5", 4),
+        "ottla.durability": ("fsync", 5),
+    }
+    assert (dynamic.error_code, dynamic.configs) == (0, [])
+    assert other.error_message == "Unexpected broker id, expected 1 or empty string, but received 2"
+    assert word.error_message == "Broker id must be an integer, but it is: x"
+
+
+def test_one_unknown_resource_type_refuses_the_whole_request() -> None:
+    """As in Kafka."""
+    results = World().call(32, 4, describe((4, "1", None), (99, "a", None))).results
+    assert [(r.error_code, r.configs) for r in results] == [(ErrorCode.INVALID_REQUEST, [])] * 2
+
+
+def test_describe_cluster_gives_addresses_of_the_listener_asked_through() -> None:
+    """Each listener tells its own addresses."""
+    world = World()
+    inside = world.call(60, 2, m.DescribeClusterRequest(include_cluster_authorized_operations=True))
+    outside = world.call(60, 2, m.DescribeClusterRequest(), listener="OTHER")
+    assert [(b.broker_id, b.host, b.port, b.rack) for b in inside.brokers] == [(1, "here", 9092, "r1")]
+    assert [(b.host, b.port) for b in outside.brokers] == [("there", 9093)]
+    assert (inside.cluster_id, inside.controller_id, inside.error_message) == ("cluster", 1, None)
+    assert (inside.cluster_authorized_operations, outside.cluster_authorized_operations) == (8096, -(2**31))
+
+
+@pytest.mark.parametrize(
+    "endpoint_type, code",
+    [(2, ErrorCode.MISMATCHED_ENDPOINT_TYPE), (3, ErrorCode.UNSUPPORTED_ENDPOINT_TYPE)],
+)
+def test_describe_cluster_is_asked_of_brokers(endpoint_type: int, code: ErrorCode) -> None:
+    """A controller's client that comes to a broker is told so."""
+    response = World().call(60, 1, m.DescribeClusterRequest(endpoint_type=endpoint_type))
+    assert (response.error_code, response.cluster_id, response.brokers) == (code, "", [])
+
+
+@pytest.mark.parametrize(
+    "transactional_id, producer_id, producer_epoch, code",
+    [
+        (None, -1, -1, ErrorCode.NONE),
+        (None, 5, 3, ErrorCode.NONE),
+        (None, 5, -1, ErrorCode.INVALID_REQUEST),
+        (None, -1, 3, ErrorCode.INVALID_REQUEST),
+        ("", -1, -1, ErrorCode.INVALID_REQUEST),
+        ("tx", -1, -1, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+    ],
+)
+def test_init_producer_id(transactional_id: str | None, producer_id: int, producer_epoch: int, code: ErrorCode) -> None:
+    """Idempotent producers get an id, transactions are refused for good, contradictions as in Kafka."""
+    request = m.InitProducerIdRequest(
+        transactional_id=transactional_id, producer_id=producer_id, producer_epoch=producer_epoch
+    )
+    response = World().call(22, 4, request)
+    expected = (code, -1, -1) if code is not ErrorCode.NONE else (code, 0, 0)
+    assert (response.error_code, response.producer_id, response.producer_epoch) == expected
+
+
+def test_producer_ids_are_not_to_be_had_while_the_log_fails() -> None:
+    """Clients come back for it."""
+    world = World()
+    world.journal.fail_with = StorageError("disk full")
+    response = world.call(22, 5, m.InitProducerIdRequest(transactional_id=None))
+    assert (response.error_code, response.producer_id) == (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, -1)
