@@ -149,7 +149,8 @@ class Codec(Protocol):
     def encode_coordinator_record(self, key: Struct, value: Struct | None, version: int | None = None) -> Record:
         """Key and value of a record of a coordinator's topic, each with its type or version in front.
 
-        `version` is the value's; None stands for the newest.
+        Without a `version` the value is written, as Kafka does, in the newest version that is not flexible and carries
+        all of it, so that older readers understand it; else in the newest of all.
         """
         ...
 
