@@ -3,9 +3,9 @@
 
     tools/refresh_schemas.py FOLDER_OF_JARS [--root REPOSITORY] [--check]
 
-Needed jars: kafka-clients, kafka-group-coordinator, kafka-transaction-coordinator, kafka-metadata, kafka-storage. Only
-facts are taken: names, types, versions, nullability, tags, defaults. With --check nothing is written and a difference is
-an error.
+Needed jars: kafka-clients, kafka-group-coordinator, kafka-transaction-coordinator, kafka-metadata, kafka-storage.
+Only facts are taken: names, types, versions, nullability, tags, defaults. With --check nothing is written and a
+difference is an error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from schemas.python import write_python
-from schemas.read import read_jars
-from schemas.rust import write_rust
+from tools.schemas.python import write_python
+from tools.schemas.read import read_jars
+from tools.schemas.rust import write_rust
 
 PYTHON = Path("python/ottla/messages")
 RUST = Path("rust/protocol/src/schema/kafka")

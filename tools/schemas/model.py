@@ -119,8 +119,10 @@ def snake_case(name: str) -> str:
 def class_name(message: str, struct: str) -> str:
     """The class of a nested struct: the message's name, then the struct's without what it repeats of the message's.
 
-    >>> class_name("MetadataResponse", "MetadataResponseTopic"), class_name("CreatePartitionsRequest", "CreatePartitionsTopic")
-    ('MetadataResponseTopic', 'CreatePartitionsRequestTopic')
+    >>> class_name("MetadataResponse", "MetadataResponseTopic")
+    'MetadataResponseTopic'
+    >>> class_name("CreatePartitionsRequest", "CreatePartitionsTopic")
+    'CreatePartitionsRequestTopic'
     >>> class_name("LeaveGroupRequest", "MemberIdentity")
     'LeaveGroupRequestMemberIdentity'
     """

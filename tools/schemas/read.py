@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from schemas.model import NONE, Default, Family, Field, Message, Struct, Versions, class_name, snake_case
+from tools.schemas.model import NONE, Default, Family, Field, Message, Struct, Versions, class_name, snake_case
 
 Json = dict[str, Any]
 
@@ -164,7 +164,7 @@ def read_field(spec: Json, nested: Any) -> Field:
     )
 
 
-def read_default(spec: Json, kind: str, array: bool) -> Default:  # noqa: PLR0911 - one line per kind of default
+def read_default(spec: Json, kind: str, array: bool) -> Default:
     """The default of a field, `zero` where it is the type's own.
 
     Kafka's generator takes the string "null" for null, but JSON's null for no default at all.
