@@ -6,7 +6,7 @@ the names accepted without effect, with the reason; `properties` reads files, `l
 the docs page all read the table, so none of them can say anything else than the broker does.
 """
 
-from ottla.config.broker_config import BrokerConfig, Given, given_in_file, load
+from ottla.config.broker_config import BrokerConfig, Given, given_in_file, load, shortcuts
 from ottla.config.broker_settings import BROKER_SETTINGS
 from ottla.config.inert import WITHOUT_EFFECT
 from ottla.config.listeners import Endpoint
@@ -24,4 +24,5 @@ __all__ = [
     "Setting",
     "given_in_file",
     "load",
+    "shortcuts",
 ]

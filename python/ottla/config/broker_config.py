@@ -16,6 +16,7 @@ from ottla.config.inert import reason_without_effect, refusal
 from ottla.config.listeners import (
     Endpoint,
     parse_endpoints,
+    parse_host_port,
     parse_protocol_map,
     problems_of_advertised,
     problems_of_listeners,
@@ -82,6 +83,36 @@ def given_in_file(content: bytes, file_name: str) -> list[Given]:
     except properties.PropertiesError as error:
         raise ConfigError([f"{file_name}, line {error.line}: {error.reason}"]) from error
     return [Given(entry.name, entry.value, f"line {entry.line} of {file_name}") for entry in entries]
+
+
+def shortcuts(
+    given: Iterable[Given], *, data_dir: str | None, listen: str | None, advertise: str | None, listen_default: str
+) -> list[Given]:
+    """Give the settings that the plain arguments of a broker stand for; they count over `given`.
+
+    Raises `ConfigError` if one of them is not what it should be.
+    """
+    texts = {entry.name: entry.text for entry in given}
+    found: list[Given] = []
+    problems: list[str] = []
+    if data_dir is not None:
+        if "," in data_dir:
+            problems.append(f"{data_dir}: a data directory has no comma in its name")
+        found.append(Given("log.dirs", data_dir, "data directory"))
+    name = "PLAINTEXT"
+    if listen is None and "listeners" in texts:
+        name = texts["listeners"].partition("://")[0].strip() or name
+    else:
+        listen = listen or listen_default
+    for setting, text, origin in (("listeners", listen, "listen"), ("advertised.listeners", advertise, "advertise")):
+        if text is not None:
+            try:
+                found.append(Given(setting, str(Endpoint(name, *parse_host_port(text))), origin))
+            except ValueError as error:
+                problems.append(f"{origin}: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return found
 
 
 def load(given: Iterable[Given] = ()) -> BrokerConfig:

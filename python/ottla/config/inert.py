@@ -24,6 +24,8 @@ _TOKENS = "delegation tokens are not served in this version"
 _AUTHORIZER = "no authorizer is served in this version"
 _METADATA_LOG = "Ottla's metadata log is rolled and trimmed by its snapshots"
 _CHECKPOINTS = "Ottla writes its checkpoints when they change"
+_SOCKETS = "sockets have the system's own sizes, which it adapts"
+_CONNECTIONS = "connections are not limited in this version"
 _TESTS = "it is a switch for Kafka's own tests"
 
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -96,6 +98,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "security.providers",
     ),
     _QUOTAS: (
+        "max.connections.per.ip.overrides",
         "alter.log.dirs.replication.quota.window.num",
         "alter.log.dirs.replication.quota.window.size.seconds",
         "controller.quota.window.num",
@@ -164,21 +167,23 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "metadata.max.retention.bytes",
         "metadata.max.retention.ms",
     ),
-    _CHECKPOINTS: (
-        "log.flush.offset.checkpoint.interval.ms",
-        "log.flush.start.offset.checkpoint.interval.ms",
-        "producer.id.expiration.check.interval.ms",
+    _CHECKPOINTS: ("log.flush.start.offset.checkpoint.interval.ms",),
+    _SOCKETS: (
+        "socket.listen.backlog.size",
+        "socket.receive.buffer.bytes",
+        "socket.send.buffer.bytes",
     ),
+    _CONNECTIONS: ("connections.max.idle.ms", "max.connections", "max.connections.per.ip"),
     _TESTS: ("server.max.startup.time.ms", "unstable.api.versions.enable", "unstable.feature.versions.enable"),
     "one append holds what one turn of the control plane wrote; there is nothing to linger for": (
         "group.coordinator.append.linger.ms",
         "group.coordinator.cached.buffer.max.bytes",
     ),
     "a directory that fails goes offline at once": ("log.dir.failure.timeout.ms",),
-    "requests in flight are bounded for each connection and in number": (
-        "max.connections.per.ip.overrides",
-        "queued.max.request.bytes",
-    ),
+    "what waits is bounded for each connection": ("queued.max.request.bytes", "queued.max.requests"),
+    "background work begins with its first interval": ("log.initial.task.delay.ms",),
+    "groups are read in pieces of Ottla's own size": ("offsets.load.buffer.size",),
+    "what coordinators write is not compressed": ("offsets.topic.compression.codec",),
     "the metadata log lies in the first of log.dirs": ("metadata.log.dir",),
 }
 

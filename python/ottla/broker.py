@@ -1,0 +1,488 @@
+"""The composition root: a whole broker, built from its parts, started and stopped.
+
+    with ottla.Broker() as broker:                        # in this process, in memory, on a free port
+        producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+
+Start: settings are checked before anything is touched; the engine opens and locks the data directory; the image is
+replayed from the metadata log; the broker registers itself; everything is published to the data plane; coordinators
+load their shards; listeners open last, so that no client sees a half-started broker. (A listener with port 0 is opened
+before the registration, which has to name its port: nobody can know it yet.)
+
+Stop: no new connections, answers under way drain, the control plane ends, the engine writes its checkpoints and the
+mark of a clean shutdown, and lets go of the directory. A broker that is killed instead starts again from its log.
+
+Everything of the control plane runs on one thread (`protocol.loop`); `Broker` itself may be used from any.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ottla import _core
+from ottla.clock import DeadlineQueue, SystemRandom
+from ottla.config import Endpoint, Given, given_in_file, load, shortcuts
+from ottla.config.listeners import advertised_of
+from ottla.config.topic_config import effective
+from ottla.controller.controller import Controller
+from ottla.controller.create_topics import TopicDefaults
+from ottla.controller.names import INTERNAL_TOPICS, OFFSETS_TOPIC
+from ottla.controller.producer_ids import ProducerIds
+from ottla.controller.registration import SUPPORTED_FEATURES, check_features, register
+from ottla.coordinator.group.coordinator import GroupCoordinator
+from ottla.coordinator.group.settings import GroupSettings
+from ottla.errors import ConfigError, NewerFormat, NotReady, RequestError
+from ottla.protocol.commits import Commits, CommittingJournal
+from ottla.protocol.dispatch import Dispatcher
+from ottla.protocol.loop import ControlLoop
+from ottla.protocol.registry import api_table
+from ottla.protocol.services import Services
+from ottla.protocol.topic_creation import AutoCreation, InternalTopics
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from ottla.config import BrokerConfig
+    from ottla.controller.controller import ControllerStatus
+    from ottla.controller.image import Change, MetadataImage, Topic
+    from ottla.coordinator.runtime import RuntimeStatus
+    from ottla.protocol.dispatch import DispatcherStatus
+
+log = logging.getLogger(__name__)
+
+LISTEN_DEFAULT = "127.0.0.1:0"
+STOP_TIMEOUT_MS = 5_000
+# How long a start waits for its own registration to reach the disk.
+_REGISTRATION_TIMEOUT_S = 60
+
+# Bounds the data plane keeps, by setting.
+_LIMITS = (
+    "socket.request.max.bytes",
+    "ottla.control.frame.bytes.max",
+    "fetch.max.bytes",
+    "max.incremental.fetch.session.cache.slots",
+    "max.request.partition.size.limit",
+    "auto.create.topics.enable",
+)
+
+# Settings of the broker that each log keeps.
+_FOR_EVERY_LOG = ("ottla.durability", "ottla.decompressed.bytes.max", "producer.id.expiration.ms")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStatus:
+    """What metrics, the console and people are told of a running broker."""
+
+    node_id: int
+    cluster_id: str
+    bootstrap_servers: str
+    # (listener, host, port) as bound.
+    listeners: tuple[tuple[str, str, int], ...]
+    # Empty if everything is kept in memory.
+    data_dirs: tuple[str, ...]
+    clean_start: bool
+    controller: ControllerStatus
+    dispatcher: DispatcherStatus
+    groups: RuntimeStatus
+    engine: Mapping[str, Any]
+    server: Mapping[str, Any]
+
+
+class Broker:
+    """A Kafka-protocol broker in this process.
+
+    `data_dir`: where the data lives; None keeps it in memory. `listen` and `advertise`: HOST:PORT, for the one plain
+    listener most want; several are set as in Kafka, by `listeners` and `advertised.listeners` in `config`. `config`:
+    Kafka's settings by name, or a server.properties file.
+
+    Raises `ConfigError` with everything that is wrong before anything is opened; `start` raises `DirectoryInUse`,
+    `NewerFormat`, `StorageError`, or OSError if a listener cannot be opened.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str] | None = None,
+        *,
+        listen: str | None = None,
+        advertise: str | None = None,
+        config: Mapping[str, object] | str | os.PathLike[str] | Sequence[Given] | None = None,
+        virtual_clock: _core.VirtualClock | None = None,
+    ) -> None:
+        given = _given(config)
+        directory = None if data_dir is None else str(data_dir)
+        given += shortcuts(given, data_dir=directory, listen=listen, advertise=advertise, listen_default=LISTEN_DEFAULT)
+        self.config = load(given)
+        self._virtual_clock = virtual_clock
+        in_memory = "log.dirs" not in self.config.given and "log.dir" not in self.config.given
+        self._data_dirs = None if in_memory else self.config.data_dirs
+        self._running: _Running | None = None
+
+    def start(self) -> Self:
+        """Start serving; returns once clients can connect."""
+        if self._running is not None:
+            raise NotReady("this broker is running already")
+        self._running = _Running(self.config, self._data_dirs, self._virtual_clock)
+        try:
+            self._running.start()
+        except BaseException:
+            self._running = None
+            raise
+        return self
+
+    def stop(self, timeout_ms: int = STOP_TIMEOUT_MS) -> None:
+        """Stop cleanly; does nothing if the broker is not running."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.stop(timeout_ms)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What clients take as bootstrap.servers: the advertised address of the first listener."""
+        return self._now().bootstrap_servers
+
+    def status(self) -> BrokerStatus:
+        """Figures of the running broker."""
+        return self._now().status()
+
+    def turn_clock(self, by_ms: int) -> None:
+        """Move the virtual clock this broker was built with; deadlines that are due fire."""
+        if self._virtual_clock is None:
+            raise NotReady("this broker runs on the real clock")
+        self._virtual_clock.turn(by_ms)
+        self._now().loop.wake()
+
+    def _now(self) -> _Running:
+        if self._running is None:
+            raise NotReady("this broker is not running")
+        return self._running
+
+
+class _Running:
+    """The parts of a broker between start and stop."""
+
+    def __init__(
+        self, config: BrokerConfig, data_dirs: list[str] | None, virtual_clock: _core.VirtualClock | None
+    ) -> None:
+        self.config = config
+        self.data_dirs = data_dirs
+        codec = _core.Codec()
+        self.bridge = _core.Bridge(codec)
+        # Opens and locks the directory, and recovers what an unclean stop left.
+        self.engine = _core.Engine(
+            data_dirs,
+            bridge=self.bridge,
+            node_id=config.node_id,
+            cluster_id=None,
+            settings=dict(config.values),
+            virtual_clock=virtual_clock,
+        )
+        try:
+            self._build(codec)
+        except BaseException:
+            self.engine.close()
+            raise
+
+    def _build(self, codec: _core.Codec) -> None:
+        config, engine = self.config, self.engine
+        self.loop = ControlLoop(engine, f"ottla-control-{config.node_id}")
+        self.deadlines = DeadlineQueue()
+        self.commits = Commits()
+        self.metadata_log = _MetadataJournal(engine.metadata_log(), self.commits)
+        self.controller = Controller(
+            self.metadata_log,
+            codec,
+            engine,
+            self.deadlines,
+            snapshot_bytes=config.integer("metadata.log.max.record.bytes.between.snapshots"),
+            on_change=self._show,
+        )
+        self.controller.replay()
+        unknown = check_features(self.controller.image)
+        if unknown:
+            raise NewerFormat(
+                f"the cluster uses {', '.join(unknown)}, which this version does not understand; open it with the "
+                "version that wrote it"
+            )
+        random = SystemRandom()
+        offsets_topic = self.controller.image.topics.get(OFFSETS_TOPIC)
+        self.groups = GroupCoordinator(
+            journals=lambda index: CommittingJournal(engine.journal(OFFSETS_TOPIC, index), self.commits),
+            # Groups are found by this number, so what exists counts, not what is set now.
+            partition_count=(
+                config.integer("offsets.topic.num.partitions")
+                if offsets_topic is None
+                else len(offsets_topic.partitions)
+            ),
+            codec=codec,
+            scheduler=self.deadlines,
+            clock=engine,
+            random=random,
+            settings=_group_settings(config),
+        )
+        defaults = TopicDefaults(
+            config.integer("num.partitions"), config.integer("default.replication.factor"), config.topic_defaults
+        )
+        internal_topics = InternalTopics(self.controller, config, defaults, random)
+        self.services = Services(
+            node_id=config.node_id,
+            cluster_id=engine.cluster_id,
+            config=config,
+            clock=engine,
+            scheduler=self.deadlines,
+            random=random,
+            controller=self.controller,
+            topic_defaults=defaults,
+            producer_ids=ProducerIds(self.controller, config.node_id),
+            auto_creation=AutoCreation(
+                self.controller, internal_topics, defaults, random, enabled=bool(config["auto.create.topics.enable"])
+            ),
+            internal_topics=internal_topics,
+            groups=self.groups,
+        )
+        self.dispatcher = Dispatcher(
+            self.bridge,
+            self.services,
+            engine,
+            self.deadlines,
+            self.commits,
+            flush=self.groups.flush_turn,
+            request_turn=self.loop.request_turn,
+        )
+        self.server = _core.Server(
+            engine,
+            self.bridge,
+            listeners=[(listener.name, listener.host, listener.port) for listener in config.listeners],
+            api_table=api_table(),
+            limits={name: int(config[name]) for name in _LIMITS},
+        )
+        # As bound, once the server has started.
+        self.bound: tuple[tuple[str, str, int], ...] = ()
+        self.advertised: tuple[Endpoint, ...] = ()
+
+    # Start and stop.
+
+    def start(self) -> None:
+        try:
+            self.loop.start(
+                self._prepare,
+                self.bridge.fileno(),
+                self.dispatcher.turn,
+                lambda: self.dispatcher.next_deadline_ms,
+                self.dispatcher.turn,
+            )
+        except BaseException:
+            self.server.stop(0)
+            self.engine.close()
+            raise
+        log.info("broker %d of cluster %s serves %s", self.config.node_id, self.engine.cluster_id, self.bound)
+
+    def _prepare(self) -> None:
+        """On the control-plane thread, before its first turn."""
+        ports_known = all(listener.port for listener in self.config.listeners)
+        if not ports_known:
+            self.bound = tuple(self.server.start())
+        self._register()
+        if ports_known:
+            self.bound = tuple(self.server.start())
+
+    def _register(self) -> None:
+        ports = {name: port for name, _, port in self.bound}
+        machine = socket.gethostname()
+        told = []
+        for listener in self.config.listeners:
+            endpoint = advertised_of(listener, list(self.config.advertised), machine)
+            told.append(Endpoint(endpoint.name, endpoint.host, endpoint.port or ports[listener.name]))
+        self.advertised = tuple(told)
+        outcome: list[list[int] | RequestError] = []
+        self.controller.change(
+            lambda image: register(
+                image,
+                broker_id=self.config.node_id,
+                end_offset=self.metadata_log.log_end_offset,
+                endpoints=self.advertised,
+                rack=self.config["broker.rack"],
+                random=self.services.random,
+                clean_shutdown=self.engine.clean_shutdown,
+            ),
+            outcome.append,
+        )
+        # The loop does not run yet: wait for the commit here, and let its notice come up.
+        while not outcome:
+            readable, _, _ = select.select([self.bridge.fileno()], [], [], _REGISTRATION_TIMEOUT_S)
+            if not readable:
+                raise NotReady("the registration of this broker did not reach the disk in time")
+            self.dispatcher.turn()
+        if isinstance(outcome[0], RequestError):
+            raise NotReady(f"this broker could not register itself: {outcome[0].message}")
+
+    def stop(self, timeout_ms: int) -> None:
+        self.server.stop(timeout_ms)
+        self.loop.stop()
+        self.engine.close()
+        log.info("broker %d has stopped", self.config.node_id)
+
+    # What exists, shown to the data plane and the coordinators.
+
+    def _show(self, image: MetadataImage, change: Change) -> None:
+        self.engine.publish(
+            offset=self.controller.applied_offset,
+            controller_id=self.config.node_id,
+            brokers=[
+                (broker.broker_id, broker.rack, [(point.name, point.host, point.port) for point in broker.end_points])
+                for broker in image.brokers.values()
+                if not broker.fenced
+            ],
+            topics=[self._topic(image, topic) for topic in change.topics.values()],
+            deleted=list(change.deleted),
+            supported_features=[(name, low, high) for name, (low, high) in SUPPORTED_FEATURES.items()],
+            finalized_features=list(image.features.items()),
+            finalized_epoch=self.controller.applied_offset,
+        )
+        if change.deleted:
+            if OFFSETS_TOPIC in change.deleted.values():
+                for index in range(self.groups.partition_count):
+                    self.groups.unload(index)
+            self.groups.on_topics_deleted({name: topic_id for topic_id, name in change.deleted.items()})
+        for topic in change.topics.values():
+            if topic.name == OFFSETS_TOPIC:
+                self._load_groups(topic)
+
+    def _topic(self, image: MetadataImage, topic: Topic) -> _core.TopicTuple:
+        values = effective(image.topic_config(topic.name), self.config.topic_defaults)
+        # What holds for every log of this broker goes with each.
+        values.update((name, self.config[name]) for name in _FOR_EVERY_LOG)
+        return (
+            topic.name,
+            topic.topic_id,
+            topic.name in INTERNAL_TOPICS,
+            {name: value for name, value in values.items() if value is not None},
+            [
+                (
+                    partition.index,
+                    partition.leader,
+                    partition.leader_epoch,
+                    partition.partition_epoch,
+                    partition.replicas,
+                    partition.isr,
+                )
+                for partition in topic.partitions
+            ],
+        )
+
+    def _load_groups(self, topic: Topic) -> None:
+        for partition in topic.partitions:
+            if partition.leader == self.config.node_id:
+                self.groups.load(partition.index)
+            else:
+                self.groups.unload(partition.index)
+
+    # What people are told.
+
+    @property
+    def bootstrap_servers(self) -> str:
+        first = self.advertised[0]
+        host = f"[{first.host}]" if ":" in first.host else first.host
+        return f"{host}:{first.port}"
+
+    def status(self) -> BrokerStatus:
+        return BrokerStatus(
+            node_id=self.config.node_id,
+            cluster_id=self.engine.cluster_id,
+            bootstrap_servers=self.bootstrap_servers,
+            listeners=self.bound,
+            data_dirs=tuple(self.data_dirs or ()),
+            clean_start=self.engine.clean_shutdown,
+            controller=self.controller.status(),
+            dispatcher=self.dispatcher.status,
+            groups=self.groups.status,
+            engine=self.engine.status(),
+            server=self.server.status(),
+        )
+
+
+class _MetadataJournal:
+    """The native metadata log with callbacks: `controller.MetadataJournal`."""
+
+    def __init__(self, raw: _core.MetadataLog, commits: Commits) -> None:
+        self._raw = raw
+        self._commits = commits
+
+    @property
+    def log_end_offset(self) -> int:
+        return self._raw.log_end_offset
+
+    @property
+    def leader_epoch(self) -> int:
+        return self._raw.leader_epoch
+
+    def append(self, values: Sequence[bytes], timestamp_ms: int) -> int:
+        return self._raw.append(values, timestamp_ms)
+
+    def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
+        self._commits.when(self._raw.watch, offset, callback)
+
+    def read(self, start_offset: int, max_bytes: int) -> list[tuple[int, int, int, bytes]]:
+        return self._raw.read(start_offset, max_bytes)
+
+    def latest_snapshot(self) -> tuple[int, int, list[bytes]] | None:
+        return self._raw.latest_snapshot()
+
+    def write_snapshot(self, end_offset: int, epoch: int, values: Sequence[bytes], timestamp_ms: int) -> None:
+        self._raw.write_snapshot(end_offset, epoch, values, timestamp_ms)
+
+
+def read_config_file(path: str | os.PathLike[str]) -> list[Given]:
+    """Read a server.properties. Raises `ConfigError`, also if the file cannot be read."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from error
+    return given_in_file(content, str(path))
+
+
+def _given(config: Mapping[str, object] | str | os.PathLike[str] | Sequence[Given] | None) -> list[Given]:
+    """Settings as somebody wrote them: a file, or names with values of any plain type."""
+    if config is None:
+        return []
+    if isinstance(config, (str, PathLike)):
+        return read_config_file(config)
+    if isinstance(config, Mapping):
+        return [Given(name, _text(value), "config") for name, value in config.items()]
+    return list(config)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(entry) for entry in value)
+    return str(value)
+
+
+def _group_settings(config: BrokerConfig) -> GroupSettings:
+    return GroupSettings(
+        session_timeout_ms_min=config.integer("group.min.session.timeout.ms"),
+        session_timeout_ms_max=config.integer("group.max.session.timeout.ms"),
+        initial_rebalance_delay_ms=config.integer("group.initial.rebalance.delay.ms"),
+        group_size_max=config.integer("group.max.size"),
+        offset_metadata_bytes_max=config.integer("offset.metadata.max.bytes"),
+        offsets_retention_ms=config.integer("offsets.retention.minutes") * 60_000,
+        offsets_retention_check_interval_ms=config.integer("offsets.retention.check.interval.ms"),
+        offset_commit_timeout_ms=config.integer("offsets.commit.timeout.ms"),
+    )

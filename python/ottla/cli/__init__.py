@@ -1,0 +1,1 @@
+"""The command line. `main` is the door; each command is a file whose imports wait until it runs."""

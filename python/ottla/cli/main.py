@@ -1,0 +1,105 @@
+"""`ottla`: the commands, and how each way to fail ends.
+
+Exit codes: 0 done, or stopped on request; 1 it could not be done (the data directory is in use, the port is taken, the
+disk refuses); 2 it was asked for in the wrong way (an unknown option, a setting with a bad value). Errors are sentences
+on stderr, one for each thing that is wrong, and no traceback unless it is a bug.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ottla import __version__
+from ottla.errors import ConfigError, InvalidInput, OttlaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="ottla", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Ottla: an event log that speaks Kafka."""
+
+
+@cli.command()
+@click.option("--data-dir", metavar="DIR", help="Where the data lives; made if it is missing. [or log.dirs]")
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Where clients connect; port 0 is a free one. [127.0.0.1:9092, or listeners]"
+)
+@click.option("--advertise", metavar="HOST:PORT", help="What clients are told to connect to. [or advertised.listeners]")
+@click.option("--config", "config_file", metavar="FILE", help="A server.properties with Kafka's names.")
+@click.option(
+    "--set", "assignments", metavar="NAME=VALUE", multiple=True, help="One setting, over the file. `ottla settings`."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="The least severe lines to log, on stderr.",
+)
+def serve(
+    data_dir: str | None,
+    listen: str | None,
+    advertise: str | None,
+    config_file: str | None,
+    assignments: tuple[str, ...],
+    log_level: str,
+) -> None:
+    """Run a broker until it is told to stop (SIGTERM, Ctrl-C).
+
+    Settings have Kafka's names. Later sources count over earlier ones: their defaults, the file, --set, the other
+    options.
+    """
+    from ottla.cli.serve import serve as run
+
+    run(data_dir, listen, advertise, config_file, assignments, log_level)
+
+
+@cli.command()
+@click.argument("words", nargs=-1)
+@click.option("--topic", "scope", flag_value="topic", help="Settings of topics only.")
+@click.option("--broker", "scope", flag_value="broker", help="Settings of the broker only.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def settings(words: tuple[str, ...], scope: str | None, as_json: bool) -> None:
+    """List the settings whose names contain WORDS, with type, default and allowed values."""
+    from ottla.cli.settings import show
+
+    show(words, scope, as_json=as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    try:
+        cli.main(args=None if arguments is None else list(arguments), prog_name="ottla", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except click.Abort:
+        return EXIT_FAILED
+    except ConfigError as error:
+        for problem in error.problems:
+            _complain(problem)
+        return EXIT_USAGE
+    except InvalidInput as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    except (OttlaError, OSError) as error:
+        _complain(str(error))
+        return EXIT_FAILED
+    return 0
+
+
+def _complain(sentence: str) -> None:
+    print(f"ottla: {sentence}", file=sys.stderr)

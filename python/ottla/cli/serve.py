@@ -1,0 +1,92 @@
+"""`ottla serve`: run a broker in the foreground until a signal ends it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ottla import __version__
+from ottla.broker import Broker, read_config_file
+from ottla.config import Given
+from ottla.errors import ConfigError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from ottla.broker import BrokerStatus
+
+LISTEN_DEFAULT = "127.0.0.1:9092"
+
+log = logging.getLogger("ottla")
+
+
+def serve(
+    data_dir: str | None,
+    listen: str | None,
+    advertise: str | None,
+    config_file: str | None,
+    assignments: tuple[str, ...],
+    log_level: str,
+) -> None:
+    """Run until SIGTERM or SIGINT; a second signal does not wait for the clean stop."""
+    given = [] if config_file is None else read_config_file(config_file)
+    given += [_assignment(text) for text in assignments]
+    names = {entry.name for entry in given}
+    if data_dir is None and not names & {"log.dirs", "log.dir"}:
+        raise click.UsageError("say where the data lives: --data-dir DIR, or log.dirs in the configuration")
+    if listen is None and "listeners" not in names:
+        listen = LISTEN_DEFAULT
+    broker = Broker(data_dir, listen=listen, advertise=advertise, config=given)
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True)
+    for warning in broker.config.warnings:
+        log.warning("%s", warning)
+    told_to_stop = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping on %s", signal.Signals(number).name)
+        told_to_stop.set()
+        # A second one ends the process at once.
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    with broker:
+        click.echo(banner(broker.status(), str(broker.config["ottla.durability"])))
+        told_to_stop.wait()
+
+
+def banner(status: BrokerStatus, durability: str) -> str:
+    """Say on one screen where it listens, where data lives and how to send a first message."""
+    listeners = ", ".join(f"{host}:{port} ({name})" for name, host, port in status.listeners)
+    data = ", ".join(str(Path(directory).absolute()) for directory in status.data_dirs)
+    server = status.bootstrap_servers
+    promise = "fsync: what is acknowledged is on the disk" if durability == "fsync" else "os: as the system writes it"
+    return f"""
+  Ottla {__version__}   node {status.node_id} of cluster {status.cluster_id}, {status.controller.topics} topics
+
+    listens on   {listeners}
+    clients use  {server}
+    data in      {data}
+    durability   {promise}
+
+  Send a first message and read it back (pip install kafka-python):
+
+    python -c "import kafka; p = kafka.KafkaProducer(bootstrap_servers='{server}'); p.send('hi', b'you'); p.flush()"
+    python -c "import kafka; c = kafka.KafkaConsumer('hi', bootstrap_servers='{server}',
+               auto_offset_reset='earliest'); print(next(c).value)"
+
+  Ctrl-C stops it cleanly.
+"""
+
+
+def _assignment(text: str) -> Given:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError([f"--set {text}: write NAME=VALUE"])
+    return Given(name.strip(), value.strip(), "--set")
