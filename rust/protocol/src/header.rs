@@ -38,17 +38,10 @@ impl<'a> RequestHeader<'a> {
         let api_key = reader.i16("API key")?;
         let api_version = reader.i16("API version")?;
         let correlation_id = reader.i32("correlation id")?;
-        let api = schema::api(api_key)
-            .ok_or_else(|| unknown.error("API key", ErrorKind::UnknownApiKey(api_key)))?;
+        let api = schema::api(api_key).ok_or_else(|| unknown.error("API key", ErrorKind::UnknownApiKey(api_key)))?;
         let client_id = reader.nullable_string(false, "client id")?;
         reader.skip_tags(api.is_flexible(api_version))?;
-        Ok(Self {
-            api_key,
-            api_version,
-            correlation_id,
-            client_id,
-            api,
-        })
+        Ok(Self { api_key, api_version, correlation_id, client_id, api })
     }
 
     /// Whether the body is in the flexible dialect.
@@ -76,11 +69,7 @@ pub fn write_response_header<B: Buffer>(
 }
 
 /// Reads a response's header: the correlation id.
-pub fn read_response_header(
-    reader: &mut Reader<'_>,
-    api_key: i16,
-    api_version: i16,
-) -> Result<i32> {
+pub fn read_response_header(reader: &mut Reader<'_>, api_key: i16, api_version: i16) -> Result<i32> {
     let correlation_id = reader.i32("correlation id")?;
     reader.skip_tags(response_header_is_flexible(api_key, api_version))?;
     Ok(correlation_id)
@@ -112,10 +101,7 @@ mod tests {
         let frame = [0, 18, 0, 5, 0, 0, 0, 7, 0, 1, b'c', 0, 99];
         let mut reader = Reader::new(&frame);
         let header = RequestHeader::read(&mut reader).unwrap();
-        assert_eq!(
-            (header.api_key, header.api_version, header.correlation_id),
-            (18, 5, 7)
-        );
+        assert_eq!((header.api_key, header.api_version, header.correlation_id), (18, 5, 7));
         assert_eq!((header.client_id, reader.rest()), (Some("c"), &[99][..]));
         let mut out = Vec::new();
         write_response_header(&mut Writer::new(&mut out), 18, 5, 7);
@@ -129,10 +115,7 @@ mod tests {
             let mut out = Vec::new();
             write_response_header(&mut Writer::new(&mut out), 12, version, 1);
             assert_eq!(out.len(), 4 + tail);
-            assert_eq!(
-                read_response_header(&mut Reader::new(&out), 12, version).unwrap(),
-                1
-            );
+            assert_eq!(read_response_header(&mut Reader::new(&out), 12, version).unwrap(), 1);
             let mut out = Vec::new();
             write_request_header(&mut Writer::new(&mut out), 12, version, 1, None).unwrap();
             assert_eq!(out.len(), 10 + tail);
@@ -144,8 +127,7 @@ mod tests {
     /// A key of the controllers' own listener is not served.
     #[test]
     fn unknown_keys_are_an_error() {
-        let refused = RequestHeader::read(&mut Reader::new(&[0, 56, 0, 0, 0, 0, 0, 0, 0xff, 0xff]))
-            .unwrap_err();
+        let refused = RequestHeader::read(&mut Reader::new(&[0, 56, 0, 0, 0, 0, 0, 0, 0xff, 0xff])).unwrap_err();
         assert_eq!(refused.kind, ErrorKind::UnknownApiKey(56));
     }
 }

@@ -28,15 +28,8 @@ pub struct Codec {
 
 impl Codec {
     /// The request in `body`, which begins behind the header.
-    pub fn decode_request_to_py(
-        &self,
-        py: Python<'_>,
-        key: i16,
-        version: i16,
-        body: &[u8],
-    ) -> PyResult<Py<PyAny>> {
-        self.decode(py, api(key)?.request, version, &mut Reader::new(body))
-            .map(Bound::unbind)
+    pub fn decode_request_to_py(&self, py: Python<'_>, key: i16, version: i16, body: &[u8]) -> PyResult<Py<PyAny>> {
+        self.decode(py, api(key)?.request, version, &mut Reader::new(body)).map(Bound::unbind)
     }
 
     /// Appends the body of a response to `out`; after an error `out` may end anywhere in it.
@@ -61,8 +54,7 @@ impl Codec {
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut sink = PySink::new(py, self.bindings.of(py, message)?);
         let budget = Budget::for_frame(reader.remaining());
-        decode(message, version, reader, budget, &mut sink)
-            .map_err(|fault| error::decoding(py, fault))
+        decode(message, version, reader, budget, &mut sink).map_err(|fault| error::decoding(py, fault))
     }
 
     /// Appends a message to `out`.
@@ -75,8 +67,7 @@ impl Codec {
         out: &mut Vec<u8>,
     ) -> PyResult<()> {
         let source = PySource::new(py, self.bindings.of(py, message)?);
-        encode(message, version, value, &source, &mut Writer::new(out))
-            .map_err(|fault| error::encoding(py, fault))
+        encode(message, version, value, &source, &mut Writer::new(out)).map_err(|fault| error::encoding(py, fault))
     }
 
     fn encode_to_bytes<'py>(
@@ -104,9 +95,7 @@ fn named(name: &str) -> PyResult<&'static Message> {
 impl Codec {
     #[new]
     fn new() -> Self {
-        Self {
-            bindings: Bindings::new(),
-        }
+        Self { bindings: Bindings::new() }
     }
 
     fn decode_request<'py>(
@@ -160,14 +149,8 @@ impl Codec {
     ) -> PyResult<Bound<'py, PyBytes>> {
         api(api_key)?;
         let mut out = Vec::with_capacity(64);
-        header::write_request_header(
-            &mut Writer::new(&mut out),
-            api_key,
-            version,
-            correlation_id,
-            client_id,
-        )
-        .map_err(|fault| error::raise(format!("client id: {fault}")))?;
+        header::write_request_header(&mut Writer::new(&mut out), api_key, version, correlation_id, client_id)
+            .map_err(|fault| error::raise(format!("client id: {fault}")))?;
         Ok(PyBytes::new(py, &out))
     }
 
@@ -213,11 +196,7 @@ impl Codec {
         records::encode_metadata(self, py, record, version)
     }
 
-    fn decode_metadata_record<'py>(
-        &self,
-        py: Python<'py>,
-        value: &[u8],
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn decode_metadata_record<'py>(&self, py: Python<'py>, value: &[u8]) -> PyResult<Option<Bound<'py, PyAny>>> {
         records::decode_metadata(self, py, value)
     }
 

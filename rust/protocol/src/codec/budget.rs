@@ -17,13 +17,7 @@ impl Budget {
     #[must_use]
     pub const fn for_frame(bytes: usize) -> Self {
         let left = bytes.saturating_mul(Self::TIMES_FRAME);
-        Self {
-            left: if left < Self::BYTES_MIN {
-                Self::BYTES_MIN
-            } else {
-                left
-            },
-        }
+        Self { left: if left < Self::BYTES_MIN { Self::BYTES_MIN } else { left } }
     }
 
     /// Takes `bytes`; false if there are not that many.

@@ -14,19 +14,10 @@ pub fn decode<S: Sink>(
     sink: &mut S,
 ) -> Result<S::Value, DecodeError<S::Error>> {
     if !message.versions.contains(version) {
-        return Err(DecodeError::UnknownVersion {
-            message: message.name,
-            version,
-        });
+        return Err(DecodeError::UnknownVersion { message: message.name, version });
     }
     let flexible = message.flexible.contains(version);
-    let mut decoder = Decoder {
-        message: message.name,
-        version,
-        flexible,
-        budget,
-        fields: Vec::with_capacity(16),
-    };
+    let mut decoder = Decoder { message: message.name, version, flexible, budget, fields: Vec::with_capacity(16) };
     decoder.structure(message.root(), reader, sink)
 }
 
@@ -42,12 +33,7 @@ struct Decoder<S: Sink> {
 }
 
 impl<S: Sink> Decoder<S> {
-    fn structure(
-        &mut self,
-        shape: &'static Struct,
-        reader: &mut Reader<'_>,
-        sink: &mut S,
-    ) -> Outcome<S> {
+    fn structure(&mut self, shape: &'static Struct, reader: &mut Reader<'_>, sink: &mut S) -> Outcome<S> {
         self.charge(Part::Struct(shape), reader, sink)?;
         let base = self.fields.len();
         for (place, field) in shape.fields.iter().enumerate() {
@@ -64,8 +50,7 @@ impl<S: Sink> Decoder<S> {
         if self.flexible {
             self.tagged(shape, base, reader, sink)?;
         }
-        sink.structure(shape, self.fields.drain(base..))
-            .map_err(DecodeError::Sink)
+        sink.structure(shape, self.fields.drain(base..)).map_err(DecodeError::Sink)
     }
 
     /// Reads the tagged fields of a struct whose other fields begin at `base`. One that comes twice counts as it came last.
@@ -81,8 +66,7 @@ impl<S: Sink> Decoder<S> {
         while let Some((tag, mut part)) = tags.next().map_err(|error| self.wire(error))? {
             let known = shape.tagged.iter().enumerate().find_map(|(bit, &place)| {
                 let field = shape.fields.get(place)?;
-                (field.tag == Some(tag) && field.versions.contains(self.version))
-                    .then_some((bit, place, field))
+                (field.tag == Some(tag) && field.versions.contains(self.version)).then_some((bit, place, field))
             });
             if let Some((bit, place, field)) = known {
                 let value = self.tagged_field(field, &mut part, sink)?;
@@ -92,10 +76,7 @@ impl<S: Sink> Decoder<S> {
             }
         }
         for (bit, &place) in shape.tagged.iter().enumerate() {
-            let here = shape
-                .fields
-                .get(place)
-                .is_some_and(|field| field.versions.contains(self.version));
+            let here = shape.fields.get(place).is_some_and(|field| field.versions.contains(self.version));
             if here && seen & (1 << bit) == 0 {
                 let value = self.default(shape, place, reader, sink)?;
                 self.fill(base + place, value);
@@ -110,21 +91,14 @@ impl<S: Sink> Decoder<S> {
         }
     }
 
-    fn field(
-        &mut self,
-        field: &'static Field,
-        reader: &mut Reader<'_>,
-        sink: &mut S,
-    ) -> Outcome<S> {
+    fn field(&mut self, field: &'static Field, reader: &mut Reader<'_>, sink: &mut S) -> Outcome<S> {
         let nullable = field.nullable.contains(self.version);
         if field.array {
             return self.array(field, nullable, reader, sink);
         }
         if let Kind::Nested(_) = field.kind
             && nullable
-            && !reader
-                .struct_follows(field.name)
-                .map_err(|error| self.wire(error))?
+            && !reader.struct_follows(field.name).map_err(|error| self.wire(error))?
         {
             return Ok(sink.null());
         }
@@ -132,22 +106,9 @@ impl<S: Sink> Decoder<S> {
     }
 
     /// A tagged field differs from others in how a struct that may be null is marked.
-    fn tagged_field(
-        &mut self,
-        field: &'static Field,
-        reader: &mut Reader<'_>,
-        sink: &mut S,
-    ) -> Outcome<S> {
-        if let (Kind::Nested(_), false, true) = (
-            field.kind,
-            field.array,
-            field.nullable.contains(self.version),
-        ) {
-            if reader
-                .uvarint(field.name)
-                .map_err(|error| self.wire(error))?
-                == 0
-            {
+    fn tagged_field(&mut self, field: &'static Field, reader: &mut Reader<'_>, sink: &mut S) -> Outcome<S> {
+        if let (Kind::Nested(_), false, true) = (field.kind, field.array, field.nullable.contains(self.version)) {
+            if reader.uvarint(field.name).map_err(|error| self.wire(error))? == 0 {
                 return Ok(sink.null());
             }
             return self.value(field, false, reader, sink);
@@ -155,18 +116,11 @@ impl<S: Sink> Decoder<S> {
         self.field(field, reader, sink)
     }
 
-    fn array(
-        &mut self,
-        field: &'static Field,
-        nullable: bool,
-        reader: &mut Reader<'_>,
-        sink: &mut S,
-    ) -> Outcome<S> {
+    fn array(&mut self, field: &'static Field, nullable: bool, reader: &mut Reader<'_>, sink: &mut S) -> Outcome<S> {
         let start = reader.clone();
         let element_bytes_min = field.kind.bytes_min(self.version, self.flexible);
-        let count = reader
-            .nullable_array(self.flexible, element_bytes_min, field.name)
-            .map_err(|error| self.wire(error))?;
+        let count =
+            reader.nullable_array(self.flexible, element_bytes_min, field.name).map_err(|error| self.wire(error))?;
         match count {
             Some(count) => {
                 self.charge(Part::List(count), reader, sink)?;
@@ -178,13 +132,7 @@ impl<S: Sink> Decoder<S> {
     }
 
     /// One value, or one element of an array.
-    fn value(
-        &mut self,
-        field: &'static Field,
-        nullable: bool,
-        reader: &mut Reader<'_>,
-        sink: &mut S,
-    ) -> Outcome<S> {
+    fn value(&mut self, field: &'static Field, nullable: bool, reader: &mut Reader<'_>, sink: &mut S) -> Outcome<S> {
         let name = field.name;
         let int = match field.kind {
             Kind::Nested(inner) => return self.structure(inner, reader, sink),
@@ -216,19 +164,10 @@ impl<S: Sink> Decoder<S> {
         sink.int(value).map_err(DecodeError::Sink)
     }
 
-    fn string(
-        &mut self,
-        field: &'static Field,
-        nullable: bool,
-        reader: &mut Reader<'_>,
-        sink: &mut S,
-    ) -> Outcome<S> {
+    fn string(&mut self, field: &'static Field, nullable: bool, reader: &mut Reader<'_>, sink: &mut S) -> Outcome<S> {
         let start = reader.clone();
         let flexible = self.flexible && !field.never_flexible;
-        match reader
-            .nullable_string(flexible, field.name)
-            .map_err(|error| self.wire(error))?
-        {
+        match reader.nullable_string(flexible, field.name).map_err(|error| self.wire(error))? {
             Some(text) => {
                 self.charge(Part::Str(text), reader, sink)?;
                 sink.str(text).map_err(DecodeError::Sink)
@@ -238,18 +177,9 @@ impl<S: Sink> Decoder<S> {
         }
     }
 
-    fn bytes(
-        &mut self,
-        name: &'static str,
-        nullable: bool,
-        reader: &mut Reader<'_>,
-        sink: &mut S,
-    ) -> Outcome<S> {
+    fn bytes(&mut self, name: &'static str, nullable: bool, reader: &mut Reader<'_>, sink: &mut S) -> Outcome<S> {
         let start = reader.clone();
-        match reader
-            .nullable_bytes(self.flexible, name)
-            .map_err(|error| self.wire(error))?
-        {
+        match reader.nullable_bytes(self.flexible, name).map_err(|error| self.wire(error))? {
             Some(bytes) => {
                 self.charge(Part::Bytes(bytes.len()), reader, sink)?;
                 sink.bytes(bytes).map_err(DecodeError::Sink)
@@ -260,13 +190,7 @@ impl<S: Sink> Decoder<S> {
     }
 
     /// The default of a field: fresh lists and structs, since the caller may change them.
-    fn default(
-        &mut self,
-        owner: &'static Struct,
-        place: usize,
-        reader: &Reader<'_>,
-        sink: &mut S,
-    ) -> Outcome<S> {
+    fn default(&mut self, owner: &'static Struct, place: usize, reader: &Reader<'_>, sink: &mut S) -> Outcome<S> {
         let Some(field) = owner.fields.get(place) else {
             return Ok(sink.null());
         };
@@ -282,34 +206,20 @@ impl<S: Sink> Decoder<S> {
                     let value = self.default(inner, place, reader, sink)?;
                     self.fields.push(value);
                 }
-                sink.structure(inner, self.fields.drain(base..))
-                    .map_err(DecodeError::Sink)
+                sink.structure(inner, self.fields.drain(base..)).map_err(DecodeError::Sink)
             }
             _ => sink.default(owner, place, field).map_err(DecodeError::Sink),
         }
     }
 
-    fn charge(
-        &mut self,
-        part: Part<'_>,
-        reader: &Reader<'_>,
-        sink: &S,
-    ) -> Result<(), DecodeError<S::Error>> {
+    fn charge(&mut self, part: Part<'_>, reader: &Reader<'_>, sink: &S) -> Result<(), DecodeError<S::Error>> {
         if self.budget.take(sink.weight(part)) {
             return Ok(());
         }
-        Err(DecodeError::TooMuchMemory {
-            message: self.message,
-            version: self.version,
-            at: reader.position(),
-        })
+        Err(DecodeError::TooMuchMemory { message: self.message, version: self.version, at: reader.position() })
     }
 
     fn wire(&self, error: crate::wire::Error) -> DecodeError<S::Error> {
-        DecodeError::Wire {
-            message: self.message,
-            version: self.version,
-            error,
-        }
+        DecodeError::Wire { message: self.message, version: self.version, error }
     }
 }

@@ -12,12 +12,7 @@ pub fn encode<S: Source, B: Buffer>(
     source: &S,
     writer: &mut Writer<'_, B>,
 ) -> Result<(), EncodeError<S::Error>> {
-    let encoder = Encoder {
-        source,
-        version,
-        flexible: message.flexible.contains(version),
-        strict: false,
-    };
+    let encoder = Encoder { source, version, flexible: message.flexible.contains(version), strict: false };
     encoder.message(message, value, writer)
 }
 
@@ -31,22 +26,11 @@ pub fn encode_newest<S: Source>(
 ) -> Result<i16, EncodeError<S::Error>> {
     let start = buffer.len();
     let newest = message.versions.high;
-    for version in (message.versions.low..=newest)
-        .rev()
-        .filter(|&version| !message.flexible.contains(version))
-    {
-        let encoder = Encoder {
-            source,
-            version,
-            flexible: false,
-            strict: true,
-        };
+    for version in (message.versions.low..=newest).rev().filter(|&version| !message.flexible.contains(version)) {
+        let encoder = Encoder { source, version, flexible: false, strict: true };
         match encoder.message(message, value, &mut Writer::new(buffer)) {
             Ok(()) => return Ok(version),
-            Err(EncodeError {
-                fault: EncodeFault::Absent | EncodeFault::Null,
-                ..
-            }) => buffer.truncate(start),
+            Err(EncodeError { fault: EncodeFault::Absent | EncodeFault::Null, .. }) => buffer.truncate(start),
             Err(error) => return Err(error),
         }
     }
@@ -72,12 +56,7 @@ impl<S: Source> Encoder<'_, S> {
     ) -> Result<(), EncodeError<S::Error>> {
         if !message.versions.contains(self.version) {
             let fault = EncodeFault::UnknownVersion;
-            return Err(EncodeError {
-                owner: message.name,
-                field: "",
-                version: self.version,
-                fault,
-            });
+            return Err(EncodeError { owner: message.name, field: "", version: self.version, fault });
         }
         self.structure(value, message.root(), writer)
     }
@@ -95,10 +74,7 @@ impl<S: Source> Encoder<'_, S> {
                 continue;
             }
             let at = |fault| self.error(shape, field, fault);
-            let value = self
-                .source
-                .field(object, shape, place)
-                .map_err(|error| at(EncodeFault::Source(error)))?;
+            let value = self.source.field(object, shape, place).map_err(|error| at(EncodeFault::Source(error)))?;
             if here && field.tag.is_none() {
                 self.field(&value, shape, field, writer)?;
             } else if !self.is_default(&value, field).map_err(at)? {
@@ -126,19 +102,12 @@ impl<S: Source> Encoder<'_, S> {
         if set == 0 {
             return Ok(());
         }
-        for &place in shape
-            .tagged
-            .iter()
-            .filter(|&&place| set & (1 << place) != 0)
-        {
+        for &place in shape.tagged.iter().filter(|&&place| set & (1 << place) != 0) {
             let Some(field) = shape.fields.get(place) else {
                 continue;
             };
             let at = |fault| self.error(shape, field, fault);
-            let value = self
-                .source
-                .field(object, shape, place)
-                .map_err(|error| at(EncodeFault::Source(error)))?;
+            let value = self.source.field(object, shape, place).map_err(|error| at(EncodeFault::Source(error)))?;
             let mut inner = Ok(());
             let written = writer.tag::<WriteError>(field.tag.unwrap_or_default(), |writer| {
                 inner = self.tagged_field(&value, shape, field, writer);
@@ -158,18 +127,10 @@ impl<S: Source> Encoder<'_, S> {
         field: &'static Field,
         writer: &mut Writer<'_, B>,
     ) -> Result<(), EncodeError<S::Error>> {
-        if let (Kind::Nested(inner), false, true) = (
-            field.kind,
-            field.array,
-            field.nullable.contains(self.version),
-        ) {
+        if let (Kind::Nested(inner), false, true) = (field.kind, field.array, field.nullable.contains(self.version)) {
             let null = self.source.is_null(value);
             writer.uvarint(u32::from(!null));
-            return if null {
-                Ok(())
-            } else {
-                self.structure(value, inner, writer)
-            };
+            return if null { Ok(()) } else { self.structure(value, inner, writer) };
         }
         self.field(value, shape, field, writer)
     }
@@ -190,20 +151,11 @@ impl<S: Source> Encoder<'_, S> {
         if field.array {
             let count = match null {
                 true => None,
-                false => Some(
-                    self.source
-                        .count(value)
-                        .map_err(|error| at(EncodeFault::Source(error)))?,
-                ),
+                false => Some(self.source.count(value).map_err(|error| at(EncodeFault::Source(error)))?),
             };
-            writer
-                .array(self.flexible, count)
-                .map_err(|error| at(error.into()))?;
+            writer.array(self.flexible, count).map_err(|error| at(error.into()))?;
             for place in 0..count.unwrap_or(0) {
-                let element = self
-                    .source
-                    .element(value, place)
-                    .map_err(|error| at(EncodeFault::Source(error)))?;
+                let element = self.source.element(value, place).map_err(|error| at(EncodeFault::Source(error)))?;
                 if self.source.is_null(&element) {
                     return Err(at(EncodeFault::Null));
                 }
@@ -218,11 +170,7 @@ impl<S: Source> Encoder<'_, S> {
             if nullable {
                 writer.struct_follows(!null);
             }
-            return if null {
-                Ok(())
-            } else {
-                self.structure(value, inner, writer)
-            };
+            return if null { Ok(()) } else { self.structure(value, inner, writer) };
         }
         if null {
             let flexible = self.flexible && !field.never_flexible;
@@ -247,14 +195,8 @@ impl<S: Source> Encoder<'_, S> {
             Kind::Bool => writer.bool(self.source.bool(value).map_err(EncodeFault::Source)?),
             Kind::Float64 => writer.f64(self.source.float(value).map_err(EncodeFault::Source)?),
             Kind::Uuid => writer.uuid(&self.source.uuid(value).map_err(EncodeFault::Source)?),
-            Kind::Str => writer.string(
-                flexible,
-                self.source.str(value).map_err(EncodeFault::Source)?,
-            )?,
-            Kind::Bytes => writer.bytes(
-                flexible,
-                self.source.bytes(value).map_err(EncodeFault::Source)?,
-            )?,
+            Kind::Str => writer.string(flexible, self.source.str(value).map_err(EncodeFault::Source)?)?,
+            Kind::Bytes => writer.bytes(flexible, self.source.bytes(value).map_err(EncodeFault::Source)?)?,
             Kind::Int8 => writer.i8(self.int(value)?),
             Kind::Int16 => writer.i16(self.int(value)?),
             Kind::Uint16 => writer.u16(self.int(value)?),
@@ -282,9 +224,7 @@ impl<S: Source> Encoder<'_, S> {
             (Default::Null, _) => return Ok(false),
             _ if field.array => source.count(value).map(|count| count == 0),
             (_, Kind::Nested(inner)) => return self.is_all_default(value, inner),
-            (default, Kind::Bool) => source
-                .bool(value)
-                .map(|value| value == (default == Default::True)),
+            (default, Kind::Bool) => source.bool(value).map(|value| value == (default == Default::True)),
             (_, Kind::Float64) => source.float(value).map(|value| value.to_bits() == 0),
             (_, Kind::Uuid) => source.uuid(value).map(|value| value == [0; 16]),
             (Default::Str(text), Kind::Str) => source.str(value).map(|value| value == text),
@@ -298,10 +238,7 @@ impl<S: Source> Encoder<'_, S> {
 
     fn is_all_default(&self, object: &S::Value, shape: &'static Struct) -> Result<bool, Fault<S>> {
         for (place, field) in shape.fields.iter().enumerate() {
-            let value = self
-                .source
-                .field(object, shape, place)
-                .map_err(EncodeFault::Source)?;
+            let value = self.source.field(object, shape, place).map_err(EncodeFault::Source)?;
             if !self.is_default(&value, field)? {
                 return Ok(false);
             }
@@ -309,17 +246,7 @@ impl<S: Source> Encoder<'_, S> {
         Ok(true)
     }
 
-    fn error(
-        &self,
-        shape: &'static Struct,
-        field: &'static Field,
-        fault: Fault<S>,
-    ) -> EncodeError<S::Error> {
-        EncodeError {
-            owner: shape.name,
-            field: field.name,
-            version: self.version,
-            fault,
-        }
+    fn error(&self, shape: &'static Struct, field: &'static Field, fault: Fault<S>) -> EncodeError<S::Error> {
+        EncodeError { owner: shape.name, field: field.name, version: self.version, fault }
     }
 }

@@ -10,12 +10,7 @@ pub trait Source {
     type Error;
 
     /// A field of a struct: `shape.fields[place]`.
-    fn field(
-        &self,
-        object: &Self::Value,
-        shape: &'static Struct,
-        place: usize,
-    ) -> Result<Self::Value, Self::Error>;
+    fn field(&self, object: &Self::Value, shape: &'static Struct, place: usize) -> Result<Self::Value, Self::Error>;
     /// Whether it is null.
     fn is_null(&self, value: &Self::Value) -> bool;
     /// A bool.

@@ -48,9 +48,7 @@ impl Value {
             (Default::Zero, Kind::Uuid) => Self::Uuid([0; 16]),
             (Default::Zero, Kind::Str) => Self::Str(String::new()),
             (Default::Zero, Kind::Bytes) => Self::Bytes(Vec::new()),
-            (Default::Zero, Kind::Nested(inner)) => {
-                Self::Struct(inner.fields.iter().map(Self::default_of).collect())
-            }
+            (Default::Zero, Kind::Nested(inner)) => Self::Struct(inner.fields.iter().map(Self::default_of).collect()),
             (Default::Zero, _) => Self::Int(0),
         }
     }
@@ -104,12 +102,7 @@ impl Sink for ValueSink {
         Ok(Value::Bytes(value.to_vec()))
     }
 
-    fn default(
-        &mut self,
-        _: &'static Struct,
-        _: usize,
-        field: &'static Field,
-    ) -> Result<Value, Infallible> {
+    fn default(&mut self, _: &'static Struct, _: usize, field: &'static Field) -> Result<Value, Infallible> {
         Ok(Value::default_of(field))
     }
 
@@ -150,16 +143,9 @@ impl<'a> Source for ValueSource<'a> {
     type Value = &'a Value;
     type Error = Mismatch;
 
-    fn field(
-        &self,
-        object: &&'a Value,
-        _: &'static Struct,
-        place: usize,
-    ) -> Result<&'a Value, Mismatch> {
+    fn field(&self, object: &&'a Value, _: &'static Struct, place: usize) -> Result<&'a Value, Mismatch> {
         match object {
-            Value::Struct(fields) => fields
-                .get(place)
-                .ok_or(Mismatch("a struct with that field")),
+            Value::Struct(fields) => fields.get(place).ok_or(Mismatch("a struct with that field")),
             _ => Err(Mismatch("a struct")),
         }
     }
@@ -169,59 +155,31 @@ impl<'a> Source for ValueSource<'a> {
     }
 
     fn bool(&self, value: &&'a Value) -> Result<bool, Mismatch> {
-        if let Value::Bool(value) = value {
-            Ok(*value)
-        } else {
-            Err(Mismatch("a bool"))
-        }
+        if let Value::Bool(value) = value { Ok(*value) } else { Err(Mismatch("a bool")) }
     }
 
     fn int(&self, value: &&'a Value) -> Result<i64, Mismatch> {
-        if let Value::Int(value) = value {
-            Ok(*value)
-        } else {
-            Err(Mismatch("an integer"))
-        }
+        if let Value::Int(value) = value { Ok(*value) } else { Err(Mismatch("an integer")) }
     }
 
     fn float(&self, value: &&'a Value) -> Result<f64, Mismatch> {
-        if let Value::Float(value) = value {
-            Ok(*value)
-        } else {
-            Err(Mismatch("a float"))
-        }
+        if let Value::Float(value) = value { Ok(*value) } else { Err(Mismatch("a float")) }
     }
 
     fn uuid(&self, value: &&'a Value) -> Result<[u8; 16], Mismatch> {
-        if let Value::Uuid(value) = value {
-            Ok(*value)
-        } else {
-            Err(Mismatch("a uuid"))
-        }
+        if let Value::Uuid(value) = value { Ok(*value) } else { Err(Mismatch("a uuid")) }
     }
 
     fn str<'v>(&self, value: &'v &'a Value) -> Result<&'v str, Mismatch> {
-        if let Value::Str(value) = value {
-            Ok(value)
-        } else {
-            Err(Mismatch("a string"))
-        }
+        if let Value::Str(value) = value { Ok(value) } else { Err(Mismatch("a string")) }
     }
 
     fn bytes<'v>(&self, value: &'v &'a Value) -> Result<&'v [u8], Mismatch> {
-        if let Value::Bytes(value) = value {
-            Ok(value)
-        } else {
-            Err(Mismatch("bytes"))
-        }
+        if let Value::Bytes(value) = value { Ok(value) } else { Err(Mismatch("bytes")) }
     }
 
     fn count(&self, list: &&'a Value) -> Result<usize, Mismatch> {
-        if let Value::List(list) = list {
-            Ok(list.len())
-        } else {
-            Err(Mismatch("a list"))
-        }
+        if let Value::List(list) = list { Ok(list.len()) } else { Err(Mismatch("a list")) }
     }
 
     fn element(&self, list: &&'a Value, place: usize) -> Result<&'a Value, Mismatch> {

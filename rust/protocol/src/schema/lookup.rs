@@ -48,33 +48,24 @@ pub fn api(key: i16) -> Option<&'static Api> {
 /// A record type of `__consumer_offsets`.
 #[must_use]
 pub fn group_record(kind: i16) -> Option<&'static CoordinatorRecord> {
-    kafka::GROUP_RECORDS
-        .iter()
-        .find(|record| record.kind == kind)
+    kafka::GROUP_RECORDS.iter().find(|record| record.kind == kind)
 }
 
 /// A record type of `__transaction_state`.
 #[must_use]
 pub fn transaction_record(kind: i16) -> Option<&'static CoordinatorRecord> {
-    kafka::TRANSACTION_RECORDS
-        .iter()
-        .find(|record| record.kind == kind)
+    kafka::TRANSACTION_RECORDS.iter().find(|record| record.kind == kind)
 }
 
 /// A record type of `__cluster_metadata`.
 #[must_use]
 pub fn metadata_record(kind: i16) -> Option<&'static Message> {
-    kafka::METADATA_RECORDS
-        .iter()
-        .find(|message| message.key == kind)
-        .copied()
+    kafka::METADATA_RECORDS.iter().find(|message| message.key == kind).copied()
 }
 
 /// Any message by the name of its class.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Message> {
-    let place = kafka::MESSAGES
-        .binary_search_by_key(&name, |message| message.name)
-        .ok()?;
+    let place = kafka::MESSAGES.binary_search_by_key(&name, |message| message.name).ok()?;
     kafka::MESSAGES.get(place).copied()
 }

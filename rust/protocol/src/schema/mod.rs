@@ -16,9 +16,7 @@ mod lookup;
 #[cfg(test)]
 mod tests;
 
-pub use lookup::{
-    Api, CoordinatorRecord, api, by_name, group_record, metadata_record, transaction_record,
-};
+pub use lookup::{Api, CoordinatorRecord, api, by_name, group_record, metadata_record, transaction_record};
 
 /// An inclusive range of versions; empty if `low > high`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +41,7 @@ impl Versions {
 /// From `low` on.
 #[must_use]
 pub const fn since(low: i16) -> Versions {
-    Versions {
-        low,
-        high: i16::MAX,
-    }
+    Versions { low, high: i16::MAX }
 }
 
 /// From `low` to `high`, both included.
@@ -117,12 +112,7 @@ pub struct Struct {
 impl Struct {
     /// A struct without tagged fields, of a message that is flexible in these versions.
     #[must_use]
-    pub const fn new(
-        index: usize,
-        name: &'static str,
-        flexible: Versions,
-        fields: &'static [Field],
-    ) -> Self {
+    pub const fn new(index: usize, name: &'static str, flexible: Versions, fields: &'static [Field]) -> Self {
         let mut bytes_min = [0; VERSIONS_MAX];
         let mut version = 0;
         while version < VERSIONS_MAX {
@@ -136,13 +126,7 @@ impl Struct {
             }
             version += 1;
         }
-        Self {
-            index,
-            name,
-            fields,
-            tagged: &[],
-            bytes_min,
-        }
+        Self { index, name, fields, tagged: &[], bytes_min }
     }
 
     /// Names the tagged fields.

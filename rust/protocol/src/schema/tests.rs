@@ -24,12 +24,7 @@ fn structs_belong_to_their_message() {
             assert!(part.name.starts_with(message.name), "{}", part.name);
             for field in part.fields {
                 if let Kind::Nested(inner) = field.kind {
-                    assert!(
-                        std::ptr::eq(message.structs[inner.index], inner),
-                        "{}.{}",
-                        part.name,
-                        field.name
-                    );
+                    assert!(std::ptr::eq(message.structs[inner.index], inner), "{}.{}", part.name, field.name);
                 }
             }
         }
@@ -42,29 +37,12 @@ fn structs_belong_to_their_message() {
 fn tagged_fields_are_flexible_and_sorted() {
     for message in kafka::MESSAGES {
         for part in message.structs {
-            let tags: Vec<u32> = part
-                .tagged
-                .iter()
-                .map(|&place| part.fields[place].tag.unwrap())
-                .collect();
+            let tags: Vec<u32> = part.tagged.iter().map(|&place| part.fields[place].tag.unwrap()).collect();
             assert!(tags.is_sorted_by(|a, b| a < b), "{}", part.name);
-            assert_eq!(
-                tags.len(),
-                part.fields
-                    .iter()
-                    .filter(|field| field.tag.is_some())
-                    .count(),
-                "{}",
-                part.name
-            );
+            assert_eq!(tags.len(), part.fields.iter().filter(|field| field.tag.is_some()).count(), "{}", part.name);
             for field in part.fields.iter().filter(|field| field.tag.is_some()) {
                 let low = field.versions.low.max(message.versions.low);
-                assert!(
-                    low > message.versions.high || message.flexible.contains(low),
-                    "{}.{}",
-                    part.name,
-                    field.name
-                );
+                assert!(low > message.versions.high || message.flexible.contains(low), "{}.{}", part.name, field.name);
             }
         }
     }
@@ -76,12 +54,7 @@ fn null_defaults_are_nullable() {
     for message in kafka::MESSAGES {
         for field in message.structs.iter().flat_map(|part| part.fields) {
             if field.default == Default::Null {
-                assert!(
-                    field.nullable.low <= field.nullable.high,
-                    "{}.{}",
-                    message.name,
-                    field.name
-                );
+                assert!(field.nullable.low <= field.nullable.high, "{}.{}", message.name, field.name);
             }
         }
     }
@@ -91,18 +64,9 @@ fn null_defaults_are_nullable() {
 #[test]
 fn apis_are_whole() {
     for api in kafka::APIS {
-        assert_eq!(
-            api.request.versions, api.response.versions,
-            "{}",
-            api.request.name
-        );
+        assert_eq!(api.request.versions, api.response.versions, "{}", api.request.name);
         for version in api.versions().low..=api.versions().high {
-            assert_eq!(
-                api.is_flexible(version),
-                api.response.flexible.contains(version),
-                "{}",
-                api.request.name
-            );
+            assert_eq!(api.is_flexible(version), api.response.flexible.contains(version), "{}", api.request.name);
         }
     }
     assert!(kafka::APIS.is_sorted_by_key(|api| api.key));

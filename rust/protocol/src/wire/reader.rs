@@ -19,11 +19,7 @@ impl<'a> Reader<'a> {
     /// A reader at the beginning of `frame`.
     #[must_use]
     pub const fn new(frame: &'a [u8]) -> Self {
-        Self {
-            frame,
-            at: 0,
-            origin: 0,
-        }
+        Self { frame, at: 0, origin: 0 }
     }
 
     /// How many bytes of the whole frame lie before the next one.
@@ -47,11 +43,7 @@ impl<'a> Reader<'a> {
     /// An error at the present position.
     #[must_use]
     pub const fn error(&self, reading: &'static str, kind: ErrorKind) -> Error {
-        Error {
-            at: self.position(),
-            reading,
-            kind,
-        }
+        Error { at: self.position(), reading, kind }
     }
 
     /// Refuses bytes that nothing has read. Kafka ignores them behind a request, so requests are not checked for them.
@@ -69,13 +61,7 @@ impl<'a> Reader<'a> {
                 self.at += length;
                 Ok(bytes)
             }
-            None => Err(self.error(
-                reading,
-                ErrorKind::Truncated {
-                    needed: length,
-                    remaining: self.remaining(),
-                },
-            )),
+            None => Err(self.error(reading, ErrorKind::Truncated { needed: length, remaining: self.remaining() })),
         }
     }
 
@@ -85,13 +71,7 @@ impl<'a> Reader<'a> {
                 self.at += N;
                 Ok(*bytes)
             }
-            None => Err(self.error(
-                reading,
-                ErrorKind::Truncated {
-                    needed: N,
-                    remaining: self.remaining(),
-                },
-            )),
+            None => Err(self.error(reading, ErrorKind::Truncated { needed: N, remaining: self.remaining() })),
         }
     }
 
@@ -178,10 +158,7 @@ impl<'a> Reader<'a> {
             }
         }
         let kind = if rest.len() < bytes_max {
-            ErrorKind::Truncated {
-                needed: rest.len() + 1,
-                remaining: rest.len(),
-            }
+            ErrorKind::Truncated { needed: rest.len() + 1, remaining: rest.len() }
         } else {
             ErrorKind::VarintTooWide
         };
@@ -203,20 +180,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A string, or null.
-    pub fn nullable_string(
-        &mut self,
-        flexible: bool,
-        reading: &'static str,
-    ) -> Result<Option<&'a str>> {
+    pub fn nullable_string(&mut self, flexible: bool, reading: &'static str) -> Result<Option<&'a str>> {
         let before = self.clone();
         let length = if flexible {
             self.length(true, reading)?
         } else {
             match self.i16(reading)? {
                 -1 => None,
-                length => Some(usize::try_from(length).map_err(|_| {
-                    before.error(reading, ErrorKind::NegativeLength(length.into()))
-                })?),
+                length => Some(
+                    usize::try_from(length)
+                        .map_err(|_| before.error(reading, ErrorKind::NegativeLength(length.into())))?,
+                ),
             }
         };
         let Some(length) = length else {
@@ -226,24 +200,17 @@ impl<'a> Reader<'a> {
             return Err(before.error(reading, ErrorKind::StringTooLong(length)));
         }
         let bytes = self.take(length, reading)?;
-        std::str::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| before.error(reading, ErrorKind::NotUtf8))
+        std::str::from_utf8(bytes).map(Some).map_err(|_| before.error(reading, ErrorKind::NotUtf8))
     }
 
     /// A string.
     pub fn string(&mut self, flexible: bool, reading: &'static str) -> Result<&'a str> {
         let before = self.clone();
-        self.nullable_string(flexible, reading)?
-            .ok_or_else(|| before.error(reading, ErrorKind::UnexpectedNull))
+        self.nullable_string(flexible, reading)?.ok_or_else(|| before.error(reading, ErrorKind::UnexpectedNull))
     }
 
     /// Bytes (or records), or null.
-    pub fn nullable_bytes(
-        &mut self,
-        flexible: bool,
-        reading: &'static str,
-    ) -> Result<Option<&'a [u8]>> {
+    pub fn nullable_bytes(&mut self, flexible: bool, reading: &'static str) -> Result<Option<&'a [u8]>> {
         match self.length(flexible, reading)? {
             Some(length) => self.take(length, reading).map(Some),
             None => Ok(None),
@@ -253,8 +220,7 @@ impl<'a> Reader<'a> {
     /// Bytes (or records).
     pub fn bytes(&mut self, flexible: bool, reading: &'static str) -> Result<&'a [u8]> {
         let before = self.clone();
-        self.nullable_bytes(flexible, reading)?
-            .ok_or_else(|| before.error(reading, ErrorKind::UnexpectedNull))
+        self.nullable_bytes(flexible, reading)?.ok_or_else(|| before.error(reading, ErrorKind::UnexpectedNull))
     }
 
     /// The count of an array, or null. `element_bytes_min` is the smallest size one element can have: a count that cannot
@@ -267,25 +233,15 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<usize>> {
         let before = self.clone();
         match self.length(flexible, reading)? {
-            Some(count) if count > self.remaining() / element_bytes_min.max(1) => Err(before
-                .error(
-                    reading,
-                    ErrorKind::TooManyElements {
-                        count,
-                        remaining: self.remaining(),
-                    },
-                )),
+            Some(count) if count > self.remaining() / element_bytes_min.max(1) => {
+                Err(before.error(reading, ErrorKind::TooManyElements { count, remaining: self.remaining() }))
+            }
             count => Ok(count),
         }
     }
 
     /// The count of an array that may not be null.
-    pub fn array(
-        &mut self,
-        flexible: bool,
-        element_bytes_min: usize,
-        reading: &'static str,
-    ) -> Result<usize> {
+    pub fn array(&mut self, flexible: bool, element_bytes_min: usize, reading: &'static str) -> Result<usize> {
         let before = self.clone();
         self.nullable_array(flexible, element_bytes_min, reading)?
             .ok_or_else(|| before.error(reading, ErrorKind::UnexpectedNull))
@@ -334,13 +290,6 @@ impl<'a> Tags<'_, 'a> {
         let size = self.reader.uvarint("size of a tagged field")? as usize;
         let origin = self.reader.position();
         let frame = self.reader.take(size, "tagged field")?;
-        Ok(Some((
-            tag,
-            Reader {
-                frame,
-                at: 0,
-                origin,
-            },
-        )))
+        Ok(Some((tag, Reader { frame, at: 0, origin })))
     }
 }

@@ -16,20 +16,11 @@ fn kind<T: std::fmt::Debug>(result: super::Result<T>) -> ErrorKind {
 /// Lengths are int16/int32 in the classic dialect and uvarint + 1 in the flexible one.
 #[test]
 fn strings_and_arrays_in_both_dialects() {
-    assert_eq!(
-        written(|w| w.string(false, "ab").unwrap()),
-        [0, 2, b'a', b'b']
-    );
+    assert_eq!(written(|w| w.string(false, "ab").unwrap()), [0, 2, b'a', b'b']);
     assert_eq!(written(|w| w.string(true, "ab").unwrap()), [3, b'a', b'b']);
-    assert_eq!(
-        written(|w| w.nullable_string(false, None).unwrap()),
-        [0xff, 0xff]
-    );
+    assert_eq!(written(|w| w.nullable_string(false, None).unwrap()), [0xff, 0xff]);
     assert_eq!(written(|w| w.nullable_string(true, None).unwrap()), [0]);
-    assert_eq!(
-        written(|w| w.bytes(false, b"x").unwrap()),
-        [0, 0, 0, 1, b'x']
-    );
+    assert_eq!(written(|w| w.bytes(false, b"x").unwrap()), [0, 0, 0, 1, b'x']);
     assert_eq!(written(|w| w.bytes(true, b"x").unwrap()), [2, b'x']);
     assert_eq!(written(|w| w.array(false, None).unwrap()), [0xff; 4]);
     assert_eq!(written(|w| w.array(true, Some(0)).unwrap()), [1]);
@@ -41,8 +32,7 @@ fn tagged_fields() {
     let bytes = written(|w| {
         w.tags(2);
         w.tag::<WriteError>(1, |w| w.string(true, "ab")).unwrap();
-        w.tag::<WriteError>(9, |w| w.bytes(true, &[7; 200]))
-            .unwrap();
+        w.tag::<WriteError>(9, |w| w.bytes(true, &[7; 200])).unwrap();
         w.i8(5);
     });
     assert_eq!(bytes[..8], [2, 1, 3, 3, b'a', b'b', 9, 0xca]);
@@ -64,87 +54,34 @@ fn array_counts_are_bounded_by_the_frame() {
     let claimed = [0x7f, 0xff, 0xff, 0xff, 1, 2, 3, 4];
     let refused = Reader::new(&claimed).array(false, 1, "topics").unwrap_err();
     assert_eq!((refused.at, refused.reading), (0, "topics"));
-    assert_eq!(
-        refused.kind,
-        ErrorKind::TooManyElements {
-            count: 0x7fff_ffff,
-            remaining: 4
-        }
-    );
+    assert_eq!(refused.kind, ErrorKind::TooManyElements { count: 0x7fff_ffff, remaining: 4 });
     let two = [0, 0, 0, 2, 1, 2, 3, 4];
     assert_eq!(Reader::new(&two).array(false, 2, "ids").unwrap(), 2);
-    assert_eq!(
-        kind(Reader::new(&two).array(false, 3, "ids")),
-        ErrorKind::TooManyElements {
-            count: 2,
-            remaining: 4
-        }
-    );
-    assert_eq!(
-        kind(Reader::new(&[0xff; 4]).array(false, 1, "ids")),
-        ErrorKind::UnexpectedNull
-    );
-    assert_eq!(
-        kind(Reader::new(&[0x80, 0, 0, 0]).array(false, 1, "ids")),
-        ErrorKind::NegativeLength(-(1 << 31))
-    );
+    assert_eq!(kind(Reader::new(&two).array(false, 3, "ids")), ErrorKind::TooManyElements { count: 2, remaining: 4 });
+    assert_eq!(kind(Reader::new(&[0xff; 4]).array(false, 1, "ids")), ErrorKind::UnexpectedNull);
+    assert_eq!(kind(Reader::new(&[0x80, 0, 0, 0]).array(false, 1, "ids")), ErrorKind::NegativeLength(-(1 << 31)));
 }
 
 /// Integers that do not end, or are wider than their type, are errors.
 #[test]
 fn variable_length_integers_are_bounded() {
-    assert_eq!(
-        kind(Reader::new(&[0xff; 6]).uvarint("n")),
-        ErrorKind::VarintTooWide
-    );
-    assert_eq!(
-        kind(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).uvarint("n")),
-        ErrorKind::VarintTooWide
-    );
-    assert_eq!(
-        kind(Reader::new(&[0xff, 0xff]).uvarint("n")),
-        ErrorKind::Truncated {
-            needed: 3,
-            remaining: 2
-        }
-    );
-    assert_eq!(
-        kind(Reader::new(&[0xff; 11]).uvarlong("n")),
-        ErrorKind::VarintTooWide
-    );
-    assert_eq!(
-        Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f])
-            .uvarint("n")
-            .unwrap(),
-        u32::MAX
-    );
+    assert_eq!(kind(Reader::new(&[0xff; 6]).uvarint("n")), ErrorKind::VarintTooWide);
+    assert_eq!(kind(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).uvarint("n")), ErrorKind::VarintTooWide);
+    assert_eq!(kind(Reader::new(&[0xff, 0xff]).uvarint("n")), ErrorKind::Truncated { needed: 3, remaining: 2 });
+    assert_eq!(kind(Reader::new(&[0xff; 11]).uvarlong("n")), ErrorKind::VarintTooWide);
+    assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f]).uvarint("n").unwrap(), u32::MAX);
 }
 
 /// Strings are UTF-8 and at most 32,767 bytes, and lengths under -1 are refused.
 #[test]
 fn strings_are_checked() {
-    assert_eq!(
-        kind(Reader::new(&[0, 1, 0xff]).string(false, "s")),
-        ErrorKind::NotUtf8
-    );
-    assert_eq!(
-        kind(Reader::new(&[0xff, 0xfe]).string(false, "s")),
-        ErrorKind::NegativeLength(-2)
-    );
-    assert_eq!(
-        kind(Reader::new(&[0]).string(true, "s")),
-        ErrorKind::UnexpectedNull
-    );
-    assert_eq!(
-        kind(Reader::new(&[0x81, 0x80, 2]).string(true, "s")),
-        ErrorKind::StringTooLong(0x8000)
-    );
+    assert_eq!(kind(Reader::new(&[0, 1, 0xff]).string(false, "s")), ErrorKind::NotUtf8);
+    assert_eq!(kind(Reader::new(&[0xff, 0xfe]).string(false, "s")), ErrorKind::NegativeLength(-2));
+    assert_eq!(kind(Reader::new(&[0]).string(true, "s")), ErrorKind::UnexpectedNull);
+    assert_eq!(kind(Reader::new(&[0x81, 0x80, 2]).string(true, "s")), ErrorKind::StringTooLong(0x8000));
     let long = "x".repeat(0x8000);
     let mut buffer = Vec::new();
-    assert_eq!(
-        Writer::new(&mut buffer).string(true, &long),
-        Err(WriteError::StringTooLong(0x8000))
-    );
+    assert_eq!(Writer::new(&mut buffer).string(true, &long), Err(WriteError::StringTooLong(0x8000)));
     assert!(buffer.is_empty());
 }
 

@@ -116,10 +116,7 @@ impl<'b, B: Buffer> Writer<'b, B> {
     fn length(&mut self, flexible: bool, length: Option<usize>) -> Result<(), WriteError> {
         let value = match length {
             None => -1,
-            Some(length) => i32::try_from(length)
-                .ok()
-                .filter(|&n| n < i32::MAX)
-                .ok_or(WriteError::TooLong(length))?,
+            Some(length) => i32::try_from(length).ok().filter(|&n| n < i32::MAX).ok_or(WriteError::TooLong(length))?,
         };
         if flexible {
             self.uvarint((value + 1).cast_unsigned());
@@ -130,11 +127,7 @@ impl<'b, B: Buffer> Writer<'b, B> {
     }
 
     /// A string, or null.
-    pub fn nullable_string(
-        &mut self,
-        flexible: bool,
-        value: Option<&str>,
-    ) -> Result<(), WriteError> {
+    pub fn nullable_string(&mut self, flexible: bool, value: Option<&str>) -> Result<(), WriteError> {
         if let Some(text) = value
             && text.len() > STRING_BYTES_MAX
         {
@@ -155,11 +148,7 @@ impl<'b, B: Buffer> Writer<'b, B> {
     }
 
     /// Bytes, or null.
-    pub fn nullable_bytes(
-        &mut self,
-        flexible: bool,
-        value: Option<&[u8]>,
-    ) -> Result<(), WriteError> {
+    pub fn nullable_bytes(&mut self, flexible: bool, value: Option<&[u8]>) -> Result<(), WriteError> {
         self.length(flexible, value.map(<[u8]>::len))?;
         self.raw(value.unwrap_or_default());
         Ok(())
@@ -171,11 +160,7 @@ impl<'b, B: Buffer> Writer<'b, B> {
     }
 
     /// Only the length of bytes or records which go out by another way.
-    pub fn bytes_length(
-        &mut self,
-        flexible: bool,
-        length: Option<usize>,
-    ) -> Result<(), WriteError> {
+    pub fn bytes_length(&mut self, flexible: bool, length: Option<usize>) -> Result<(), WriteError> {
         self.length(flexible, length)
     }
 
@@ -202,11 +187,7 @@ impl<'b, B: Buffer> Writer<'b, B> {
     }
 
     /// One tagged field, whose bytes `write` appends.
-    pub fn tag<E>(
-        &mut self,
-        tag: u32,
-        write: impl FnOnce(&mut Self) -> Result<(), E>,
-    ) -> Result<(), E>
+    pub fn tag<E>(&mut self, tag: u32, write: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>
     where
         E: From<WriteError>,
     {

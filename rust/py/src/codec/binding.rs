@@ -33,44 +33,22 @@ impl Binding {
         let no_uuid = PyBytes::new(py, &[0; 16]);
         let classes = message.structs.iter().map(|shape| {
             let class = module.getattr(shape.name)?.cast_into::<PyType>()?;
-            let names = shape
-                .fields
-                .iter()
-                .map(|field| PyString::intern(py, field.name).unbind())
-                .collect();
-            let defaults = shape
-                .fields
-                .iter()
-                .map(|field| default(py, field, &no_uuid))
-                .collect::<PyResult<_>>()?;
-            Ok(Class {
-                class: class.unbind(),
-                names,
-                defaults,
-            })
+            let names = shape.fields.iter().map(|field| PyString::intern(py, field.name).unbind()).collect();
+            let defaults = shape.fields.iter().map(|field| default(py, field, &no_uuid)).collect::<PyResult<_>>()?;
+            Ok(Class { class: class.unbind(), names, defaults })
         });
-        Ok(Self {
-            classes: classes.collect::<PyResult<_>>()?,
-            no_uuid: no_uuid.clone().unbind(),
-        })
+        Ok(Self { classes: classes.collect::<PyResult<_>>()?, no_uuid: no_uuid.clone().unbind() })
     }
 }
 
 /// The default of a field that is not mutable; None for the others, which are made anew each time.
-fn default(
-    py: Python<'_>,
-    field: &'static Field,
-    no_uuid: &Bound<'_, PyBytes>,
-) -> PyResult<Py<PyAny>> {
+fn default(py: Python<'_>, field: &'static Field, no_uuid: &Bound<'_, PyBytes>) -> PyResult<Py<PyAny>> {
     let made = match (field.default, field.kind) {
         (Default::Null, _) | (_, Kind::Nested(_)) => py.None().into_bound(py),
         _ if field.array => py.None().into_bound(py),
         (Default::Int(number), _) => number.into_pyobject(py)?.into_any(),
         (Default::Str(text), _) => PyString::new(py, text).into_any(),
-        (default, Kind::Bool) => (default == Default::True)
-            .into_pyobject(py)?
-            .to_owned()
-            .into_any(),
+        (default, Kind::Bool) => (default == Default::True).into_pyobject(py)?.to_owned().into_any(),
         (_, Kind::Float64) => PyFloat::new(py, 0.0).into_any(),
         (_, Kind::Uuid) => no_uuid.clone().into_any(),
         (_, Kind::Str) => PyString::new(py, "").into_any(),
@@ -93,10 +71,7 @@ impl Bindings {
     pub fn of(&self, py: Python<'_>, message: &'static Message) -> PyResult<&Binding> {
         match self.0.get(message.place) {
             Some(slot) => slot.get_or_try_init(py, || Binding::new(py, message)),
-            None => Err(super::error::raise(format!(
-                "{} is not in the table",
-                message.name
-            ))),
+            None => Err(super::error::raise(format!("{} is not in the table", message.name))),
         }
     }
 }

@@ -10,16 +10,14 @@ static CODEC_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// A `CodecError`.
 pub fn raise(message: String) -> PyErr {
-    Python::attach(
-        |py| match CODEC_ERROR.import(py, "ottla.errors", "CodecError") {
-            Ok(class) => PyErr::from_type(class.clone(), message),
-            Err(cause) => {
-                let replacement = PyValueError::new_err(message);
-                replacement.set_cause(py, Some(cause));
-                replacement
-            }
-        },
-    )
+    Python::attach(|py| match CODEC_ERROR.import(py, "ottla.errors", "CodecError") {
+        Ok(class) => PyErr::from_type(class.clone(), message),
+        Err(cause) => {
+            let replacement = PyValueError::new_err(message);
+            replacement.set_cause(py, Some(cause));
+            replacement
+        }
+    })
 }
 
 /// Bytes that are no message. A failure of Python itself (no memory) passes as it is.

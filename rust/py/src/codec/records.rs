@@ -38,14 +38,9 @@ pub fn encode_metadata<'py>(
     version: i16,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let message = message_of(record)?;
-    let known = u32::try_from(message.key)
-        .ok()
-        .filter(|_| is_metadata(message));
+    let known = u32::try_from(message.key).ok().filter(|_| is_metadata(message));
     let (Some(key), Ok(wire_version)) = (known, u32::try_from(version)) else {
-        return Err(error::raise(format!(
-            "{} version {version} is no metadata record",
-            message.name
-        )));
+        return Err(error::raise(format!("{} version {version} is no metadata record", message.name)));
     };
     let mut out = Vec::with_capacity(128);
     let mut writer = Writer::new(&mut out);
@@ -60,25 +55,19 @@ fn is_metadata(message: &'static Message) -> bool {
     schema::metadata_record(message.key).is_some_and(|known| std::ptr::eq(known, message))
 }
 
-pub fn decode_metadata<'py>(
-    codec: &Codec,
-    py: Python<'py>,
-    value: &[u8],
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub fn decode_metadata<'py>(codec: &Codec, py: Python<'py>, value: &[u8]) -> PyResult<Option<Bound<'py, PyAny>>> {
     let mut reader = Reader::new(value);
     let frame_version = reader.uvarint("frame version").map_err(framing)?;
     if frame_version != FRAME_VERSION {
-        return Err(error::raise(format!(
-            "record: frame version {frame_version}, known is {FRAME_VERSION}"
-        )));
+        return Err(error::raise(format!("record: frame version {frame_version}, known is {FRAME_VERSION}")));
     }
     let key = reader.uvarint("record type").map_err(framing)?;
     let version = reader.uvarint("record version").map_err(framing)?;
     let Some(message) = i16::try_from(key).ok().and_then(schema::metadata_record) else {
         return Ok(None);
     };
-    let version = i16::try_from(version)
-        .map_err(|_| error::raise(format!("{} has no version {version}", message.name)))?;
+    let version =
+        i16::try_from(version).map_err(|_| error::raise(format!("{} has no version {version}", message.name)))?;
     let record = codec.decode(py, message, version, &mut reader)?;
     reader.finish(message.name).map_err(framing)?;
     Ok(Some(record))
@@ -123,16 +112,9 @@ pub fn encode_coordinator<'py>(
 }
 
 fn record_of_key(message: &'static Message) -> PyResult<&'static CoordinatorRecord> {
-    let all = kafka::GROUP_RECORDS
-        .iter()
-        .chain(kafka::TRANSACTION_RECORDS);
+    let all = kafka::GROUP_RECORDS.iter().chain(kafka::TRANSACTION_RECORDS);
     let mut found = all.filter(|record| std::ptr::eq(record.key, message));
-    found.next().ok_or_else(|| {
-        error::raise(format!(
-            "{} is no key of a coordinator's record",
-            message.name
-        ))
-    })
+    found.next().ok_or_else(|| error::raise(format!("{} is no key of a coordinator's record", message.name)))
 }
 
 pub fn decode_coordinator<'py>(
@@ -146,9 +128,7 @@ pub fn decode_coordinator<'py>(
         "group" => schema::group_record,
         "transaction" => schema::transaction_record,
         other => {
-            return Err(error::raise(format!(
-                "no coordinator has the topic kind {other:?}"
-            )));
+            return Err(error::raise(format!("no coordinator has the topic kind {other:?}")));
         }
     };
     let mut reader = Reader::new(key);

@@ -72,22 +72,11 @@ impl<'py> Sink for PySink<'py, '_> {
         Ok(PyBytes::new(self.py, value).into_any())
     }
 
-    fn default(
-        &mut self,
-        owner: &'static Struct,
-        place: usize,
-        field: &'static Field,
-    ) -> PyResult<Self::Value> {
-        let class = self
-            .binding
-            .class(owner.index)
-            .and_then(|class| class.defaults.get(place));
+    fn default(&mut self, owner: &'static Struct, place: usize, field: &'static Field) -> PyResult<Self::Value> {
+        let class = self.binding.class(owner.index).and_then(|class| class.defaults.get(place));
         match class {
             Some(default) => Ok(default.bind(self.py).clone()),
-            None => Err(PySystemError::new_err(format!(
-                "{}.{} is not bound",
-                owner.name, field.name
-            ))),
+            None => Err(PySystemError::new_err(format!("{}.{} is not bound", owner.name, field.name))),
         }
     }
 
@@ -98,12 +87,7 @@ impl<'py> Sink for PySink<'py, '_> {
     ) -> Result<Self::Value, DecodeError<PyErr>> {
         let py = self.py;
         let mut failed = None;
-        let elements = Elements {
-            sink: self,
-            next,
-            left: count,
-            failed: &mut failed,
-        };
+        let elements = Elements { sink: self, next, left: count, failed: &mut failed };
         let list = PyList::new(py, elements).map_err(DecodeError::Sink)?;
         match failed {
             None => Ok(list.into_any()),
@@ -117,15 +101,9 @@ impl<'py> Sink for PySink<'py, '_> {
         fields: impl ExactSizeIterator<Item = Self::Value>,
     ) -> PyResult<Self::Value> {
         let Some(class) = self.binding.class(shape.index) else {
-            return Err(PySystemError::new_err(format!(
-                "{} is not bound",
-                shape.name
-            )));
+            return Err(PySystemError::new_err(format!("{} is not bound", shape.name)));
         };
-        class
-            .class
-            .bind(self.py)
-            .call1(PyTuple::new(self.py, fields)?)
+        class.class.bind(self.py).call1(PyTuple::new(self.py, fields)?)
     }
 }
 

@@ -22,9 +22,7 @@ impl<'py, 'b> PySource<'py, 'b> {
 
 fn mismatch(expected: &str, found: &Bound<'_, PyAny>) -> PyErr {
     let kind = found.get_type();
-    let name = kind
-        .name()
-        .map_or_else(|_| "another type".to_owned(), |name| name.to_string());
+    let name = kind.name().map_or_else(|_| "another type".to_owned(), |name| name.to_string());
     PyTypeError::new_err(format!("expected {expected}, found {name}"))
 }
 
@@ -32,22 +30,10 @@ impl<'py> Source for PySource<'py, '_> {
     type Value = Bound<'py, PyAny>;
     type Error = PyErr;
 
-    fn field(
-        &self,
-        object: &Self::Value,
-        shape: &'static Struct,
-        place: usize,
-    ) -> PyResult<Self::Value> {
-        match self
-            .binding
-            .class(shape.index)
-            .and_then(|class| class.names.get(place))
-        {
+    fn field(&self, object: &Self::Value, shape: &'static Struct, place: usize) -> PyResult<Self::Value> {
+        match self.binding.class(shape.index).and_then(|class| class.names.get(place)) {
             Some(name) => object.getattr(name.bind(self.py)),
-            None => Err(PySystemError::new_err(format!(
-                "{} is not bound",
-                shape.name
-            ))),
+            None => Err(PySystemError::new_err(format!("{} is not bound", shape.name))),
         }
     }
 
@@ -56,10 +42,7 @@ impl<'py> Source for PySource<'py, '_> {
     }
 
     fn bool(&self, value: &Self::Value) -> PyResult<bool> {
-        value
-            .cast::<PyBool>()
-            .map(|value| value.is_true())
-            .map_err(|_| mismatch("bool", value))
+        value.cast::<PyBool>().map(|value| value.is_true()).map_err(|_| mismatch("bool", value))
     }
 
     fn int(&self, value: &Self::Value) -> PyResult<i64> {
@@ -71,27 +54,16 @@ impl<'py> Source for PySource<'py, '_> {
     }
 
     fn uuid(&self, value: &Self::Value) -> PyResult<[u8; 16]> {
-        let bytes = value
-            .cast::<PyBytes>()
-            .map_err(|_| mismatch("bytes", value))?
-            .as_bytes();
-        bytes
-            .try_into()
-            .map_err(|_| PyTypeError::new_err(format!("a uuid is 16 bytes, found {}", bytes.len())))
+        let bytes = value.cast::<PyBytes>().map_err(|_| mismatch("bytes", value))?.as_bytes();
+        bytes.try_into().map_err(|_| PyTypeError::new_err(format!("a uuid is 16 bytes, found {}", bytes.len())))
     }
 
     fn str<'v>(&self, value: &'v Self::Value) -> PyResult<&'v str> {
-        value
-            .cast::<PyString>()
-            .map_err(|_| mismatch("str", value))?
-            .to_str()
+        value.cast::<PyString>().map_err(|_| mismatch("str", value))?.to_str()
     }
 
     fn bytes<'v>(&self, value: &'v Self::Value) -> PyResult<&'v [u8]> {
-        value
-            .cast::<PyBytes>()
-            .map(|value| value.as_bytes())
-            .map_err(|_| mismatch("bytes", value))
+        value.cast::<PyBytes>().map(|value| value.as_bytes()).map_err(|_| mismatch("bytes", value))
     }
 
     fn count(&self, list: &Self::Value) -> PyResult<usize> {
@@ -107,8 +79,6 @@ impl<'py> Source for PySource<'py, '_> {
             return list.get_item(place);
         }
         let tuple = list.cast::<PyTuple>().map_err(|_| mismatch("list", list))?;
-        tuple
-            .get_item(place)
-            .map_err(|_| PyIndexError::new_err("the list changed while it was encoded"))
+        tuple.get_item(place).map_err(|_| PyIndexError::new_err("the list changed while it was encoded"))
     }
 }
