@@ -33,7 +33,7 @@ ottla serve --data-dir data --listen 127.0.0.1:9092 --config server.properties -
 A value that cannot be used stops the start with the setting's name, the value and what is allowed, before anything is
 opened. A name that is not known is a warning with the line it stands in. A name that Kafka knows and that has no
 meaning here is accepted, and the start says that it has no effect; the last section lists them. A few that protect
-something are refused unless they are harmless. Embedded, the same names are the keys of `ottla.Broker(settings={...})`.
+something are refused unless they are harmless. Embedded, the same names are the keys of `ottla.Broker(config={...})`.
 
 Units: names end in theirs (`.bytes`, `.ms`, `.hours`). No setting of a running broker can be altered in this version;
 those of a topic are given when it is created.

@@ -419,6 +419,11 @@ def read_all(driver: Driver, topic: str, count: int, partitions: Sequence[int] =
         consumer.close()
 
 
+def by_place(records: Iterable[Rec]) -> list[Rec]:
+    """By partition and offset, as several partitions arrive in any order."""
+    return sorted(records, key=lambda each: (each.partition, each.offset))
+
+
 class Members:
     """Group members polled each by its own thread, as a rebalance needs all of them to move at once."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import confluent_kafka as ck
 import pytest
 
-from tests.clients.drivers import DRIVERS, QUIET, Driver, Rec, read, read_all
+from tests.clients.drivers import DRIVERS, QUIET, Driver, Rec, by_place, read, read_all
 from tests.conftest import TEST_SETTINGS, MakeBroker
 
 DURABILITIES = ["fsync", pytest.param("os", marks=pytest.mark.ottla)]  # Apache Kafka knows only the second
@@ -33,7 +33,7 @@ def test_acknowledged_records_topics_and_commits_outlive_the_process(
     driver.produce(unique, [Rec(f"one {number}".encode(), partition=0) for number in range(100)], acks=1)
     driver.produce(unique, [Rec(f"all {number}".encode(), partition=1) for number in range(100)], codec="zstd")
     driver.produce(unique, [Rec(f"idem {number}".encode(), partition=2) for number in range(100)], idempotent=True)
-    before = sorted(read_all(driver, unique, 300, range(3)))
+    before = by_place(read_all(driver, unique, 300, range(3)))
     member = driver.member(unique, unique)
     try:
         read(member, 300)
@@ -48,7 +48,7 @@ def test_acknowledged_records_topics_and_commits_outlive_the_process(
     again: Driver = DRIVERS[client_name](broker.bootstrap)
     assert again.partitions(unique) == [0, 1, 2]
     assert again.topic_configs(unique)["retention.ms"] == "12345678"
-    assert sorted(read_all(again, unique, 300, range(3))) == before
+    assert by_place(read_all(again, unique, 300, range(3))) == before
     assert again.produce(unique, [Rec(b"next")]) == [100], "the log goes on where it ended"
     member = again.member(unique, unique)
     try:

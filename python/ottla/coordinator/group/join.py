@@ -81,7 +81,8 @@ class Joiner:
         if not self._has_room_for(group, member_id):
             group.remove(member_id)
             reply(_refusal(ErrorCode.GROUP_MAX_SIZE_REACHED, ""))
-            return NOTHING
+            # It may have been the one the others waited for.
+            return self._rebalancer.complete_if_ready(group)
         if not group.supports(request.protocol_type, (protocol.name for protocol in request.protocols)):
             reply(_refusal(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, member_id))
             return NOTHING

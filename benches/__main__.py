@@ -1,0 +1,69 @@
+"""`python -m benches`: the headline figures beside Apache Kafka's, in one run.
+
+The raw results go to target/bench/<time>.json (or --output), the table to the screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benches import produce, start
+from benches.meters import machine
+from benches.peers import client_versions, make_peers
+from benches.report import markdown
+from tests.kafka import jars
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="benches", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=int, default=1_000_000, help="records of 1 KiB in each round (%(default)s)")
+    parser.add_argument("--peers", default="ottla,kafka", help="which brokers (%(default)s)")
+    parser.add_argument("--workloads", default="start,produce", help="which workloads (%(default)s)")
+    parser.add_argument("--output", type=Path, help="where the raw results go")
+    parser.add_argument("--folder", type=Path, help="where the brokers keep their data: the disk that is measured")
+    options = parser.parse_args()
+    if absent := jars.missing():
+        sys.exit(absent)
+    begun = datetime.datetime.now(datetime.UTC)
+    output: Path = options.output or jars.ROOT / "target" / "bench" / f"{begun:%Y%m%d-%H%M%S}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=options.folder or output.parent))
+    peers = make_peers(folder, options.peers.split(","))
+    results: dict[str, Any] = {
+        "begun": begun.isoformat(timespec="seconds"),
+        "machine": machine(),
+        "clients": client_versions(),
+        "peers": {peer.name: peer.describe() for peer in peers},
+        "workloads": [],
+    }
+    wanted = options.workloads.split(",")
+    try:
+        if "start" in wanted:
+            print("start and idle memory ...", file=sys.stderr)
+            results["workloads"].append(start.run(peers))
+        if "produce" in wanted:
+            print("produce: warm-up, then interleaved rounds ...", file=sys.stderr)
+            for peer in peers:
+                if not peer.process.running:
+                    peer.process.start()
+            results["workloads"].append(produce.run(peers, options.records))
+    finally:
+        for peer in peers:
+            peer.process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+        output.write_text(json.dumps(results, indent=2) + "\n")
+    print(markdown(results))
+    print(f"\nraw results: {output}")
+
+
+if __name__ == "__main__":
+    main()

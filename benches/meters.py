@@ -1,0 +1,55 @@
+"""What a process and the whole machine used, from the kernel's own counters."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.processes import Process
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def busy_seconds() -> float:
+    """Time that any core was not idle and not waiting for a disk, since boot."""
+    first = Path("/proc/stat").read_text().splitlines()[0]
+    user, nice, system, _idle, _wait, irq, softirq, steal, *_ = map(int, first.split()[1:])
+    return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
+
+
+@dataclass
+class Usage:
+    """CPU of the broker process, and of everything on the machine until its dirty pages were written back."""
+
+    broker_cpu_s: float
+    machine_busy_s: float
+
+
+class Meter:
+    """Reads the counters now; `stop` gives the difference."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        os.sync()  # what others left dirty is not this round's
+        self._cpu = process.cpu_seconds()
+        self._busy = busy_seconds()
+
+    def stop(self) -> Usage:
+        os.sync()
+        return Usage(self._process.cpu_seconds() - self._cpu, busy_seconds() - self._busy)
+
+
+def machine() -> dict[str, object]:
+    """The machine as far as it bears on the figures."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    memory_kib = int(Path("/proc/meminfo").read_text().split("MemTotal:")[1].split()[0])
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory_kib / (1 << 20), 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }

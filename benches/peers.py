@@ -1,0 +1,61 @@
+"""The brokers that are compared. A peer is started once and serves every round of a comparison."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import ottla
+from tests.kafka import jars
+from tests.kafka.broker import SERVER_JVM, KafkaProcess
+from tests.processes import OttlaProcess, Process
+
+# For both: what one node needs, and nothing that makes either faster. `ottla.durability=os` is what Kafka does by
+# default: an answer means the page cache has it.
+SETTINGS = {"node.id": "1", "offsets.topic.replication.factor": "1", "ottla.durability": "os"}
+
+
+class Peer:
+    """One broker under measurement."""
+
+    def __init__(self, process: Process, version: str) -> None:
+        self.process = process
+        self.name = process.name
+        self.version = version
+
+    def describe(self) -> dict[str, object]:
+        """What a sceptic needs to start the same broker."""
+        command = ["CLASSPATH" if word.count(os.pathsep) > 9 else word for word in self.process.command()]
+        return {"version": self.version, "command": command, "settings": self.process.settings}
+
+
+def ottla_version() -> str:
+    """The version, and the commit if this is a clone."""
+    commit = ""
+    if shutil.which("git"):
+        git = ["git", "-C", str(jars.ROOT), "describe", "--always", "--dirty"]
+        asked = subprocess.run(git, capture_output=True, text=True, check=False)
+        commit = f" ({asked.stdout.strip()})" if asked.returncode == 0 else ""
+    return f"{ottla.__version__}{commit}"
+
+
+def java_version() -> str:
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True).stderr
+    return said.splitlines()[0]
+
+
+def make_peers(folder: Path, names: Sequence[str]) -> list[Peer]:
+    """The peers by name, each over a directory of its own, not yet started."""
+    made = {
+        "ottla": lambda: Peer(OttlaProcess(folder / "ottla", SETTINGS), ottla_version()),
+        "kafka": lambda: Peer(KafkaProcess(folder / "kafka", SETTINGS, jvm=SERVER_JVM), jars.VERSION),
+    }
+    return [made[name]() for name in names]
+
+
+def client_versions() -> dict[str, str]:
+    return {"confluent-kafka": importlib.metadata.version("confluent-kafka"), "java": java_version()}

@@ -1,0 +1,39 @@
+"""When a comparison is warm, in which order its rounds go, and what is told of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from benches.peers import Peer
+
+Round = dict[str, Any]
+SETTLED_WITHIN = 0.05
+WARM_UP_MAX = 6
+
+
+def warm_up(peer: Peer, run: Callable[[Peer], Round], figure: str) -> list[Round]:
+    """Rounds until two in a row differ by less than 5 %, at most six. A cold JIT is not Kafka's speed."""
+    rounds = [run(peer)]
+    while len(rounds) < WARM_UP_MAX:
+        rounds.append(run(peer))
+        if settled(rounds, figure):
+            break
+    return rounds
+
+
+def settled(rounds: Sequence[Round], figure: str) -> bool:
+    before, last = (each[figure] for each in rounds[-2:])
+    return bool(abs(last - before) < SETTLED_WITHIN * before)
+
+
+def interleaved(peers: Sequence[Peer], count: int) -> Iterator[Peer]:
+    """A B, B A, A B: each peer once per round, the order turned each time."""
+    for number in range(count):
+        yield from peers if number % 2 == 0 else reversed(peers)
+
+
+def summary(rounds: Sequence[Round], figure: str) -> dict[str, float]:
+    values = [each[figure] for each in rounds]
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
