@@ -2,7 +2,8 @@
 
 The coordinator passes subscriptions and assignments on without looking, with one exception: which topics a group
 subscribes to decides whether its offsets may expire (KIP-211) or be deleted (KIP-496). A subscription begins with an
-int16 version; one later than we know is read as the last one we know, since later versions only add fields.
+int16 version, and every version begins with the fields of version 0, so that is what is read (as in Kafka); what a
+later version has behind them is left alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ottla.errors import OttlaError
+from ottla.messages import ConsumerProtocolSubscription
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from ottla.types import Codec
 
 _VERSION_BYTES: Final = 2
-_VERSION_MAX: Final = 3
 
 
 def subscribed_topics(codec: Codec, subscriptions: Iterable[bytes]) -> frozenset[str] | None:
@@ -26,12 +27,10 @@ def subscribed_topics(codec: Codec, subscriptions: Iterable[bytes]) -> frozenset
     for subscription in subscriptions:
         if len(subscription) < _VERSION_BYTES:
             return None
-        version = int.from_bytes(subscription[:_VERSION_BYTES], "big", signed=True)
         try:
-            read = codec.decode_struct(
-                "ConsumerProtocolSubscription", min(max(version, 0), _VERSION_MAX), subscription[_VERSION_BYTES:]
-            )
+            read = codec.decode_struct("ConsumerProtocolSubscription", 0, subscription[_VERSION_BYTES:])
         except (OttlaError, ValueError):
             return None
-        topics.update(getattr(read, "topics"))  # noqa: B009 - the codec's return type is the base of all messages
+        assert isinstance(read, ConsumerProtocolSubscription)
+        topics.update(read.topics)
     return frozenset(topics)
