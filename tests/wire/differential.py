@@ -31,7 +31,12 @@ ADDRESSES = {"host", "port", "cluster_id"}
 CLOCKS = {"log_append_time", "log_append_time_ms"}
 PROSE = {"error_message", "documentation", "batch_index_error_message", "message"}
 # Kafka answers these in the order of a hash map.
-UNORDERED = {"partition_responses": "index", "members": "member_id", "partition_errors": "partition_index"}
+UNORDERED = {
+    "groups": "group_id",
+    "members": "member_id",
+    "partition_errors": "partition_index",
+    "partition_responses": "index",
+}
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
