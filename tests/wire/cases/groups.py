@@ -145,8 +145,8 @@ class Member:
         self.member_id = ""
         self.generation = -1
 
-    def join(self, label: str, protocols: tuple[str, ...] = ("range",), keep: bool = True, **more: Any) -> Any:
-        entries = [{"name": name, "metadata": SUBSCRIPTION} for name in protocols]
+    def join(self, label: str, names: tuple[str, ...] = ("range",), keep: bool = True, **more: Any) -> Any:
+        entries = [{"name": name, "metadata": SUBSCRIPTION} for name in names]
         fields: Plain = {"group_id": self.group, "member_id": self.member_id, "group_instance_id": None, **JOIN_TIMES}
         fields |= {"protocol_type": "consumer", "protocols": entries, "reason": "because"}
         answer = self.talk.ask(label, "join_group", self.join_version, **{**fields, **more})
@@ -268,7 +268,6 @@ def describe_groups(talk: Talk, version: int) -> None:
     ask("none")
     member = Member(talk, talk.topic(), 5)
     member.join("join")
-    ask("known by an id only", talk.topic())
     member.join("join", ("range", "roundrobin"))
     ask("waits for the assignment", talk.topic())
     assignments = [{"member_id": member.member_id, "assignment": b"mine"}]
