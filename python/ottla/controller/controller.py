@@ -13,7 +13,8 @@ power cut can take back, and nobody is shown a topic that then vanishes. Metadat
 comes in while one waits for the disk is decided in one go behind it, but never in one batch with it.
 
 A decision without records is answered at once when its turn comes. A change whose deadline passes is answered
-REQUEST_TIMED_OUT; if it was appended by then it still happens, as with Kafka's controller.
+REQUEST_TIMED_OUT; if it was appended by then it still happens, if its turn had not come it does not, as with Kafka's
+controller. One that is asked for after its deadline (a time-out of 0) never happens.
 """
 
 from __future__ import annotations
@@ -173,6 +174,9 @@ class Controller:
         pending = _Pending(decide, done)
         if deadline_ms is not None:
             timed_out = RequestError(ErrorCode.REQUEST_TIMED_OUT)
+            if deadline_ms <= self._clock.monotonic_ms():
+                pending.finish(timed_out)
+                return
             pending.deadline = self._scheduler.at(deadline_ms, lambda: pending.finish(timed_out))
         self._queue.append(pending)
         self._advance()

@@ -51,13 +51,26 @@ def test_create_topics_answers_counts_settings_and_id() -> None:
 
 
 def test_create_topics_times_out_and_creates_all_the_same() -> None:
-    """A time-out of 0 answers at once, without a sentence; the topic comes to be."""
+    """What was appended when time ran out comes to be; the answer has no sentence."""
     world = World()
     world.journal.commit_at_once = False
-    topic = world.call(19, 7, create("a", timeout_ms=0)).topics[0]
+    world.ask(7, 19, 7, create("a", timeout_ms=100))
+    world.turn()
+    world.clock.advance(100)
+    world.turn()
+    (topic,) = world.bridge.answers[7].topics
     assert (topic.error_code, topic.error_message) == (ErrorCode.REQUEST_TIMED_OUT, None)
     world.journal.commit()
     assert "a" in world.services.image.topics
+
+
+@pytest.mark.parametrize("timeout_ms", [0, -1])
+def test_create_topics_without_any_time_creates_nothing(timeout_ms: int) -> None:
+    """Apache Kafka answers REQUEST_TIMED_OUT at once, and the topic does not exist afterwards."""
+    world = World()
+    topic = world.call(19, 7, create("a", timeout_ms=timeout_ms)).topics[0]
+    assert (topic.error_code, topic.error_message) == (ErrorCode.REQUEST_TIMED_OUT, None)
+    assert "a" not in world.services.image.topics
 
 
 def test_create_partitions() -> None:

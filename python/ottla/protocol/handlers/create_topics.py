@@ -4,8 +4,8 @@ Behavior:
 - Topics are independent: each gets its own code and sentence, in the order of the request; a name given twice gets one
   answer. `controller.create_topics` has the order of the checks.
 - Answered once the topics are committed and published: a Metadata that follows sees them. If `timeout_ms` passes
-  before, each topic gets REQUEST_TIMED_OUT and is made all the same (Kafka's controller does so); with a time-out of 0
-  or less that is at once.
+  before, each topic gets REQUEST_TIMED_OUT and is made all the same if it was on its way to the disk (Kafka's
+  controller does so). With a time-out of 0 or less that is at once, and nothing is made.
 - validate_only answers what the real request would, and writes nothing.
 
 Version notes:

@@ -4,6 +4,8 @@ Behavior:
 - A topic: every setting with its value, where it comes from (the topic, the broker's file, Kafka's default), and on
   request all places that have a value, strongest first. Unknown: UNKNOWN_TOPIC_OR_PARTITION; a name no topic may have:
   INVALID_TOPIC_EXCEPTION.
+- Differs: a topic setting whose default comes from an hours setting of the broker (log.roll.hours) is shown with that
+  source; Kafka looks at log.roll.ms alone and calls it a default.
 - This broker (by its id): every setting that has an effect here; the empty name means the cluster's dynamic defaults,
   of which there are none yet. Another id: INVALID_REQUEST. Kafka also lists hundreds of settings that mean nothing
   here.

@@ -1,0 +1,130 @@
+"""The control plane's thread: turns when there is something to do, and an orderly end. Real threads, no sleeping."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ottla.clock import SystemClock, VirtualClock
+from ottla.protocol.loop import ControlLoop
+
+
+class Pipe:
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+
+    def poke(self) -> None:
+        os.write(self.writer, b"x")
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    os.close(pipe.reader)
+    os.close(pipe.writer)
+
+
+def nothing() -> None:
+    pass
+
+
+def no_deadline() -> None:
+    return None
+
+
+def test_a_readable_descriptor_makes_a_turn(pipe: Pipe) -> None:
+    """All callbacks run on the loop's thread, `finish` last."""
+    loop = ControlLoop(SystemClock(), "loop")
+    seen: list[tuple[str, str]] = []
+    turned = threading.Event()
+
+    def note(what: str) -> Callable[[], None]:
+        return lambda: seen.append((what, threading.current_thread().name))
+
+    def turn() -> None:
+        if seen[-1][0] == "prepare":
+            note("first")()
+            return
+        os.read(pipe.reader, 1)
+        note("turn")()
+        turned.set()
+
+    loop.start(note("prepare"), pipe.reader, turn, no_deadline, note("finish"))
+    pipe.poke()
+    assert turned.wait(10)
+    loop.stop()
+    loop.stop()
+    assert seen == [(what, "loop") for what in ("prepare", "first", "turn", "finish")]
+
+
+def test_what_prepare_raises_is_raised_by_start(pipe: Pipe) -> None:
+    """The thread is gone, and the loop may be stopped all the same."""
+    loop = ControlLoop(SystemClock(), "loop")
+
+    def prepare() -> None:
+        raise OSError("port taken")
+
+    with pytest.raises(OSError, match="port taken"):
+        loop.start(prepare, pipe.reader, nothing, no_deadline, nothing)
+    loop.stop()
+    assert "loop" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_deadline_makes_a_turn(pipe: Pipe) -> None:
+    """The loop sleeps until the earliest one."""
+    clock = SystemClock()
+    loop = ControlLoop(clock, "loop")
+    deadlines = [clock.monotonic_ms() + 20]
+    fired = threading.Event()
+
+    def turn() -> None:
+        if deadlines and deadlines[0] <= clock.monotonic_ms():
+            deadlines.clear()
+            fired.set()
+
+    loop.start(nothing, pipe.reader, turn, lambda: deadlines[0] if deadlines else None, nothing)
+    assert fired.wait(10)
+    loop.stop()
+
+
+def test_a_turned_clock_is_noticed_when_the_loop_is_woken(pipe: Pipe) -> None:
+    """A test moves the virtual clock and wakes the loop: no waiting for a minute."""
+    clock = VirtualClock()
+    loop = ControlLoop(clock, "loop")
+    fired = threading.Event()
+
+    def turn() -> None:
+        if clock.monotonic_ms() >= 60_000:
+            fired.set()
+
+    loop.start(nothing, pipe.reader, turn, lambda: 60_000, nothing)
+    clock.advance(60_000)
+    loop.wake()
+    assert fired.wait(10)
+    loop.stop()
+    loop.wake()
+
+
+def test_a_turn_that_raises_does_not_end_the_loop(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
+    """The dispatcher guards what it calls; this guards the dispatcher."""
+    loop = ControlLoop(SystemClock(), "loop")
+    turns: list[int] = []
+    second = threading.Event()
+
+    def turn() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            loop.request_turn()
+            loop.request_turn()
+            raise RuntimeError("mine")
+        second.set()
+
+    loop.start(nothing, pipe.reader, turn, no_deadline, nothing)
+    assert second.wait(10)
+    loop.stop()
+    assert len(turns) == 2
+    assert "RuntimeError: mine" in caplog.text
