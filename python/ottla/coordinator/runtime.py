@@ -168,7 +168,7 @@ class CoordinatorRuntime(Generic[M]):
         shard.timeline.offset = shard.next_offset
         shard.timeline.replaying = False
         shard.state = State.ACTIVE
-        log.info("%s coordinator %d loaded up to offset %d", self.topic_kind, shard.partition, shard.next_offset)
+        log.debug("%s coordinator %d loaded up to offset %d", self.topic_kind, shard.partition, shard.next_offset)
         shard.machine.on_loaded()
         self._run_submitted()
 
