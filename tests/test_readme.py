@@ -1,7 +1,7 @@
 """The README is run: each Python block against a fresh broker, its output compared with the block below it.
 
-A block is run as printed, in a process of its own, with one change: the port of the test's broker instead of 9092, which
-may be taken on the machine of whoever runs the tests.
+A block is run as printed, in a process of its own, with one change: the port of the test's broker instead of 9092,
+which may be taken on the machine of whoever runs the tests.
 """
 
 from __future__ import annotations
