@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_house import ROOT, relative, tracked
+from ottla.protocol.registry import APIS
+from tests.test_house import LEVELS, ROOT, relative, tracked
 
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 PAGES = [path for path in tracked() if path.suffix == ".md"]
@@ -29,3 +30,34 @@ def test_links_lead_to_files(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     broken = [match[1] for match in LINK.finditer(text) if not (page.parent / match[1]).exists()]
     assert not broken, f"{relative(page)} links to {broken}"
+
+
+def test_readme_lists_what_is_served() -> None:
+    """The README's table of APIs is the table that ApiVersions is answered from."""
+    rows = re.findall(
+        r"^\| (\d+) \| (\w+) \| ([\d-]+) \| (Rust|Python) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    served = [
+        (
+            str(api.key),
+            api.name,
+            f"{api.lowest}-{api.highest}" if api.highest > api.lowest else str(api.lowest),
+            "Rust" if api.native else "Python",
+        )
+        for api in APIS
+    ]
+    assert rows == served
+
+
+def test_architecture_names_what_exists() -> None:
+    """Every path in ARCHITECTURE.md is there, and every part of the house that exists is on its map."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:rust|python|tests|benches|examples|tools|docs)(?:/[\w.]+)*)/?`", text))
+    assert not {path for path in named if not (ROOT / path).exists()}
+    crates = {f"rust/{path.parent.name}" for path in tracked("rust/*/Cargo.toml")}
+    assert crates <= named, f"not on the map: {sorted(crates - named)}"
+    modules = {
+        path.relative_to(ROOT / "python" / "ottla").parts[0].removesuffix(".py") for path in tracked("python/ottla")
+    }
+    missing = {name for name in modules & LEVELS.keys() if f"`{name}`" not in text}
+    assert not missing, f"not on the map: {sorted(missing)}"
