@@ -9,7 +9,7 @@ import pytest
 from ottla.coordinator.group.coordinator import java_string_hash, partition_for
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.coordinator.group.state import TRANSITIONS, GroupState, StateMachine
-from ottla.errors import ErrorCode
+from ottla.errors import ErrorCode, StorageError
 from ottla.messages import (
     GroupMetadataKey,
     GroupMetadataValue,
@@ -207,3 +207,26 @@ def test_a_unique_group_per_process_knows_nothing_of_the_others() -> None:
     assert world.fetched(group="two") == {("t", 0): 2}
     refused = world.commit({("t", 0): 3}, member_id=first, generation=generation, group="two").response
     assert refused.topics[0].partitions[0].error_code == ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_who_has_an_answer_finds_the_group() -> None:
+    """The first answer of a new group waits until the group is in the log: then everyone sees it."""
+    world = World(commit_at_once=False)
+    box = world.join()
+    assert not box.answered
+    assert world.list_groups().response.groups == []
+    world.journal().commit()
+    assert box.code is ErrorCode.MEMBER_ID_REQUIRED
+    assert [group.group_id for group in world.list_groups().response.groups] == ["g"]
+    # From then on nothing waits that need not.
+    second = world.join()
+    assert second.code is ErrorCode.MEMBER_ID_REQUIRED
+
+
+def test_a_new_group_that_cannot_be_written_is_refused_once() -> None:
+    """The id that was to be given out is not; the client looks for the coordinator again."""
+    world = World()
+    world.journal().fail_with = StorageError("no space")
+    assert world.join().code is ErrorCode.NOT_COORDINATOR
+    world.wait(0)
+    assert world.join().code is ErrorCode.MEMBER_ID_REQUIRED

@@ -254,9 +254,17 @@ def test_the_rest_passes_through(rig: Rig) -> None:
         protocols=[JoinGroupRequestProtocol(name="range")],
     )
     assert rig.answer(join_group, 9, join).error_code == ErrorCode.MEMBER_ID_REQUIRED
-    assert rig.answer(sync_group, 5, SyncGroupRequest(group_id="g", member_id="m")).error_code == 25
+    assert rig.answer(sync_group, 4, SyncGroupRequest(group_id="g", member_id="m")).error_code == 25
     assert rig.answer(heartbeat, 4, HeartbeatRequest(group_id="g", member_id="m")).error_code == 25
     assert [group.group_id for group in rig.answer(list_groups, 5, ListGroupsRequest()).groups] == ["g"]
+
+
+def test_sync_group_from_v5_names_its_protocol(rig: Rig) -> None:
+    """Null is refused before anything else is looked at, as in Kafka."""
+    request = SyncGroupRequest(group_id="g", member_id="m", protocol_type="consumer")
+    assert rig.answer(sync_group, 5, request).error_code == ErrorCode.INCONSISTENT_GROUP_PROTOCOL
+    request.protocol_name = "range"
+    assert rig.answer(sync_group, 5, request).error_code == ErrorCode.UNKNOWN_MEMBER_ID
 
 
 REFUSALS: list[tuple[ModuleType, int, Struct]] = [

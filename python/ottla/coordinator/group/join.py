@@ -68,10 +68,16 @@ class Joiner:
                 return NOTHING
             group = ClassicGroup(request.group_id, since_ms=self._clock.now_ms())
             self._groups.set(request.group_id, group)
+            # Who has an answer finds the group in ListGroups. (In Kafka only a moment later; there the moment is short,
+            # since nothing waits for a disk.)
+            reply.hold()
         result = self._join_group(context, request, group, reply)
-        if is_new_group and result is NOTHING:
+        if is_new_group:
+            assert result is NOTHING, "the first rebalance of a group ends by time"
             # Nothing else would tell the log that this group exists.
-            return Result(records=[new_group(group)], applied=True)
+            return Result(
+                records=[new_group(group)], applied=True, done=lambda code: reply.release(drop=code is not None)
+            )
         return result
 
     def _join_group(

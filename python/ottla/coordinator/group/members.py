@@ -20,19 +20,37 @@ class Reply:
     """The answer of one request that may have to wait; the first thing sent is what the client gets.
 
     A parked request can be ended by several things that do not know each other (its group goes on, its member is
-    fenced, the append of its group fails), so only the first counts.
+    fenced, the append of its group fails), so only the first counts. What a held reply is told, it keeps until it is
+    released.
     """
 
-    __slots__ = ("_answer", "sent")
+    __slots__ = ("_answer", "_held", "_kept", "sent")
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
+        self._held = False
+        self._kept: Struct | None = None
         self.sent = False
 
     def __call__(self, response: Struct) -> None:
-        if not self.sent:
-            self.sent = True
-            self._answer(response)
+        if self.sent:
+            return
+        if self._held:
+            self._kept = self._kept or response
+            return
+        self.sent = True
+        self._answer(response)
+
+    def hold(self) -> None:
+        """Send nothing until `release`."""
+        self._held = True
+
+    def release(self, *, drop: bool = False) -> None:
+        """Send what has been kept, or drop it."""
+        self._held = False
+        kept, self._kept = self._kept, None
+        if kept is not None and not drop:
+            self(kept)
 
 
 class Member:

@@ -7,24 +7,30 @@ Behavior:
 
 Version notes:
 - v3 adds `group_instance_id` (KIP-345).
-- v5 names the protocol the member believes in; another one is INCONSISTENT_GROUP_PROTOCOL (KIP-559).
+- v5 names the protocol the member believes in, which must not be null; another one than agreed on is
+  INCONSISTENT_GROUP_PROTOCOL, and so is null (KIP-559).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from ottla.errors import ErrorCode
 from ottla.messages import SyncGroupResponse
 
 if TYPE_CHECKING:
-    from ottla.errors import ErrorCode
     from ottla.messages import SyncGroupRequest
     from ottla.protocol.services import Services
     from ottla.types import Answer, RequestContext
 
+PROTOCOL_VERSION_MIN: Final = 5
+
 
 def handle(context: RequestContext, request: SyncGroupRequest, services: Services, answer: Answer) -> None:
     """Answer when there is an assignment."""
+    if context.api_version >= PROTOCOL_VERSION_MIN and (request.protocol_type is None or request.protocol_name is None):
+        answer(SyncGroupResponse(error_code=ErrorCode.INCONSISTENT_GROUP_PROTOCOL))
+        return
     services.groups.sync_group(context, request, answer)
 
 
