@@ -264,17 +264,13 @@ class _Running:
             flush=self.groups.flush_turn,
             request_turn=self.loop.request_turn,
         )
-        try:
-            self.server = _core.Server(
-                engine,
-                self.bridge,
-                listeners=[(listener.name, listener.host, listener.port) for listener in config.listeners],
-                api_table=api_table(),
-                limits={name: int(config[name]) for name in _LIMITS},
-            )
-        except ValueError as error:
-            # A host that has no address.
-            raise ConfigError([str(error)]) from error
+        self.server = _core.Server(
+            engine,
+            self.bridge,
+            listeners=[(listener.name, listener.host, listener.port) for listener in config.listeners],
+            api_table=api_table(),
+            limits={name: int(config[name]) for name in _LIMITS},
+        )
         # As bound, once the server has started.
         self.bound: tuple[tuple[str, str, int], ...] = ()
         self.advertised: tuple[Endpoint, ...] = ()

@@ -36,6 +36,7 @@ UNORDERED = {
     "members": "member_id",
     "partition_errors": "partition_index",
     "partition_responses": "index",
+    "results": "group_id",
 }
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
