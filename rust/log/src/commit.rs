@@ -1,26 +1,183 @@
-//! Group commits.
+//! What the partitions of one engine share: the door to disk and clock, the threads that commit, and the files waiting to be removed.
+//!
+//! A commit thread takes a partition off the queue and syncs it ([`Partition`]'s group commit); several threads issue syncs of
+//! different partitions at once, so that the file system can merge them. A partition is queued at most once: whoever appends while its
+//! commit runs is covered by the next round, which the thread queues itself, behind the others.
 
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::env::Env;
+use crate::partition::Partition;
 
-/// What the partitions of one engine share: disk and clock, and the threads that commit.
+/// See the module.
 #[derive(Debug)]
 pub struct Host {
     env: Env,
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    doomed: Mutex<Vec<Doomed>>,
+    commits: Arc<AtomicU64>,
+    names_given: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    work: Mutex<Work>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    waiting: VecDeque<Arc<Partition>>,
+    stopping: bool,
+    has_threads: bool,
+}
+
+/// Files or a directory to be removed once `due_ms` (monotonic) has come.
+#[derive(Debug)]
+struct Doomed {
+    due_ms: i64,
+    paths: Vec<PathBuf>,
+    is_dir: bool,
 }
 
 impl Host {
     /// `threads` commit threads; 0: every append in `fsync` mode syncs before it returns.
     pub fn new(env: Env, threads: usize) -> Arc<Host> {
-        let _ = threads;
-        Arc::new(Host { env })
+        let queue = Arc::new(Queue::default());
+        let commits = Arc::new(AtomicU64::new(0));
+        let mut handles = Vec::with_capacity(threads);
+        for index in 0..threads {
+            let (queue, commits) = (queue.clone(), commits.clone());
+            let thread = std::thread::Builder::new().name(format!("ottla-commit-{index}"));
+            match thread.spawn(move || serve(&queue, &commits)) {
+                Ok(handle) => handles.push(handle),
+                // Fewer threads commit more slowly; with none, appenders commit themselves.
+                Err(error) => tracing::error!(%error, "cannot start a commit thread"),
+            }
+        }
+        queue.work.lock().has_threads = !handles.is_empty();
+        Arc::new(Host {
+            env,
+            queue,
+            threads: Mutex::new(handles),
+            doomed: Mutex::new(Vec::new()),
+            commits,
+            names_given: AtomicU64::new(0),
+        })
     }
 
     pub fn env(&self) -> &Env {
         &self.env
     }
 
-    /// Finishes what was begun and ends the threads.
-    pub fn stop(&self) {}
+    /// 32 hexadecimal digits that no other name in these directories has: wall clock, process and a count.
+    pub(crate) fn unique(&self) -> String {
+        let count = self.names_given.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}{:08x}{:08x}", self.env.clock().now_ms(), std::process::id(), count as u32)
+    }
+
+    /// How many group commits the threads have done.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// False: there is no thread to do it.
+    pub(crate) fn queue_commit(&self, partition: &Arc<Partition>) -> bool {
+        let mut work = self.queue.work.lock();
+        if !work.has_threads || work.stopping {
+            return false;
+        }
+        work.waiting.push_back(partition.clone());
+        drop(work);
+        self.queue.wake.notify_one();
+        true
+    }
+
+    /// Removes `paths` once `delay_ms` have passed; at once for 0.
+    pub(crate) fn remove_later(&self, paths: Vec<PathBuf>, is_dir: bool, delay_ms: i64) {
+        if paths.is_empty() {
+            return;
+        }
+        let due_ms = self.env.clock().monotonic_ms().saturating_add(delay_ms.max(0));
+        self.doomed.lock().push(Doomed { due_ms, paths, is_dir });
+        if delay_ms <= 0 {
+            self.remove_due();
+        }
+    }
+
+    /// Removes what is due; how many files and directories went.
+    pub fn remove_due(&self) -> usize {
+        let now_ms = self.env.clock().monotonic_ms();
+        let due: Vec<Doomed> = {
+            let mut doomed = self.doomed.lock();
+            let (due, rest) = std::mem::take(&mut *doomed).into_iter().partition(|doomed| doomed.due_ms <= now_ms);
+            *doomed = rest;
+            due
+        };
+        let mut removed = 0;
+        for doomed in due {
+            for path in doomed.paths {
+                let result = if doomed.is_dir {
+                    self.env.disk().remove_dir_all(&path)
+                } else {
+                    self.env.disk().remove_file(&path)
+                };
+                match result {
+                    Ok(()) => removed += 1,
+                    // What is not removed now goes when the directory is opened the next time.
+                    Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove"),
+                }
+            }
+        }
+        removed
+    }
+
+    /// Finishes the commits that are queued and ends the threads. Appends in `fsync` mode then sync themselves.
+    pub fn stop(&self) {
+        self.queue.work.lock().stopping = true;
+        self.queue.wake.notify_all();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a commit thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Not joined: the last reference may be dropped by a commit thread itself.
+        self.queue.work.lock().stopping = true;
+        self.queue.wake.notify_all();
+    }
+}
+
+fn serve(queue: &Queue, commits: &AtomicU64) {
+    loop {
+        let partition = {
+            let mut work = queue.work.lock();
+            loop {
+                if let Some(partition) = work.waiting.pop_front() {
+                    break partition;
+                }
+                if work.stopping {
+                    return;
+                }
+                queue.wake.wait(&mut work);
+            }
+        };
+        let again = partition.commit_once();
+        commits.fetch_add(1, Ordering::Relaxed);
+        if again {
+            queue.work.lock().waiting.push_back(partition);
+            queue.wake.notify_one();
+        }
+    }
 }

@@ -1,29 +1,74 @@
-//! A data directory.
+//! A data directory: who owns it, what it is called, and what it remembers of its partitions between two starts.
+//!
+//! ```text
+//! .lock                              held while open; pid and start time of the holder inside
+//! meta.properties                    version=1, cluster.id, node.id, directory.id (Kafka's), ottla.format
+//! .kafka_cleanshutdown               there: the last owner closed everything; taken away at the next start
+//! recovery-point-offset-checkpoint   up to where each partition was synced
+//! log-start-offset-checkpoint        where each partition starts, if not at its first segment
+//! <topic>-<partition>/               a partition; <...>-delete/ one that is being removed
+//! ```
+//!
+//! Apache Kafka keeps the same files; each keeps the other out by the lock.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use crate::checkpoint::{self, Offsets};
 use crate::commit::Host;
-use crate::error::StorageError;
+use crate::env::{DirLock, Disk, read_file, replace_file};
+use crate::error::{IoContext, StorageError};
 use crate::partition::{OpenHint, Partition};
-use crate::{PartitionConfig, TopicId};
+use crate::segment::names;
+use crate::{Offset, TopicId};
+
+const LOCK: &str = ".lock";
+const META_PROPERTIES: &str = "meta.properties";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// Kafka's JSON, with "no broker epoch known".
+const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";
+/// The version of Kafka's properties we write; 0 (from ZooKeeper's days) is read.
+const KAFKA_VERSION: i32 = 1;
+/// Ours: what lies beside Kafka's files, or in them where Kafka leaves it open.
+const FORMAT_VERSION: i32 = 1;
+const META_BYTES_MAX: u64 = 64 * 1024;
 
 /// A partition directory found on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundPartition {
     pub topic: String,
     pub partition: i32,
-    /// From `partition.metadata`; None when that file is missing.
+    /// From `partition.metadata`; None when that file is missing or damaged.
     pub topic_id: Option<TopicId>,
     pub path: PathBuf,
 }
 
+/// An open data directory. Dropping it lets go of the lock, without the mark of a clean stop.
 #[derive(Debug)]
-pub struct DataDirectory {}
+pub struct DataDirectory {
+    host: Arc<Host>,
+    path: PathBuf,
+    meta: Meta,
+    was_clean: bool,
+    recovery_points: Mutex<Offsets>,
+    log_starts: Mutex<Offsets>,
+    _lock: Box<dyn DirLock>,
+}
 
-#[allow(clippy::unimplemented, unused_variables)]
+#[derive(Clone, Debug)]
+struct Meta {
+    cluster_id: String,
+    node_id: i32,
+    directory_id: TopicId,
+}
+
 impl DataDirectory {
-    /// Takes `.lock`, reads or makes `meta.properties` (a missing cluster id is made from `new_cluster_id`), reads the checkpoints.
+    /// Makes the directory when it is missing, takes its lock, reads or writes `meta.properties`, and removes what earlier deletions
+    /// left. A cluster or node id other than the one on disk is refused. `random` makes the ids a new directory needs.
     pub fn open(
         host: &Arc<Host>,
         path: &Path,
@@ -31,44 +76,357 @@ impl DataDirectory {
         cluster_id: Option<&str>,
         random: &mut dyn FnMut() -> [u8; 16],
     ) -> Result<DataDirectory, StorageError> {
-        unimplemented!()
+        let disk = host.env().disk().as_ref();
+        disk.create_dir_all(path).at("create", path)?;
+        let lock = take_lock(host, path)?;
+        let meta = match read_meta(disk, path)? {
+            Some(meta) => check_meta(disk, path, meta, node_id, cluster_id, random)?,
+            None => {
+                let cluster_id = cluster_id.map_or_else(|| checkpoint::format_id(&random()), str::to_owned);
+                let meta = Meta { cluster_id, node_id, directory_id: new_id(random) };
+                write_meta(disk, path, &meta)?;
+                meta
+            }
+        };
+        let clean_path = path.join(CLEAN_SHUTDOWN);
+        let was_clean = disk.exists(&clean_path).at("look for", &clean_path)?;
+        let directory = DataDirectory {
+            host: host.clone(),
+            path: path.to_path_buf(),
+            meta,
+            was_clean,
+            recovery_points: Mutex::new(checkpoint::read_offsets(disk, &path.join(checkpoint::RECOVERY_POINTS))?),
+            log_starts: Mutex::new(checkpoint::read_offsets(disk, &path.join(checkpoint::LOG_STARTS))?),
+            _lock: lock,
+        };
+        if was_clean {
+            // From now on a crash is a crash.
+            disk.remove_file(&clean_path).at("remove", &clean_path)?;
+            disk.sync_dir(path).at("sync", path)?;
+        }
+        directory.remove_deleted()?;
+        Ok(directory)
     }
+
     pub fn path(&self) -> &Path {
-        unimplemented!()
+        &self.path
     }
+
     pub fn cluster_id(&self) -> &str {
-        unimplemented!()
+        &self.meta.cluster_id
     }
+
     pub fn node_id(&self) -> i32 {
-        unimplemented!()
+        self.meta.node_id
     }
+
     pub fn directory_id(&self) -> TopicId {
-        unimplemented!()
+        self.meta.directory_id
     }
+
     /// The last owner stopped cleanly.
     pub fn was_clean(&self) -> bool {
-        unimplemented!()
+        self.was_clean
     }
+
+    /// Partitions that have a directory, the metadata log among them.
     pub fn found(&self) -> Result<Vec<FoundPartition>, StorageError> {
-        unimplemented!()
+        let disk = self.host.env().disk().as_ref();
+        let mut found = Vec::new();
+        for entry in disk.list(&self.path).at("list", &self.path)? {
+            if let Some((topic, partition)) = names::parse_partition_directory(&entry.name).filter(|_| entry.is_dir) {
+                let path = self.path.join(&entry.name);
+                let topic_id = checkpoint::read_topic_id(disk, &path.join(names::PARTITION_METADATA))?;
+                found.push(FoundPartition { topic: topic.to_owned(), partition, topic_id, path });
+            }
+        }
+        Ok(found)
     }
+
     pub fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
-        unimplemented!()
+        self.path.join(names::partition_directory(topic, partition))
     }
+
+    /// What is known of a partition before it is opened.
     pub fn hint(&self, topic: &str, partition: i32) -> OpenHint {
-        unimplemented!()
+        let key = (topic.to_owned(), partition);
+        let known = |offsets: &Mutex<Offsets>| offsets.lock().get(&key).copied().unwrap_or(0).max(0);
+        OpenHint {
+            clean: self.was_clean,
+            recovery_point: known(&self.recovery_points),
+            log_start: known(&self.log_starts),
+        }
     }
-    /// Writes recovery points and log starts of all partitions.
+
+    /// Writes recovery points and log starts. Partitions not among `partitions` keep what was known of them.
     pub fn checkpoint(&self, partitions: &[Arc<Partition>]) -> Result<(), StorageError> {
-        unimplemented!()
+        {
+            let (mut points, mut starts) = (self.recovery_points.lock(), self.log_starts.lock());
+            for partition in partitions {
+                let Some(facts) = partition.checkpoint_facts() else { continue };
+                let identity = partition.identity();
+                let key = (identity.topic.to_string(), identity.partition);
+                points.insert(key.clone(), facts.recovery_point);
+                // Kafka notes only starts that the first segment's name does not tell.
+                if facts.log_start > facts.first_segment {
+                    starts.insert(key, facts.log_start);
+                } else {
+                    starts.remove(&key);
+                }
+            }
+        }
+        self.write_checkpoints()
     }
-    /// After every partition was closed: checkpoints, then the clean-shutdown marker, then the lock is let go.
+
+    /// These partitions are about to be deleted: what was known of them must not be taken for a successor's after a crash. Call
+    /// before [`Partition::delete`].
+    pub fn forget(&self, partitions: &[(&str, i32)]) -> Result<(), StorageError> {
+        let mut known = false;
+        for (topic, partition) in partitions {
+            let key = ((*topic).to_owned(), *partition);
+            known |= self.recovery_points.lock().remove(&key).is_some();
+            known |= self.log_starts.lock().remove(&key).is_some();
+        }
+        if known { self.write_checkpoints() } else { Ok(()) }
+    }
+
+    fn write_checkpoints(&self) -> Result<(), StorageError> {
+        let disk = self.host.env().disk().as_ref();
+        let points = self.recovery_points.lock();
+        checkpoint::write_offsets(disk, &self.path.join(checkpoint::RECOVERY_POINTS), &points)?;
+        let starts = self.log_starts.lock();
+        checkpoint::write_offsets(disk, &self.path.join(checkpoint::LOG_STARTS), &starts)
+    }
+
+    /// After every partition was closed: checkpoints, then the mark of a clean stop, then the lock is let go.
     pub fn close(self, partitions: &[Arc<Partition>]) -> Result<(), StorageError> {
-        unimplemented!()
+        self.checkpoint(partitions)?;
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        replace_file(self.host.env().disk().as_ref(), &path, CLEAN_SHUTDOWN_TEXT.as_bytes()).at("write", &path)
+    }
+
+    fn remove_deleted(&self) -> Result<(), StorageError> {
+        let disk = self.host.env().disk().as_ref();
+        for entry in disk.list(&self.path).at("list", &self.path)? {
+            if entry.is_dir && entry.name.ends_with(names::DELETE_DIR_SUFFIX) {
+                let path = self.path.join(&entry.name);
+                disk.remove_dir_all(&path).at("remove", &path)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Default settings of a partition that has none of its own.
-pub fn default_config() -> Arc<PartitionConfig> {
-    Arc::new(PartitionConfig::default())
+/// What a checkpoint says of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointFacts {
+    pub recovery_point: Offset,
+    pub log_start: Offset,
+    pub first_segment: Offset,
+}
+
+fn take_lock(host: &Host, path: &Path) -> Result<Box<dyn DirLock>, StorageError> {
+    let disk = host.env().disk().as_ref();
+    let lock_path = path.join(LOCK);
+    match disk.lock(&lock_path) {
+        Ok(lock) => {
+            let text = format!("pid={}\nstarted_ms={}\n", std::process::id(), host.env().clock().now_ms());
+            lock.write_owner(&text).at("write", &lock_path)?;
+            Ok(lock)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let text = read_file(disk, &lock_path, META_BYTES_MAX)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .unwrap_or_default();
+            let words = text.split_whitespace().collect::<Vec<_>>().join(", ");
+            // Apache Kafka leaves the file empty.
+            let owner = if words.is_empty() { String::new() } else { format!(" ({words})") };
+            Err(StorageError::DirectoryInUse { path: path.to_path_buf(), owner })
+        }
+        Err(error) => Err(StorageError::io("lock", &lock_path, error)),
+    }
+}
+
+/// An id Kafka accepts for a directory: its first hundred are reserved (`DirectoryId`), and it must not begin with a dash.
+fn new_id(random: &mut dyn FnMut() -> [u8; 16]) -> TopicId {
+    let mut id = random();
+    // Version 4, variant 1, as `Uuid.randomUuid`.
+    id[6] = (id[6] & 0x0f) | 0x40;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    // The first character of the text form is the top six bits; 62 is the dash.
+    if id[0] >> 2 == 62 {
+        id[0] = 0;
+    }
+    id
+}
+
+fn read_meta(disk: &dyn Disk, path: &Path) -> Result<Option<BTreeMap<String, String>>, StorageError> {
+    let path = path.join(META_PROPERTIES);
+    let bytes = match read_file(disk, &path, META_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StorageError::io("read", &path, error)),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| StorageError::invalid(&path, "is not text"))?;
+    let properties = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', '!']))
+        .filter_map(|line| line.split_once('='))
+        // Java escapes some characters of a value with a backslash.
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().replace('\\', "")))
+        .collect();
+    Ok(Some(properties))
+}
+
+fn check_meta(
+    disk: &dyn Disk,
+    path: &Path,
+    properties: BTreeMap<String, String>,
+    node_id: i32,
+    cluster_id: Option<&str>,
+    random: &mut dyn FnMut() -> [u8; 16],
+) -> Result<Meta, StorageError> {
+    let file = path.join(META_PROPERTIES);
+    for (name, known) in [("version", KAFKA_VERSION), ("ottla.format", FORMAT_VERSION)] {
+        let Some(text) = properties.get(name) else { continue };
+        let found: i32 =
+            text.parse().map_err(|_| StorageError::invalid(&file, format!("{name}={text} is no number")))?;
+        if found > known {
+            return Err(StorageError::NewerFormat { path: file, found: format!("{name}={found}"), known });
+        }
+    }
+    let stored_node = properties.get("node.id").or_else(|| properties.get("broker.id"));
+    match stored_node.map(|text| text.parse::<i32>()) {
+        Some(Ok(stored)) if stored != node_id => {
+            return Err(StorageError::invalid(&file, format!("belongs to node {stored}, not to node {node_id}")));
+        }
+        Some(Err(_)) => return Err(StorageError::invalid(&file, "node.id is no number")),
+        _ => {}
+    }
+    let stored_cluster = properties.get("cluster.id");
+    if let (Some(stored), Some(asked)) = (stored_cluster, cluster_id)
+        && stored != asked
+    {
+        return Err(StorageError::invalid(&file, format!("belongs to cluster {stored}, not to cluster {asked}")));
+    }
+    let directory_id = properties.get("directory.id").and_then(|id| checkpoint::parse_id(id));
+    let complete = stored_cluster.is_some() && directory_id.is_some() && properties.contains_key("ottla.format");
+    let cluster_id = match (stored_cluster, cluster_id) {
+        (Some(stored), _) => stored.clone(),
+        (None, Some(asked)) => asked.to_owned(),
+        (None, None) => checkpoint::format_id(&random()),
+    };
+    let meta = Meta { cluster_id, node_id, directory_id: directory_id.unwrap_or_else(|| new_id(random)) };
+    if !complete {
+        write_meta(disk, path, &meta)?;
+    }
+    Ok(meta)
+}
+
+fn write_meta(disk: &dyn Disk, path: &Path, meta: &Meta) -> Result<(), StorageError> {
+    let text = format!(
+        "#\ncluster.id={}\ndirectory.id={}\nnode.id={}\nottla.format={FORMAT_VERSION}\nversion={KAFKA_VERSION}\n",
+        meta.cluster_id,
+        checkpoint::format_id(&meta.directory_id),
+        meta.node_id
+    );
+    let path = path.join(META_PROPERTIES);
+    replace_file(disk, &path, text.as_bytes()).at("write", &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::{Env, OpenMode};
+
+    fn open(env: &Env, path: &Path, node_id: i32, cluster_id: Option<&str>) -> Result<DataDirectory, StorageError> {
+        let mut seed = 0u8;
+        let mut random = move || {
+            seed += 1;
+            [seed; 16]
+        };
+        DataDirectory::open(&Host::new(env.clone(), 0), path, node_id, cluster_id, &mut random)
+    }
+
+    fn in_use(result: Result<DataDirectory, StorageError>) -> String {
+        match result {
+            Err(error @ StorageError::DirectoryInUse { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A second opener in the same process is kept out and told who holds the directory; on disk and in memory.
+    #[test]
+    fn one_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        for env in [Env::system(), Env::memory()] {
+            let first = open(&env, directory.path(), 1, None).unwrap();
+            let message = in_use(open(&env, directory.path(), 1, None));
+            assert!(message.contains(&format!("pid={}", std::process::id())), "{message}");
+            drop(first);
+            open(&env, directory.path(), 1, None).unwrap();
+        }
+    }
+
+    /// Ids are made once and found again; another cluster's or node's directory is refused.
+    #[test]
+    fn identity() {
+        let env = Env::memory();
+        let path = Path::new("/d");
+        let (cluster_id, directory_id) = {
+            let first = open(&env, path, 1, None).unwrap();
+            (first.cluster_id().to_owned(), first.directory_id())
+        };
+        let again = open(&env, path, 1, Some(&cluster_id)).unwrap();
+        assert_eq!((again.cluster_id(), again.directory_id(), again.node_id()), (cluster_id.as_str(), directory_id, 1));
+        drop(again);
+        assert!(open(&env, path, 1, Some("other")).unwrap_err().to_string().contains("belongs to cluster"));
+        assert!(open(&env, path, 2, None).unwrap_err().to_string().contains("belongs to node 1"));
+    }
+
+    /// A directory of a newer format is refused with a sentence; an older one (no ottla.format, or Kafka's own) opens.
+    #[test]
+    fn format_versions() {
+        let env = Env::memory();
+        let path = Path::new("/d");
+        env.disk().create_dir_all(path).unwrap();
+        let write =
+            |text: &str| replace_file(env.disk().as_ref(), &path.join(META_PROPERTIES), text.as_bytes()).unwrap();
+        write(
+            "#\n#Sat Nov 21 07:00:00 UTC 2026\nnode.id=1\ndirectory.id=hoJrcJ3tRaKWGbiPBl8obw\nversion=1\ncluster.id=4L6g3nShT-eMCtK--X86sw\n",
+        );
+        assert_eq!(open(&env, path, 1, None).unwrap().cluster_id(), "4L6g3nShT-eMCtK--X86sw");
+        write("version=0\nbroker.id=1\ncluster.id=abc\n");
+        assert_eq!(open(&env, path, 1, None).unwrap().cluster_id(), "abc");
+        write("version=1\nnode.id=1\ncluster.id=abc\nottla.format=2\n");
+        let error = open(&env, path, 1, None).unwrap_err();
+        assert!(matches!(error, StorageError::NewerFormat { known: 1, .. }), "{error}");
+    }
+
+    /// The mark of a clean stop is there after `close` only, and is used up by the next start.
+    #[test]
+    fn clean_stop() {
+        let env = Env::memory();
+        let path = Path::new("/d");
+        assert!(!open(&env, path, 1, None).unwrap().was_clean());
+        open(&env, path, 1, None).unwrap().close(&[]).unwrap();
+        assert!(open(&env, path, 1, None).unwrap().was_clean());
+        assert!(!open(&env, path, 1, None).unwrap().was_clean());
+    }
+
+    /// What a deletion left half done goes at the next start.
+    #[test]
+    fn deleted_directories_go() {
+        let env = Env::memory();
+        let path = Path::new("/d");
+        drop(open(&env, path, 1, None).unwrap());
+        let stale = path.join("t-0.0123-delete");
+        env.disk().create_dir_all(&stale).unwrap();
+        env.disk().open(&stale.join("x"), OpenMode::Create).unwrap();
+        let directory = open(&env, path, 1, None).unwrap();
+        assert!(!env.disk().exists(&stale).unwrap());
+        assert!(directory.found().unwrap().is_empty());
+    }
 }

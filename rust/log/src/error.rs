@@ -37,18 +37,10 @@ pub mod code {
 #[derive(Clone, Debug, Error)]
 pub enum StorageError {
     #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: Arc<io::Error>,
-    },
+    Io { action: &'static str, path: PathBuf, source: Arc<io::Error> },
     /// Bytes that can only be there by damage or by another program.
     #[error("{} is damaged at byte {position}: {what}", path.display())]
-    Corrupt {
-        path: PathBuf,
-        position: u64,
-        what: String,
-    },
+    Corrupt { path: PathBuf, position: u64, what: String },
     /// An earlier error took this partition or directory out of service; nothing is retried until it is opened again.
     #[error("offline: {reason}")]
     Offline { reason: Arc<StorageError> },
@@ -57,37 +49,22 @@ pub enum StorageError {
     #[error("{} is in use by another owner{}", path.display(), owner)]
     DirectoryInUse { path: PathBuf, owner: String },
     #[error("{} has format version {found}, this program knows {known}: it was written by a newer one", path.display())]
-    NewerFormat {
-        path: PathBuf,
-        found: String,
-        known: i32,
-    },
+    NewerFormat { path: PathBuf, found: String, known: i32 },
     #[error("{}: {what}", path.display())]
     Invalid { path: PathBuf, what: String },
 }
 
 impl StorageError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> StorageError {
-        StorageError::Io {
-            action,
-            path: path.to_path_buf(),
-            source: Arc::new(source),
-        }
+        StorageError::Io { action, path: path.to_path_buf(), source: Arc::new(source) }
     }
 
     pub(crate) fn corrupt(path: &Path, position: u64, what: impl fmt::Display) -> StorageError {
-        StorageError::Corrupt {
-            path: path.to_path_buf(),
-            position,
-            what: what.to_string(),
-        }
+        StorageError::Corrupt { path: path.to_path_buf(), position, what: what.to_string() }
     }
 
     pub(crate) fn invalid(path: &Path, what: impl fmt::Display) -> StorageError {
-        StorageError::Invalid {
-            path: path.to_path_buf(),
-            what: what.to_string(),
-        }
+        StorageError::Invalid { path: path.to_path_buf(), what: what.to_string() }
     }
 
     pub fn code(&self) -> i16 {
@@ -119,15 +96,9 @@ pub enum AppendError {
     #[error("{0}")]
     CorruptMessage(String),
     #[error("{message}")]
-    InvalidRecord {
-        message: String,
-        records: Vec<RecordError>,
-    },
+    InvalidRecord { message: String, records: Vec<RecordError> },
     #[error("{message}")]
-    InvalidTimestamp {
-        message: String,
-        records: Vec<RecordError>,
-    },
+    InvalidTimestamp { message: String, records: Vec<RecordError> },
     #[error("{0}")]
     MessageTooLarge(String),
     /// The batch does not fit in a segment.
@@ -174,17 +145,13 @@ impl AppendError {
     /// The records at fault, for `record_errors` of the Produce answer; empty when the batch as a whole is.
     pub fn record_errors(&self) -> &[RecordError] {
         match self {
-            AppendError::InvalidRecord { records, .. }
-            | AppendError::InvalidTimestamp { records, .. } => records,
+            AppendError::InvalidRecord { records, .. } | AppendError::InvalidTimestamp { records, .. } => records,
             _ => &[],
         }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> AppendError {
-        AppendError::InvalidRecord {
-            message: message.into(),
-            records: Vec::new(),
-        }
+        AppendError::InvalidRecord { message: message.into(), records: Vec::new() }
     }
 }
 
@@ -192,11 +159,7 @@ impl AppendError {
 #[derive(Clone, Debug, Error)]
 pub enum ReadError {
     #[error("offset {requested} is outside {log_start}..={log_end}")]
-    OffsetOutOfRange {
-        requested: Offset,
-        log_start: Offset,
-        log_end: Offset,
-    },
+    OffsetOutOfRange { requested: Offset, log_start: Offset, log_end: Offset },
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

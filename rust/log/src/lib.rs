@@ -16,18 +16,20 @@
 //! Each line uses only those below it.
 
 pub mod batch;
+pub mod checkpoint;
 pub mod commit;
 pub mod directory;
 pub mod env;
 pub mod error;
+pub mod index;
 pub mod maintenance;
 pub mod metadata_log;
 pub mod partition;
+pub mod retention;
+pub mod segment;
 
 pub use error::{AppendError, ReadError, RecordError, StorageError};
-pub use partition::config::{
-    CleanupPolicy, CompressionSetting, Durability, PartitionConfig, TimestampType,
-};
+pub use partition::config::{CleanupPolicy, CompressionSetting, Durability, PartitionConfig, TimestampType};
 pub use partition::offsets::Offsets;
 pub use partition::{Identity, Partition};
 

@@ -229,7 +229,14 @@ impl Engine {
         });
         let is_first = before.offset < 0;
         self.inner.image.store(Arc::clone(&image));
-        for topic in gone {
+        let forgotten: Vec<(&str, i32)> =
+            gone.iter().flat_map(|topic| topic.partitions.iter().map(|state| (&*topic.name, state.index))).collect();
+        for directory in self.inner.directories.lock().iter() {
+            if let Err(failure) = directory.forget(&forgotten) {
+                error!("checkpoints of {} were not written: {failure}", directory.path().display());
+            }
+        }
+        for topic in &gone {
             for state in &topic.partitions {
                 state.replica.delete();
             }

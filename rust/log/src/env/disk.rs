@@ -55,12 +55,7 @@ impl Disk for RealDisk {
                 .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
                 .and_then(|since| i64::try_from(since.as_millis()).ok())
                 .unwrap_or(0);
-            entries.push(DirEntry {
-                name,
-                is_dir: metadata.is_dir(),
-                length: metadata.len(),
-                modified_ms,
-            });
+            entries.push(DirEntry { name, is_dir: metadata.is_dir(), length: metadata.len(), modified_ms });
         }
         entries.sort();
         Ok(entries)
@@ -83,13 +78,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .open(path)?;
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
         super::lock::lock(&file)?;
         Ok(Box::new(HeldLock(file)))
     }

@@ -10,10 +10,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 /// Takes the lock without waiting; `WouldBlock` when somebody else holds one of either kind.
-#[expect(
-    unsafe_code,
-    reason = "rustix has no open-file-description locks; one fcntl call on a descriptor we own"
-)]
+#[expect(unsafe_code, reason = "rustix has no open-file-description locks; one fcntl call on a descriptor we own")]
 pub(super) fn lock(file: &File) -> io::Result<()> {
     // SAFETY: `flock` is plain data for which all zeroes is a valid value (whole file, pid 0 as the kernel demands for this command).
     let mut request: libc::flock = unsafe { std::mem::zeroed() };

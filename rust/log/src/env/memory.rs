@@ -55,10 +55,7 @@ struct Handle {
 }
 
 fn not_found(path: &Path) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::NotFound,
-        format!("{} does not exist", path.display()),
-    )
+    io::Error::new(io::ErrorKind::NotFound, format!("{} does not exist", path.display()))
 }
 
 impl Disk for MemoryDisk {
@@ -85,10 +82,7 @@ impl Disk for MemoryDisk {
                 file
             }
         };
-        Ok(Arc::new(Handle {
-            file,
-            writable: mode != OpenMode::Read,
-        }))
+        Ok(Arc::new(Handle { file, writable: mode != OpenMode::Read }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -111,13 +105,7 @@ impl Disk for MemoryDisk {
         if !names.directories.contains(path) {
             return Err(not_found(path));
         }
-        let name_of = |child: &Path| {
-            child
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let name_of = |child: &Path| child.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let mut entries: Vec<DirEntry> = names
             .files
             .range(path.to_path_buf()..)
@@ -130,18 +118,12 @@ impl Disk for MemoryDisk {
                 modified_ms: file.modified_ms.load(Ordering::Relaxed),
             })
             .collect();
-        entries.extend(
-            names
-                .directories
-                .iter()
-                .filter(|child| child.parent() == Some(path))
-                .map(|child| DirEntry {
-                    name: name_of(child),
-                    is_dir: true,
-                    length: 0,
-                    modified_ms: 0,
-                }),
-        );
+        entries.extend(names.directories.iter().filter(|child| child.parent() == Some(path)).map(|child| DirEntry {
+            name: name_of(child),
+            is_dir: true,
+            length: 0,
+            modified_ms: 0,
+        }));
         entries.sort();
         Ok(entries)
     }
@@ -156,34 +138,18 @@ impl Disk for MemoryDisk {
             return Err(not_found(from));
         }
         let moved = |path: &Path| {
-            path.strip_prefix(from).ok().map(|rest| {
-                if rest.as_os_str().is_empty() {
-                    to.to_path_buf()
-                } else {
-                    to.join(rest)
-                }
-            })
+            path.strip_prefix(from)
+                .ok()
+                .map(|rest| if rest.as_os_str().is_empty() { to.to_path_buf() } else { to.join(rest) })
         };
-        names.directories = names
-            .directories
-            .iter()
-            .map(|path| moved(path).unwrap_or_else(|| path.clone()))
-            .collect();
+        names.directories = names.directories.iter().map(|path| moved(path).unwrap_or_else(|| path.clone())).collect();
         let files = std::mem::take(&mut names.files);
-        names.files = files
-            .into_iter()
-            .map(|(path, file)| (moved(&path).unwrap_or(path), file))
-            .collect();
+        names.files = files.into_iter().map(|(path, file)| (moved(&path).unwrap_or(path), file)).collect();
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.names
-            .lock()
-            .files
-            .remove(path)
-            .map(|_| ())
-            .ok_or_else(|| not_found(path))
+        self.names.lock().files.remove(path).map(|_| ()).ok_or_else(|| not_found(path))
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -204,11 +170,8 @@ impl Disk for MemoryDisk {
         if !self.locks.lock().insert(path.to_path_buf()) {
             return Err(io::Error::from(io::ErrorKind::WouldBlock));
         }
-        let held = HeldLock {
-            path: path.to_path_buf(),
-            locks: self.locks.clone(),
-            file: self.open(path, OpenMode::Create)?,
-        };
+        let held =
+            HeldLock { path: path.to_path_buf(), locks: self.locks.clone(), file: self.open(path, OpenMode::Create)? };
         Ok(Box::new(held))
     }
 }
@@ -235,21 +198,14 @@ impl Drop for HeldLock {
 
 impl MemoryFile {
     fn touch(&self) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        self.modified_ms.store(
-            i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
-            Ordering::Relaxed,
-        );
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.modified_ms.store(i64::try_from(now.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 }
 
 impl Content {
     fn resize(&mut self, length: u64) {
-        let chunks = usize::try_from(length)
-            .unwrap_or(usize::MAX)
-            .div_ceil(CHUNK_BYTES);
+        let chunks = usize::try_from(length).unwrap_or(usize::MAX).div_ceil(CHUNK_BYTES);
         if length < self.length && !length.is_multiple_of(CHUNK_BYTES as u64) {
             // What is cut must read as zero if the file grows again.
             let keep = (length % CHUNK_BYTES as u64) as usize;
@@ -257,8 +213,7 @@ impl Content {
                 last[keep..].fill(0);
             }
         }
-        self.chunks
-            .resize_with(chunks, || vec![0; CHUNK_BYTES].into_boxed_slice());
+        self.chunks.resize_with(chunks, || vec![0; CHUNK_BYTES].into_boxed_slice());
         self.length = length;
     }
 }
@@ -266,9 +221,7 @@ impl Content {
 impl File for Handle {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let content = self.file.content.read();
-        let end = content
-            .length
-            .min(position.saturating_add(buffer.len() as u64));
+        let end = content.length.min(position.saturating_add(buffer.len() as u64));
         let mut done = 0;
         while position + (done as u64) < end {
             let at = (position + done as u64) as usize;

@@ -39,10 +39,7 @@ impl Env {
 
     /// A disk that lives as long as this value and its clones, with the machine's clock.
     pub fn memory() -> Env {
-        Env::new(
-            Arc::new(memory::MemoryDisk::new()),
-            Arc::new(SystemClock::new()),
-        )
+        Env::new(Arc::new(memory::MemoryDisk::new()), Arc::new(SystemClock::new()))
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {
@@ -54,10 +51,7 @@ impl Env {
     }
 
     pub fn with_clock(&self, clock: Arc<dyn Clock>) -> Env {
-        Env {
-            disk: self.disk.clone(),
-            clock,
-        }
+        Env { disk: self.disk.clone(), clock }
     }
 }
 

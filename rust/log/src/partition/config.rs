@@ -104,10 +104,7 @@ impl Default for PartitionConfig {
             durability: Durability::Fsync,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
-            cleanup_policy: CleanupPolicy {
-                delete: true,
-                compact: false,
-            },
+            cleanup_policy: CleanupPolicy { delete: true, compact: false },
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 86_400_000,
         }
@@ -119,18 +116,11 @@ impl PartitionConfig {
     /// Ranges are the caller's business (the table of settings); here only what cannot be read is refused.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
         fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-            value
-                .trim()
-                .parse()
-                .map_err(|_| format!("{name}: {value:?} is not a number in range"))
+            value.trim().parse().map_err(|_| format!("{name}: {value:?} is not a number in range"))
         }
         fn unlimited<T: TryFrom<i64>>(name: &str, value: &str) -> Result<Option<T>, String> {
             let value: i64 = number(name, value)?;
-            Ok(if value < 0 {
-                None
-            } else {
-                T::try_from(value).ok()
-            })
+            Ok(if value < 0 { None } else { T::try_from(value).ok() })
         }
         match name {
             "segment.bytes" => self.segment_bytes = number(name, value)?,
@@ -161,15 +151,11 @@ impl PartitionConfig {
                     "CreateTime" => TimestampType::CreateTime,
                     "LogAppendTime" => TimestampType::LogAppendTime,
                     _ => {
-                        return Err(format!(
-                            "{name}: {value:?} is neither CreateTime nor LogAppendTime"
-                        ));
+                        return Err(format!("{name}: {value:?} is neither CreateTime nor LogAppendTime"));
                     }
                 }
             }
-            "message.timestamp.before.max.ms" => {
-                self.timestamp_before_max_ms = number(name, value)?
-            }
+            "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number(name, value)?,
             "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = number(name, value)?,
             "ottla.durability" => {
                 self.durability = match value {
@@ -181,15 +167,8 @@ impl PartitionConfig {
             "flush.messages" => self.flush_messages = number(name, value)?,
             "flush.ms" => self.flush_ms = number(name, value)?,
             "cleanup.policy" => {
-                let mut policy = CleanupPolicy {
-                    delete: false,
-                    compact: false,
-                };
-                for word in value
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|word| !word.is_empty())
-                {
+                let mut policy = CleanupPolicy { delete: false, compact: false };
+                for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
                     match word {
                         "delete" => policy.delete = true,
                         "compact" => policy.compact = true,

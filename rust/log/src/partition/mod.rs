@@ -1,17 +1,47 @@
-//! The partition as the broker sees it.
+//! The partition as the broker sees it: an append-only run of batches with offsets, over segments.
+//!
+//! ```text
+//! append    check, place, write, enter into indexes and producer state     read      a slice of one segment, never past the limit
+//! lookup    by timestamp, by epoch, earliest, latest                       flush     group commit, high watermark, close, delete
+//! trim      truncate, DeleteRecords, retention, roll                       recover   what opening finds and repairs
+//! offsets, epochs, producers, snapshot: the state, each with its own rules
+//! ```
+//!
+//! One lock guards the state. Appends hold it for a write to the page cache; reads hold it to learn which segment and how far, and do
+//! their I/O without it. Checks of a batch, syncs and calls to the observer happen outside. Nothing here starts a thread or looks at a
+//! clock but through [`crate::env`].
+//!
+//! An idle or empty partition is cheap: its directory is made at the first append, closed segments keep no descriptor.
 
+mod append;
 pub mod config;
+mod epochs;
+mod flush;
+mod lookup;
 pub mod offsets;
+mod open;
+mod producers;
+mod read;
+mod recover;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+mod trim;
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
-use crate::batch::{Compression, Marker, NewRecord};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::RwLock;
+
 use crate::commit::Host;
-use crate::env::File;
-use crate::error::{AppendError, ReadError, StorageError};
+use crate::env::{Disk, File};
+use crate::error::StorageError;
 use crate::{Offset, Offsets, PartitionConfig, TopicId};
+pub(crate) use read::visit_batch;
+use state::State;
 
 /// Which partition this is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +70,8 @@ pub struct RecoveryReport {
     /// Bytes cut off a torn tail.
     pub bytes_cut: u64,
     pub indexes_rebuilt: usize,
+    /// What was found damaged or torn, with file and position.
+    pub damage: Vec<String>,
 }
 
 /// Where a batch comes from; decides what is allowed in it.
@@ -66,11 +98,7 @@ pub struct AppendOptions {
 
 impl Default for AppendOptions {
     fn default() -> AppendOptions {
-        AppendOptions {
-            zstd_allowed: true,
-            guard: None,
-            size_limited: true,
-        }
+        AppendOptions { zstd_allowed: true, guard: None, size_limited: true }
     }
 }
 
@@ -155,156 +183,164 @@ pub struct PartitionStatus {
     pub offline: bool,
 }
 
-#[derive(Debug)]
-pub struct Partition {}
+/// See the module. Shared by `Arc`; all methods take `&self`.
+pub struct Partition {
+    this: Weak<Partition>,
+    host: Arc<Host>,
+    identity: Identity,
+    /// `topic-partition`, for messages.
+    name: String,
+    path: PathBuf,
+    config: ArcSwap<PartitionConfig>,
+    observer: ArcSwapOption<ObserverSlot>,
+    attached: OnceLock<Box<dyn Any + Send + Sync>>,
+    state: RwLock<State>,
+}
 
-#[allow(clippy::unimplemented, unused_variables, clippy::too_many_arguments)]
+/// `ArcSwapOption` holds sized values only.
+struct ObserverSlot(Arc<dyn PartitionObserver>);
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Partition({})", self.name)
+    }
+}
+
 impl Partition {
-    /// Opens what lies in `path`; an absent directory is an empty partition and is made at the first append.
-    pub fn open(
-        host: &Arc<Host>,
-        path: PathBuf,
-        identity: Identity,
-        config: Arc<PartitionConfig>,
-        leader_epoch: i32,
-        hint: OpenHint,
-    ) -> Result<(Arc<Partition>, RecoveryReport), StorageError> {
-        unimplemented!()
+    fn disk(&self) -> &dyn Disk {
+        self.host.env().disk().as_ref()
     }
+
+    fn now_ms(&self) -> i64 {
+        self.host.env().clock().now_ms()
+    }
+
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
     pub fn identity(&self) -> &Identity {
-        unimplemented!()
+        &self.identity
     }
-    pub fn path(&self) -> PathBuf {
-        unimplemented!()
+
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
     }
+
     pub fn config(&self) -> Arc<PartitionConfig> {
-        unimplemented!()
+        self.config.load_full()
     }
+
+    /// Counts from the next append, roll or retention run on.
     pub fn set_config(&self, config: Arc<PartitionConfig>) {
-        unimplemented!()
+        self.config.store(config);
     }
+
     /// One observer per partition; the last one set counts.
     pub fn set_observer(&self, observer: Arc<dyn PartitionObserver>) {
-        unimplemented!()
-    }
-    /// Something of the server's own that goes with the partition (its waiting requests); set once.
-    pub fn attach(&self, value: Box<dyn Any + Send + Sync>) -> bool {
-        unimplemented!()
-    }
-    pub fn attached<T: 'static>(&self) -> Option<&T> {
-        unimplemented!()
+        self.observer.store(Some(Arc::new(ObserverSlot(observer))));
     }
 
-    /// Checks one batch, patches offset and epoch in place and appends it. `frame` is the `records` field of one partition in a Produce request.
-    pub fn append(
-        &self,
-        frame: &mut [u8],
-        origin: Origin,
-        options: AppendOptions,
-    ) -> Result<Appended, AppendError> {
-        unimplemented!()
+    /// Something of the caller's own that goes with the partition (its waiting requests, say). False when there is one already.
+    pub fn attach(&self, value: Box<dyn Any + Send + Sync>) -> bool {
+        self.attached.set(value).is_ok()
     }
-    /// Builds one batch from plain records and appends it (coordinators, metadata, embedded log).
-    pub fn append_records(
-        &self,
-        records: &[NewRecord<'_>],
-        compression: Compression,
-    ) -> Result<Appended, AppendError> {
-        unimplemented!()
-    }
-    /// Ends a producer's transaction on this partition with a control batch.
-    pub fn append_marker(
-        &self,
-        producer_id: i64,
-        producer_epoch: i16,
-        marker: Marker,
-        coordinator_epoch: i32,
-        transaction_version: i16,
-    ) -> Result<Appended, AppendError> {
-        unimplemented!()
+
+    pub fn attached<T: 'static>(&self) -> Option<&T> {
+        self.attached.get().and_then(|value| value.downcast_ref())
     }
 
     pub fn offsets(&self) -> Offsets {
-        unimplemented!()
-    }
-    pub fn leader_epoch(&self) -> i32 {
-        unimplemented!()
-    }
-    /// Takes over as leader in `epoch`: it begins at the log end.
-    pub fn set_leader_epoch(&self, epoch: i32) -> Result<(), StorageError> {
-        unimplemented!()
+        self.state.read().offsets()
     }
 
-    /// True when a transactional batch of this producer must first be verified with the coordinator: no transaction of it is open here.
-    pub fn needs_verification(&self, producer_id: i64, producer_epoch: i16) -> bool {
-        unimplemented!()
+    pub fn leader_epoch(&self) -> i32 {
+        self.state.read().leader_epoch
     }
-    /// Begins a verification; None when none is needed. The guard goes into [`AppendOptions::guard`] once the coordinator agreed.
+
+    /// Takes over as leader in `epoch`: it begins at the log end (Kafka's `Partition.makeLeader`).
+    pub fn set_leader_epoch(&self, epoch: i32) -> Result<(), StorageError> {
+        let mut state = self.state.write();
+        state.check_online(&self.path)?;
+        state.leader_epoch = state.leader_epoch.max(epoch);
+        let log_end = state.log_end.offset;
+        if state.epochs.assign(epoch, log_end) && state.made {
+            self.write_epochs(&state)?;
+        }
+        Ok(())
+    }
+
+    /// True when a transactional batch of this producer must first be verified with its coordinator: no transaction of it is open here.
+    pub fn needs_verification(&self, producer_id: i64, producer_epoch: i16) -> bool {
+        !self.state.read().producers.in_transaction(producer_id, producer_epoch)
+    }
+
+    /// Begins a verification; None when none is needed. Once the coordinator agreed the guard goes into [`AppendOptions::guard`]; it is
+    /// void once the transaction ends.
     pub fn start_verification(
         &self,
         producer_id: i64,
         producer_epoch: i16,
         first_sequence: i32,
     ) -> Option<VerificationGuard> {
-        unimplemented!()
+        let now_ms = self.now_ms();
+        self.state.write().producers.start_verification(producer_id, producer_epoch, first_sequence, now_ms)
     }
 
-    pub fn read(
-        &self,
-        start: Offset,
-        bytes_max: u32,
-        up_to: ReadUpTo,
-        min_one: bool,
-    ) -> Result<Read, ReadError> {
-        unimplemented!()
+    /// Forgets idle producers; how many.
+    pub fn expire_producers(&self, now_ms: i64) -> usize {
+        let expiration_ms = self.config.load().producer_id_expiration_ms;
+        self.state.write().producers.expire(now_ms, expiration_ms)
     }
 
-    pub fn earliest(&self) -> OffsetAt {
-        unimplemented!()
-    }
-    pub fn latest(&self, up_to: ReadUpTo) -> OffsetAt {
-        unimplemented!()
-    }
-    /// The first record whose timestamp is not below `timestamp_ms`.
-    pub fn lookup_timestamp(&self, timestamp_ms: i64) -> Result<Option<OffsetAt>, StorageError> {
-        unimplemented!()
-    }
-    /// The first record with the greatest timestamp.
-    pub fn max_timestamp(&self) -> Result<Option<OffsetAt>, StorageError> {
-        unimplemented!()
-    }
-    pub fn end_offset_for_epoch(&self, epoch: i32) -> EpochEnd {
-        unimplemented!()
+    /// Closes descriptors of segments nobody used since the last call.
+    pub fn release_idle_files(&self) {
+        let segments = self.state.read().segments.clone();
+        for segment in segments {
+            segment.release_if_idle();
+        }
     }
 
-    /// DeleteRecords: moves the log start; -1 means the high watermark. Returns the new log start.
-    pub fn delete_records_before(&self, offset: Offset) -> Result<Offset, ReadError> {
-        unimplemented!()
-    }
-    pub fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
-        unimplemented!()
-    }
-    /// Syncs everything appended so far.
-    pub fn flush(&self) -> Result<(), StorageError> {
-        unimplemented!()
-    }
-    /// Flushes, writes the producer snapshot; nothing may be appended after.
-    pub fn close(&self) -> Result<(), StorageError> {
-        unimplemented!()
-    }
-    /// Deletes what retention lets go; the number of segments.
-    pub fn enforce_retention(&self, now_ms: i64) -> Result<usize, StorageError> {
-        unimplemented!()
-    }
-    /// Closes the partition and renames its directory to Kafka's `-delete` name; the files go after `file.delete.delay.ms`.
-    pub fn delete(&self) -> Result<(), StorageError> {
-        unimplemented!()
-    }
-    pub fn status(&self) -> PartitionStatus {
-        unimplemented!()
-    }
     /// Bytes of all segments (DescribeLogDirs).
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.state.read().bytes()
+    }
+
+    pub fn status(&self) -> PartitionStatus {
+        let state = self.state.read();
+        PartitionStatus {
+            offsets: state.offsets(),
+            leader_epoch: state.leader_epoch,
+            segments: state.segments.len(),
+            bytes: state.bytes(),
+            producers: state.producers.len(),
+            open_transactions: state.producers.open_transactions(),
+            offline: state.offline.is_some(),
+        }
+    }
+
+    /// Tells the observer, if more can be read than `before`. The lock must not be held.
+    fn notify(&self, before: Offsets, after: Offsets) {
+        if (before.high_watermark, before.last_stable) == (after.high_watermark, after.last_stable) {
+            return;
+        }
+        if let (Some(slot), Some(this)) = (self.observer.load_full(), self.this.upgrade()) {
+            slot.0.readable_advanced(&this, after);
+        }
+    }
+
+    /// Takes the partition out of service for good and says so. The lock must not be held.
+    fn go_offline(&self, reason: &StorageError) {
+        {
+            let mut state = self.state.write();
+            if state.offline.is_some() {
+                return;
+            }
+            state.offline = Some(Arc::new(reason.clone()));
+        }
+        tracing::error!(partition = %self.name, %reason, "partition is offline");
+        if let (Some(slot), Some(this)) = (self.observer.load_full(), self.this.upgrade()) {
+            slot.0.went_offline(&this, reason);
+        }
     }
 }

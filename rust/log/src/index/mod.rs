@@ -1,0 +1,10 @@
+//! The three files beside a segment that make it searchable. All are rebuilt from the log when they are missing, wrong or from before a
+//! crash; none is checksummed, none is trusted over the log.
+//!
+//! [`offset`] offset -> position, [`time`] timestamp -> offset: sparse, one entry per `index.interval.bytes` of log.
+//! [`txn`] the aborted transactions of the segment.
+
+pub mod offset;
+pub mod sparse;
+pub mod time;
+pub mod txn;

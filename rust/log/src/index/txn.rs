@@ -1,0 +1,79 @@
+//! `.txnindex`: the transactions that ended in this segment with an abort, in the order they ended. Entries of 34 bytes: version i16
+//! (0), producer id i64, first offset i64, last offset (the marker's) i64, last stable offset once it ended i64.
+//!
+//! A read_committed fetch of [from, to) needs the aborted transactions that overlap it; they ended at or after `from`, so the search
+//! begins in that segment and goes on until an entry's last stable offset shows that nothing below `to` was still open.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+use crate::Offset;
+use crate::env::{Disk, OpenMode, read_file};
+
+pub const ENTRY_BYTES: usize = 34;
+const VERSION: i16 = 0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedEntry {
+    pub producer_id: i64,
+    pub first_offset: Offset,
+    pub last_offset: Offset,
+    pub last_stable_offset: Offset,
+}
+
+impl AbortedEntry {
+    fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
+        bytes[..2].copy_from_slice(&VERSION.to_be_bytes());
+        for (field, at) in [self.producer_id, self.first_offset, self.last_offset, self.last_stable_offset]
+            .into_iter()
+            .zip((2..).step_by(8))
+        {
+            bytes[at..at + 8].copy_from_slice(&field.to_be_bytes());
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> AbortedEntry {
+        let field = |at: usize| {
+            let mut value = [0; 8];
+            value.copy_from_slice(&bytes[at..at + 8]);
+            i64::from_be_bytes(value)
+        };
+        AbortedEntry {
+            producer_id: field(2),
+            first_offset: field(10),
+            last_offset: field(18),
+            last_stable_offset: field(26),
+        }
+    }
+}
+
+/// Reads a whole file; a missing one is empty, a cut entry at its end is left out.
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<AbortedEntry>> {
+    match read_file(disk, path, u64::from(u32::MAX)) {
+        Ok(bytes) => Ok(bytes.chunks_exact(ENTRY_BYTES).map(AbortedEntry::decode).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes `entry` as number `index`.
+pub fn append(disk: &dyn Disk, path: &Path, index: usize, entry: &AbortedEntry) -> io::Result<()> {
+    let file = disk.open(path, OpenMode::Create)?;
+    file.write_at(&mut [IoSlice::new(&entry.encode())], (index * ENTRY_BYTES) as u64)
+}
+
+/// Replaces the file; no entries, no file.
+pub fn write(disk: &dyn Disk, path: &Path, entries: &[AbortedEntry]) -> io::Result<()> {
+    if entries.is_empty() {
+        return match disk.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    let bytes: Vec<u8> = entries.iter().flat_map(AbortedEntry::encode).collect();
+    let file = disk.open(path, OpenMode::Truncate)?;
+    file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
+    file.sync_data()
+}

@@ -1,0 +1,327 @@
+//! Append: check outside the lock; then, under it, judge the producer, place the batch behind the last one and write it in one call.
+//!
+//! Nothing changes unless the write succeeded. A full disk refuses the batch and leaves the partition as it was; any other write error
+//! takes it offline.
+
+use std::io;
+use std::sync::Arc;
+
+use super::producers::Verdict;
+use super::state::{Mark, RecentBatch, State};
+use super::{AppendOptions, Appended, Origin, Partition};
+use crate::batch::builder::{self, BatchShape};
+use crate::batch::header::{self, CONTROL_BIT, TRANSACTIONAL_BIT};
+use crate::batch::validate::{Checked, Rules, validate};
+use crate::batch::{Compression, Marker, NO_SEQUENCE, NewRecord, control};
+use crate::error::{AppendError, StorageError};
+use crate::segment::{Segment, names};
+use crate::{Durability, PartitionConfig, checkpoint};
+
+/// What must follow an append once the lock is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    /// Start a group commit: none is under way.
+    Commit,
+    /// `flush.messages` is reached: sync before answering, as Kafka.
+    Flush,
+}
+
+/// What the coordinators' appends may do that clients' may not.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    origin: Origin,
+    options: AppendOptions,
+    transaction_version: i16,
+}
+
+impl Partition {
+    /// Checks the one batch in `frame`, patches offset and leader epoch in place (and timestamps, where the topic says so) and appends
+    /// it. `frame` is the `records` field of one partition in a Produce request.
+    pub fn append(&self, frame: &mut [u8], origin: Origin, options: AppendOptions) -> Result<Appended, AppendError> {
+        self.append_from(frame, Source { origin, options, transaction_version: 0 })
+    }
+
+    /// Builds one batch from plain records and appends it, for coordinators, the metadata log and the embedded log. All or nothing.
+    pub fn append_records(&self, records: &[NewRecord<'_>], compression: Compression) -> Result<Appended, AppendError> {
+        let level = self.config.load().level_of(compression);
+        self.append_built(BatchShape::plain(compression, level), records, 0)
+    }
+
+    /// One control record, of no producer.
+    pub fn append_control(
+        &self,
+        kind: control::ControlType,
+        value: &[u8],
+        timestamp_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let shape = BatchShape { attributes: CONTROL_BIT, ..BatchShape::plain(Compression::None, -1) };
+        let key = control::key(kind);
+        self.append_built(shape, &[NewRecord { timestamp_ms, key: Some(&key), value: Some(value), headers: &[] }], 0)
+    }
+
+    /// Ends a producer's transaction on this partition with a control batch (WriteTxnMarkers).
+    pub fn append_marker(
+        &self,
+        producer_id: i64,
+        producer_epoch: i16,
+        marker: Marker,
+        coordinator_epoch: i32,
+        transaction_version: i16,
+    ) -> Result<Appended, AppendError> {
+        let shape = BatchShape {
+            attributes: CONTROL_BIT | TRANSACTIONAL_BIT,
+            producer_id,
+            producer_epoch,
+            base_sequence: NO_SEQUENCE,
+            ..BatchShape::plain(Compression::None, -1)
+        };
+        let key = control::key(marker.control_type());
+        let value = control::end_marker_value(coordinator_epoch);
+        let record = NewRecord { timestamp_ms: self.now_ms(), key: Some(&key), value: Some(&value), headers: &[] };
+        self.append_built(shape, &[record], transaction_version)
+    }
+
+    fn append_built(
+        &self,
+        shape: BatchShape,
+        records: &[NewRecord<'_>],
+        transaction_version: i16,
+    ) -> Result<Appended, AppendError> {
+        let mut batch = builder::build(shape, records).ok_or_else(|| {
+            AppendError::invalid(format!("no batch can be made of {} records for {}", records.len(), self.name))
+        })?;
+        let options = AppendOptions { size_limited: false, ..AppendOptions::default() };
+        self.append_from(&mut batch, Source { origin: Origin::Coordinator, options, transaction_version })
+    }
+
+    fn append_from(&self, frame: &mut [u8], source: Source) -> Result<Appended, AppendError> {
+        let config = self.config.load();
+        let now_ms = self.now_ms();
+        let rules = Rules {
+            name: &self.name,
+            config: &config,
+            origin: source.origin,
+            zstd_allowed: source.options.zstd_allowed,
+            size_limited: source.options.size_limited,
+            now_ms,
+        };
+        let mut checked = validate(frame, &rules)?;
+        let bytes = checked.bytes;
+        let mut rewritten = checked.rewritten.take();
+        let batch = rewritten.as_deref_mut().unwrap_or(&mut frame[..bytes]);
+
+        let mut state = self.state.write();
+        let before = state.offsets();
+        let result = self.append_locked(&mut state, batch, &checked, source, &config, now_ms);
+        let then = match &result {
+            Ok(appended) if !appended.duplicate => self.after_append(&mut state, &config),
+            _ => Then::Nothing,
+        };
+        let after = state.offsets();
+        drop(state);
+
+        self.notify(before, after);
+        match (&result, then) {
+            (Err(AppendError::Storage(error)), _) if is_fatal(error) => self.go_offline(error),
+            (_, Then::Commit) => self.begin_commit(),
+            (_, Then::Flush) => self.flush()?,
+            _ => {}
+        }
+        result
+    }
+
+    fn append_locked(
+        &self,
+        state: &mut State,
+        batch: &mut [u8],
+        checked: &Checked,
+        source: Source,
+        config: &PartitionConfig,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        state.check_online(&self.path)?;
+        let mut header = checked.header;
+        let base_offset = state.log_end.offset;
+        if header.has_producer() {
+            match source.origin {
+                Origin::Client => {
+                    if let Verdict::Duplicate(batch) =
+                        state.producers.judge(&header, base_offset, source.options.guard, &self.name)?
+                    {
+                        return Ok(Appended {
+                            base_offset: batch.first_offset(),
+                            last_offset: batch.last_offset,
+                            log_append_time_ms: batch.timestamp_ms,
+                            log_start_offset: state.log_start,
+                            duplicate: true,
+                        });
+                    }
+                }
+                Origin::Coordinator => {
+                    state.producers.judge_internal(
+                        &header,
+                        checked.marker,
+                        base_offset,
+                        source.transaction_version,
+                        &self.name,
+                    )?;
+                }
+            }
+        }
+        header.base_offset = base_offset;
+        header.leader_epoch = state.leader_epoch;
+        let segment = self.segment_for(state, &header, batch.len(), config, now_ms)?;
+        if state.epochs.assign(header.leader_epoch, base_offset) {
+            self.write_epochs(state)?;
+        }
+        header::place(batch, base_offset, header.leader_epoch);
+        let position = segment.append(self.disk(), &header, batch, config.index_interval_bytes)?;
+
+        let end = Mark { offset: header.next_offset(), segment: segment.base_offset(), position: segment.size() };
+        assert!(
+            end.offset > state.log_end.offset,
+            "offsets of {} do not grow: {end:?} after {:?}",
+            self.name,
+            state.log_end
+        );
+        state.log_end = end;
+        state.recent.push(RecentBatch {
+            base_offset,
+            last_offset: header.last_offset(),
+            segment: end.segment,
+            position,
+            bytes: batch.len() as u32,
+        });
+        if header.has_producer() {
+            if header.is_transactional()
+                && !header.is_control()
+                && state.producers.in_transaction(header.producer_id, header.producer_epoch)
+            {
+                // Goes on; its first batch is marked already.
+            } else if header.is_transactional() && !header.is_control() {
+                state.unstable.insert(base_offset, Mark { offset: base_offset, segment: end.segment, position });
+            }
+            if let Some(ended) = state.producers.apply(&header, checked.marker)
+                && ended.aborted
+            {
+                let entry = state.producers.aborted_entry(&ended);
+                segment.note_aborted(self.disk(), entry)?;
+            }
+        }
+        Ok(Appended {
+            base_offset,
+            last_offset: header.last_offset(),
+            log_append_time_ms: checked.log_append_time_ms,
+            log_start_offset: state.log_start,
+            duplicate: false,
+        })
+    }
+
+    /// The segment the batch goes into: the one being written, or a new one where Kafka would roll (`LogSegment.shouldRoll`).
+    fn segment_for(
+        &self,
+        state: &mut State,
+        header: &header::BatchHeader,
+        bytes: usize,
+        config: &PartitionConfig,
+        now_ms: i64,
+    ) -> Result<Arc<Segment>, StorageError> {
+        let Some(active) = state.active().cloned() else {
+            self.make_directory(state)?;
+            return self.add_segment(state, now_ms);
+        };
+        let mut roll = !active.has_room(header.last_offset(), bytes, config.segment_bytes, config.segment_index_bytes);
+        if !roll && active.size() > 0 {
+            let waited_ms = active.waited_ms(self.disk(), now_ms, header.max_timestamp_ms)?;
+            roll = waited_ms > config.segment_ms - self.jitter_ms(config, active.base_offset());
+        }
+        if roll { self.roll_locked(state, now_ms) } else { Ok(active) }
+    }
+
+    /// Spread evenly over partitions and segments, the same at every look.
+    pub(super) fn jitter_ms(&self, config: &PartitionConfig, base_offset: i64) -> i64 {
+        if config.segment_jitter_ms <= 0 {
+            return 0;
+        }
+        let seed = crc_fast::crc32_iscsi(self.name.as_bytes()) ^ crc_fast::crc32_iscsi(&base_offset.to_be_bytes());
+        i64::from(seed) % config.segment_jitter_ms
+    }
+
+    /// Ends the segment being written and begins the next at the log end.
+    pub(super) fn roll_locked(&self, state: &mut State, now_ms: i64) -> Result<Arc<Segment>, StorageError> {
+        if let Some(active) = state.active() {
+            if active.size() == 0 {
+                return Ok(active.clone());
+            }
+            active.retire(self.disk())?;
+        }
+        self.write_snapshot(state)?;
+        self.add_segment(state, now_ms)
+    }
+
+    fn add_segment(&self, state: &mut State, now_ms: i64) -> Result<Arc<Segment>, StorageError> {
+        let segment = Arc::new(Segment::create(self.disk(), &self.path, state.log_end.offset, now_ms)?);
+        state.segments.push(segment.clone());
+        state.names_made += 1;
+        state.log_end = Mark { offset: state.log_end.offset, segment: segment.base_offset(), position: 0 };
+        Ok(segment)
+    }
+
+    /// The directory and the files that are there from its first day.
+    fn make_directory(&self, state: &mut State) -> Result<(), StorageError> {
+        if state.made {
+            return Ok(());
+        }
+        let disk = self.disk();
+        disk.create_dir_all(&self.path).map_err(|error| StorageError::io("create", &self.path, error))?;
+        checkpoint::write_topic_id(disk, &self.path.join(names::PARTITION_METADATA), &self.identity.topic_id)?;
+        state.made = true;
+        state.parent_unsynced = true;
+        state.names_made += 1;
+        if !state.epochs.entries().is_empty() {
+            self.write_epochs(state)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_epochs(&self, state: &State) -> Result<(), StorageError> {
+        checkpoint::write_epochs(self.disk(), &self.path.join(names::LEADER_EPOCHS), state.epochs.entries())
+    }
+
+    /// What durability asks for after an append.
+    fn after_append(&self, state: &mut State, config: &PartitionConfig) -> Then {
+        if state.unsynced_since_ms.is_none() {
+            state.unsynced_since_ms = Some(self.host.env().clock().monotonic_ms());
+        }
+        match config.durability {
+            Durability::Fsync => {
+                if state.commit_running {
+                    return Then::Nothing;
+                }
+                state.commit_running = true;
+                Then::Commit
+            }
+            Durability::Os => {
+                state.advance_high_watermark(state.log_end);
+                if state.log_end.offset - state.durable.offset >= config.flush_messages {
+                    Then::Flush
+                } else {
+                    Then::Nothing
+                }
+            }
+        }
+    }
+}
+
+/// A full disk is no reason to go offline: the batch is refused, space may come back.
+fn is_fatal(error: &StorageError) -> bool {
+    match error {
+        StorageError::Io { source, .. } => !matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        ),
+        StorageError::Corrupt { .. } => true,
+        _ => false,
+    }
+}

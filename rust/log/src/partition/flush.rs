@@ -1,0 +1,229 @@
+//! Syncs: group commit, flush, the producer snapshot, closing, deleting.
+//!
+//! One sync covers everything appended before it began; what arrives meanwhile goes with the next. So the number of syncs does not grow
+//! with the number of appenders. What is synced: the segments from the durable offset on, the indexes of those that are closed, and the
+//! directories that got new names. After a failed sync nothing is tried again: the pages may be marked clean without being on disk. The
+//! partition goes offline with the error, and so does everybody waiting for it.
+
+use std::sync::Arc;
+
+use super::state::{Mark, State};
+use super::{Partition, snapshot};
+use crate::Durability;
+use crate::directory::CheckpointFacts;
+use crate::env::replace_file;
+use crate::error::{IoContext, StorageError};
+use crate::segment::{Segment, names};
+
+/// What one sync will cover.
+struct Target {
+    end: Mark,
+    segments: Vec<Arc<Segment>>,
+    names: Option<u64>,
+    parent: bool,
+    truncations: u64,
+    started_ms: i64,
+}
+
+impl Partition {
+    /// Queues a group commit; without commit threads it is done here and now.
+    pub(super) fn begin_commit(&self) {
+        let Some(this) = self.this.upgrade() else { return };
+        if !self.host.queue_commit(&this) {
+            while self.commit_once() {}
+        }
+    }
+
+    /// One group commit. True: more was appended meanwhile, call again.
+    pub(crate) fn commit_once(&self) -> bool {
+        if self.sync_to_end().is_err() {
+            return false;
+        }
+        let mut state = self.state.write();
+        state.commit_running = state.durable.offset < state.log_end.offset && state.offline.is_none() && !state.closed;
+        state.commit_running
+    }
+
+    /// Syncs everything appended so far; then durable offset and, in `fsync` mode, high watermark are there.
+    pub fn flush(&self) -> Result<(), StorageError> {
+        self.state.read().check_online(&self.path)?;
+        self.sync_to_end()
+    }
+
+    fn sync_to_end(&self) -> Result<(), StorageError> {
+        let target = {
+            let state = self.state.read();
+            if let Some(reason) = &state.offline {
+                return Err(StorageError::Offline { reason: reason.clone() });
+            }
+            Target {
+                end: state.log_end,
+                segments: state
+                    .segments
+                    .iter()
+                    .filter(|segment| segment.base_offset() >= state.durable.segment)
+                    .cloned()
+                    .collect(),
+                names: (state.names_made > state.names_synced).then_some(state.names_made),
+                parent: state.parent_unsynced,
+                truncations: state.truncations,
+                started_ms: self.host.env().clock().monotonic_ms(),
+            }
+        };
+        if let Err(error) = self.sync(&target) {
+            // A segment that retention removed under our hands needs no sync; what is left will be synced by the next call.
+            if target.segments.iter().any(|segment| segment.is_removed()) {
+                return Ok(());
+            }
+            self.go_offline(&error);
+            return Err(error);
+        }
+        let mut state = self.state.write();
+        let before = state.offsets();
+        if let Some(names) = target.names {
+            state.names_synced = state.names_synced.max(names);
+        }
+        if target.parent {
+            state.parent_unsynced = false;
+        }
+        if target.truncations == state.truncations && target.end.offset >= state.durable.offset {
+            state.durable = target.end;
+            let caught_up = state.durable.offset == state.log_end.offset;
+            state.unsynced_since_ms = if caught_up { None } else { Some(target.started_ms) };
+            state.advance_high_watermark(target.end);
+        }
+        let after = state.offsets();
+        drop(state);
+        self.notify(before, after);
+        Ok(())
+    }
+
+    fn sync(&self, target: &Target) -> Result<(), StorageError> {
+        let disk = self.disk();
+        if let Some((active, closed)) = target.segments.split_last() {
+            for segment in closed {
+                segment.sync_log(disk)?;
+                segment.sync_closed_indexes(disk)?;
+            }
+            active.sync_log(disk)?;
+        }
+        if target.names.is_some() {
+            disk.sync_dir(&self.path).at("sync", &self.path)?;
+        }
+        if target.parent
+            && let Some(parent) = self.path.parent()
+        {
+            disk.sync_dir(parent).at("sync", parent)?;
+        }
+        Ok(())
+    }
+
+    /// What the data directory notes of this partition; None while it has no directory.
+    pub(crate) fn checkpoint_facts(&self) -> Option<CheckpointFacts> {
+        let state = self.state.read();
+        let first_segment = state.segments.first().map_or(-1, |segment| segment.base_offset());
+        state.made.then_some(CheckpointFacts {
+            recovery_point: state.durable.offset,
+            log_start: state.log_start,
+            first_segment,
+        })
+    }
+
+    /// Bytes past the durable offset: what a power cut would take in `os` mode.
+    pub fn unsynced_bytes(&self) -> u64 {
+        let state = self.state.read();
+        if state.durable.offset >= state.log_end.offset {
+            return 0;
+        }
+        let after: u64 = state
+            .segments
+            .iter()
+            .filter(|segment| segment.base_offset() >= state.durable.segment)
+            .map(|segment| u64::from(segment.size()))
+            .sum();
+        after.saturating_sub(u64::from(state.durable.position))
+    }
+
+    /// True when `flush.ms` has passed since the oldest append that is not synced.
+    pub fn flush_is_due(&self) -> bool {
+        let config = self.config.load();
+        let since_ms = self.state.read().unsynced_since_ms;
+        config.durability == Durability::Os
+            && since_ms.is_some_and(|since_ms| {
+                self.host.env().clock().monotonic_ms().saturating_sub(since_ms) >= config.flush_ms
+            })
+    }
+
+    /// Brings the index files of the segment being written up to date, for tools that read a live directory.
+    pub fn flush_indexes(&self) -> Result<(), StorageError> {
+        let active = self.state.read().active().cloned();
+        active.map_or(Ok(()), |active| active.flush_indexes(self.disk(), false))
+    }
+
+    /// Writes the producers as they are at the log end, and drops all but the snapshots segments begin with.
+    pub(super) fn write_snapshot(&self, state: &mut State) -> Result<(), StorageError> {
+        let offset = state.log_end.offset;
+        if state.snapshot_offset == Some(offset) {
+            return Ok(());
+        }
+        let path = names::file(&self.path, offset, names::PRODUCER_SNAPSHOT);
+        replace_file(self.disk(), &path, &snapshot::encode(&state.producers)).at("write", &path)?;
+        state.snapshot_offset = Some(offset);
+        Ok(())
+    }
+
+    /// Syncs, brings indexes to disk and writes the producer snapshot. Every later operation fails with [`StorageError::Closed`].
+    pub fn close(&self) -> Result<(), StorageError> {
+        {
+            let state = self.state.read();
+            if state.closed {
+                return Ok(());
+            }
+            state.check_online(&self.path)?;
+        }
+        loop {
+            self.sync_to_end()?;
+            let mut state = self.state.write();
+            if state.durable.offset < state.log_end.offset {
+                continue;
+            }
+            if let Some(active) = state.active().cloned() {
+                active.seal_indexes(self.disk(), true)?;
+                self.write_snapshot(&mut state)?;
+            }
+            state.closed = true;
+            return Ok(());
+        }
+    }
+
+    /// Takes the partition out of service and its directory out of sight; the files go after `file.delete.delay.ms`.
+    pub fn delete(&self) -> Result<(), StorageError> {
+        let disk = self.disk();
+        let delay_ms = self.config.load().file_delete_delay_ms;
+        let mut state = self.state.write();
+        state.closed = true;
+        for segment in &state.segments {
+            segment.mark_removed();
+        }
+        if !state.made {
+            return Ok(());
+        }
+        let target = self.path.with_file_name(deleted_name(&self.name, &self.host.unique()));
+        disk.rename(&self.path, &target).at("rename", &self.path)?;
+        if let Some(parent) = self.path.parent() {
+            disk.sync_dir(parent).at("sync", parent)?;
+        }
+        state.made = false;
+        drop(state);
+        self.host.remove_later(vec![target], true, delay_ms);
+        Ok(())
+    }
+}
+
+/// Kafka's name of a deleted partition's directory, never longer than a file name may be.
+fn deleted_name(name: &str, unique: &str) -> String {
+    const NAME_MAX: usize = 255;
+    let suffix = format!(".{unique}{}", names::DELETE_DIR_SUFFIX);
+    let keep = NAME_MAX.saturating_sub(suffix.len()).min(name.len());
+    format!("{}{suffix}", &name[..keep])
+}

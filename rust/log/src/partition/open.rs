@@ -1,0 +1,80 @@
+//! Opening a partition: what recovery found becomes state.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::RwLock;
+
+use super::state::{Mark, State};
+use super::{Identity, OpenHint, Partition, RecoveryReport, recover};
+use crate::PartitionConfig;
+use crate::commit::Host;
+use crate::error::StorageError;
+
+impl Partition {
+    /// Opens what lies in `path`; an absent directory is an empty partition and is made at the first append. After a clean stop this
+    /// reads the directory's names and the tail of the last segment's index; otherwise whatever lies past the recovery point is
+    /// scanned, a torn tail cut, and what is left synced before anybody may read it.
+    pub fn open(
+        host: &Arc<Host>,
+        path: PathBuf,
+        identity: Identity,
+        config: Arc<PartitionConfig>,
+        leader_epoch: i32,
+        hint: OpenHint,
+    ) -> Result<(Arc<Partition>, RecoveryReport), StorageError> {
+        let disk = host.env().disk().as_ref();
+        let name = format!("{}-{}", identity.topic, identity.partition);
+        let (mut state, report) = match recover::load(disk, &path, &config, hint)? {
+            None => (State::empty(leader_epoch), RecoveryReport::default()),
+            Some(loaded) => {
+                let (segment, position) =
+                    loaded.segments.last().map_or((0, 0), |active| (active.base_offset(), active.size()));
+                let end = Mark { offset: loaded.log_end, segment, position };
+                let mut state = State {
+                    made: true,
+                    segments: loaded.segments,
+                    log_start: loaded.log_start,
+                    log_end: end,
+                    high_watermark: end,
+                    durable: end,
+                    epochs: loaded.epochs,
+                    producers: loaded.producers,
+                    snapshot_offset: loaded.snapshot_offset,
+                    ..State::empty(leader_epoch)
+                };
+                state.producers.high_watermark_moved(end.offset);
+                for first_offset in state.producers.open_starts() {
+                    // A transaction whose first batch is gone begins, for readers, at the log start.
+                    let offset = first_offset.max(state.log_start);
+                    let mark = match state.segment_index(offset).map(|index| state.segments[index].clone()) {
+                        Some(segment) => match segment.find(disk, offset, segment.size())? {
+                            Some(found) => Mark { offset, segment: segment.base_offset(), position: found.position },
+                            None => Mark { offset, segment: segment.base_offset(), position: segment.size() },
+                        },
+                        None => end,
+                    };
+                    state.unstable.insert(first_offset, mark);
+                }
+                (state, loaded.report)
+            }
+        };
+        if !report.damage.is_empty() {
+            tracing::warn!(partition = %name, damage = ?report.damage, cut = report.bytes_cut, "recovered");
+        }
+        state.leader_epoch = leader_epoch.max(state.epochs.latest().unwrap_or(leader_epoch));
+        let partition = Arc::new_cyclic(|this| Partition {
+            this: this.clone(),
+            host: host.clone(),
+            identity,
+            name,
+            path,
+            config: ArcSwap::new(config),
+            observer: ArcSwapOption::empty(),
+            attached: OnceLock::new(),
+            state: RwLock::new(state),
+        });
+        Ok((partition, report))
+    }
+}

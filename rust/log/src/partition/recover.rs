@@ -1,0 +1,467 @@
+//! What opening finds in a partition's directory, and repairs.
+//!
+//! After a clean stop nothing is scanned: names give the segments, the last one's index gives the log end, the newest snapshot the
+//! producers. Otherwise every segment that reaches past the recovery point is read from front to end, its checksums checked, its
+//! indexes and the producers rebuilt. The first batch that is not valid ends the log: it is cut there, later segments go. A clean
+//! stop that turns out not to fit (a tail cut by hand, a wrong index) is treated as an unclean one.
+//!
+//! Segments below the recovery point are trusted, their indexes too, unless a file is missing or of an impossible length: then the
+//! indexes are rebuilt, and damage found on the way is reported but nothing is cut.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::epochs::Epochs;
+use super::producers::Producers;
+use super::{OpenHint, RecoveryReport, snapshot};
+use crate::batch::header::HEADER_BYTES;
+use crate::batch::records::Records;
+use crate::batch::{BatchHeader, Marker, control};
+use crate::env::{DirEntry, Disk, read_file};
+use crate::error::{IoContext, StorageError};
+use crate::index::{offset, time};
+use crate::segment::scan::{Gaps, Scan, Step, Stop};
+use crate::segment::{Segment, names};
+use crate::{Offset, PartitionConfig, checkpoint};
+
+pub(super) struct Loaded {
+    pub segments: Vec<Arc<Segment>>,
+    pub log_start: Offset,
+    pub log_end: Offset,
+    pub epochs: Epochs,
+    pub producers: Producers,
+    pub snapshot_offset: Option<Offset>,
+    pub report: RecoveryReport,
+}
+
+/// What a directory holds, by kind.
+#[derive(Default)]
+struct Listing {
+    logs: BTreeMap<Offset, DirEntry>,
+    offset_indexes: BTreeMap<Offset, u64>,
+    time_indexes: BTreeMap<Offset, u64>,
+    snapshots: Vec<Offset>,
+}
+
+/// None: there is no such directory.
+pub(super) fn load(
+    disk: &dyn Disk,
+    path: &Path,
+    config: &PartitionConfig,
+    hint: OpenHint,
+) -> Result<Option<Loaded>, StorageError> {
+    let entries = match disk.list(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StorageError::io("list", path, error)),
+    };
+    let mut load = Load { disk, path, config, listing: sort(disk, path, entries)?, report: RecoveryReport::default() };
+    load.run(hint).map(Some)
+}
+
+/// Takes stock, and removes what an interrupted deletion or replacement left behind.
+fn sort(disk: &dyn Disk, path: &Path, entries: Vec<DirEntry>) -> Result<Listing, StorageError> {
+    let mut listing = Listing::default();
+    for entry in entries {
+        let name = entry.name.as_str();
+        if entry.is_dir {
+            continue;
+        }
+        if name.ends_with(names::DELETED_SUFFIX) || name.ends_with(".cleaned") || name.ends_with(".tmp") {
+            let stale = path.join(name);
+            disk.remove_file(&stale).at("remove", &stale)?;
+        } else if let Some(offset) = names::offset_of(name, names::LOG) {
+            listing.logs.insert(offset, entry);
+        } else if let Some(offset) = names::offset_of(name, names::OFFSET_INDEX) {
+            listing.offset_indexes.insert(offset, entry.length);
+        } else if let Some(offset) = names::offset_of(name, names::TIME_INDEX) {
+            listing.time_indexes.insert(offset, entry.length);
+        } else if let Some(offset) = names::offset_of(name, names::PRODUCER_SNAPSHOT) {
+            listing.snapshots.push(offset);
+        }
+    }
+    Ok(listing)
+}
+
+struct Load<'a> {
+    disk: &'a dyn Disk,
+    path: &'a Path,
+    config: &'a PartitionConfig,
+    listing: Listing,
+    report: RecoveryReport,
+}
+
+impl Load<'_> {
+    fn run(&mut self, hint: OpenHint) -> Result<Loaded, StorageError> {
+        let bases: Vec<Offset> = self.listing.logs.keys().copied().collect();
+        let Some(last) = bases.last().copied() else {
+            return self.nothing(hint);
+        };
+        let mut segments = Vec::with_capacity(bases.len());
+        let mut scan_from = bases.len();
+        if !hint.clean {
+            scan_from = bases.partition_point(|base| *base <= hint.recovery_point).saturating_sub(1);
+        }
+        for (index, base) in bases.iter().enumerate().take(scan_from.min(bases.len() - 1)) {
+            segments.push(Arc::new(self.closed(*base, bases[index + 1])?));
+        }
+        let mut log_end = bases[scan_from.min(bases.len() - 1)];
+        if scan_from == bases.len() {
+            match self.reopen(last)? {
+                Some((segment, end)) => {
+                    segments.push(Arc::new(segment));
+                    log_end = end;
+                }
+                None => {
+                    scan_from = bases.len() - 1;
+                    self.report.damage.push(format!(
+                        "{} does not fit its index; scanned",
+                        names::file(self.path, last, names::LOG).display()
+                    ));
+                }
+            }
+        }
+
+        let scan_base = bases.get(scan_from).copied().unwrap_or(log_end);
+        let (mut producers, snapshot_offset) = self.newest_snapshot(scan_base)?;
+        let stored = checkpoint::read_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS))?;
+        let mut epochs = Epochs::new(stored.clone().unwrap_or_default());
+        self.replay(&segments, snapshot_offset, scan_base, &mut producers, stored.is_none().then_some(&mut epochs))?;
+        if scan_from < bases.len() {
+            epochs.truncate_end(scan_base);
+            let stored = stored.as_deref().map(|entries| Epochs::new(entries.to_vec()));
+            log_end = self.scan(&bases[scan_from..], &mut segments, &mut producers, &mut epochs, stored.as_ref())?;
+        }
+        // An epoch that began at the very end wrote nothing yet, but its leader was there.
+        epochs.truncate_end(log_end + 1);
+
+        if log_end < hint.log_start {
+            // What was cut reached past the log start. Offsets are never given out twice: the log goes on from there, empty.
+            let bases: Vec<Offset> = segments.drain(..).map(|segment| segment.base_offset()).collect();
+            self.drop_segments(&bases)?;
+            return self.nothing(hint);
+        }
+        let first = segments.first().map_or(log_end, |segment| segment.base_offset());
+        let log_start = hint.log_start.max(first);
+        epochs.truncate_start(log_start);
+        if stored.as_deref() != Some(epochs.entries()) {
+            checkpoint::write_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS), epochs.entries())?;
+        }
+        let snapshot_offset = self.drop_snapshots_above(scan_base, log_end, snapshot_offset)?;
+        if self.report.segments_scanned > 0 {
+            self.disk.sync_dir(self.path).at("sync", self.path)?;
+        }
+        let report = std::mem::take(&mut self.report);
+        Ok(Loaded { segments, log_start, log_end, epochs, producers, snapshot_offset, report })
+    }
+
+    /// A directory without segments: the log goes on where it was said to start.
+    fn nothing(&mut self, hint: OpenHint) -> Result<Loaded, StorageError> {
+        let offset = hint.log_start.max(0);
+        let epochs = checkpoint::read_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS))?.unwrap_or_default();
+        let mut epochs = Epochs::new(epochs);
+        epochs.truncate_end(offset);
+        Ok(Loaded {
+            segments: Vec::new(),
+            log_start: offset,
+            log_end: offset,
+            epochs,
+            producers: Producers::default(),
+            snapshot_offset: None,
+            report: std::mem::take(&mut self.report),
+        })
+    }
+
+    fn length_of(&self, base: Offset) -> u32 {
+        self.listing.logs.get(&base).map_or(0, |entry| u32::try_from(entry.length).unwrap_or(u32::MAX))
+    }
+
+    fn modified_of(&self, base: Offset) -> i64 {
+        self.listing.logs.get(&base).map_or(0, |entry| entry.modified_ms)
+    }
+
+    /// A segment below the recovery point, taken as it is if its indexes can be.
+    fn closed(&mut self, base: Offset, next_base: Offset) -> Result<Segment, StorageError> {
+        let (size, modified_ms) = (self.length_of(base), self.modified_of(base));
+        let plausible =
+            |length: Option<&u64>, entry: usize| length.copied().filter(|length| length.is_multiple_of(entry as u64));
+        let offsets = plausible(self.listing.offset_indexes.get(&base), offset::ENTRY_BYTES);
+        let times = plausible(self.listing.time_indexes.get(&base), time::ENTRY_BYTES);
+        if let (Some(offsets), Some(times)) = (offsets, times) {
+            return Ok(Segment::closed(self.path, base, size, modified_ms, offsets, times));
+        }
+        let segment = Segment::writable(self.path, base, size, modified_ms);
+        let mut scan = Scan::new(segment.log(self.disk)?, base, u64::from(size), Gaps::Before(next_base));
+        loop {
+            match scan.step().at("read", segment.log_path())? {
+                Step::Batch(batch) => segment.note_batch(
+                    &batch.header,
+                    batch.position,
+                    batch.batch.len() as u32,
+                    self.config.index_interval_bytes,
+                ),
+                Step::End => break,
+                Step::Stopped(stop) => {
+                    self.report.damage.push(format!(
+                        "{} at byte {}, before offset {next_base}: {}",
+                        segment.log_path().display(),
+                        stop.position,
+                        stop.what
+                    ));
+                    break;
+                }
+            }
+        }
+        self.report.indexes_rebuilt += 1;
+        segment.retire(self.disk)?;
+        segment.sync_closed_indexes(self.disk)?;
+        Ok(segment)
+    }
+
+    /// The last segment after a clean stop, and where the log ends; None when log and index do not fit together.
+    fn reopen(&mut self, base: Offset) -> Result<Option<(Segment, Offset)>, StorageError> {
+        let (size, modified_ms) = (self.length_of(base), self.modified_of(base));
+        let segment = match Segment::reopen(self.disk, self.path, base, size, modified_ms) {
+            Ok(Some(segment)) => segment,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(StorageError::io("read the indexes of", &names::file(self.path, base, names::LOG), error));
+            }
+        };
+        let mut end = base;
+        let mut ordered = true;
+        let from = segment.last_indexed_position(self.disk)?;
+        let walked = segment.walk(self.disk, from, size, |found| {
+            ordered &= found.header.base_offset >= end && found.header.last_offset_delta >= 0;
+            end = found.header.next_offset();
+            false
+        });
+        match walked {
+            Ok(_) if ordered => Ok(Some((segment, end))),
+            Ok(_) | Err(StorageError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest snapshot at or below `offset` that can be read, and the offset it stands for.
+    fn newest_snapshot(&mut self, offset: Offset) -> Result<(Producers, Option<Offset>), StorageError> {
+        for at in self.listing.snapshots.iter().rev().copied().filter(|at| *at <= offset) {
+            let path = names::file(self.path, at, names::PRODUCER_SNAPSHOT);
+            let bytes = match read_file(self.disk, &path, snapshot::BYTES_MAX) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
+                Err(error) => return Err(StorageError::io("read", &path, error)),
+            };
+            match snapshot::decode(&bytes) {
+                Some(producers) => return Ok((producers, Some(at))),
+                None => self.report.damage.push(format!("{} is damaged; an older one is used", path.display())),
+            }
+        }
+        Ok((Producers::default(), None))
+    }
+
+    /// Enters batches between the snapshot and `until` into the producers, and into the epochs when their file was lost.
+    fn replay(
+        &mut self,
+        segments: &[Arc<Segment>],
+        snapshot_offset: Option<Offset>,
+        until: Offset,
+        producers: &mut Producers,
+        mut epochs: Option<&mut Epochs>,
+    ) -> Result<(), StorageError> {
+        let from = snapshot_offset.unwrap_or(0);
+        for (index, segment) in segments.iter().enumerate() {
+            let ends_before = segments.get(index + 1).is_some_and(|next| next.base_offset() <= from);
+            if segment.base_offset() >= until || (ends_before && epochs.is_none()) {
+                continue;
+            }
+            replay_segment(self.disk, segment, from, until, producers, epochs.as_deref_mut())?;
+        }
+        Ok(())
+    }
+
+    /// Reads the segments that are not known to be good; the log ends at the first invalid batch.
+    fn scan(
+        &mut self,
+        bases: &[Offset],
+        segments: &mut Vec<Arc<Segment>>,
+        producers: &mut Producers,
+        epochs: &mut Epochs,
+        stored: Option<&Epochs>,
+    ) -> Result<Offset, StorageError> {
+        let mut log_end = bases[0];
+        for (index, base) in bases.iter().copied().enumerate() {
+            let log_path = names::file(self.path, base, names::LOG);
+            if base < log_end {
+                self.report
+                    .damage
+                    .push(format!("{} begins before offset {log_end}, where the log is already", log_path.display()));
+                self.drop_segments(&bases[index..])?;
+                break;
+            }
+            log_end = base;
+            let size = self.length_of(base);
+            let segment = Segment::writable(self.path, base, size, self.modified_of(base));
+            let mut aborted = Vec::new();
+            let next_base = bases.get(index + 1).copied();
+            let gaps = match self.config.cleanup_policy.compact {
+                true => Gaps::Before(next_base.unwrap_or(base + i64::from(i32::MAX))),
+                false => Gaps::Never,
+            };
+            let mut scan = Scan::new(segment.log(self.disk)?, base, u64::from(size), gaps);
+            let stop = loop {
+                match scan.step().at("read", &log_path)? {
+                    Step::End => break None,
+                    Step::Stopped(stop) => break Some(stop),
+                    Step::Batch(batch) => {
+                        // The epoch is outside the checksum, but the checkpoint was synced before its first batch was written.
+                        let known = stored.and_then(|stored| stored.at(batch.header.base_offset));
+                        if known.is_some_and(|known| known != batch.header.leader_epoch) {
+                            let what =
+                                format!("leader epoch {}, the checkpoint has {known:?}", batch.header.leader_epoch);
+                            break Some(Stop { position: u64::from(batch.position), what });
+                        }
+                        log_end = batch.header.next_offset();
+                        segment.note_batch(
+                            &batch.header,
+                            batch.position,
+                            batch.batch.len() as u32,
+                            self.config.index_interval_bytes,
+                        );
+                        epochs.assign(batch.header.leader_epoch, batch.header.base_offset);
+                        let ended =
+                            producers.apply(&batch.header, marker_of(&batch.header, &batch.batch[HEADER_BYTES..]));
+                        if let Some(ended) = ended.filter(|ended| ended.aborted) {
+                            aborted.push(producers.aborted_entry(&ended));
+                        }
+                    }
+                }
+            };
+            self.report.segments_scanned += 1;
+            self.report.indexes_rebuilt += 1;
+            self.report.bytes_scanned += u64::from(size);
+            if let Some(stop) = &stop {
+                self.report.bytes_cut += u64::from(size) - stop.position;
+                self.report.damage.push(format!(
+                    "{} cut at byte {}, offset {log_end}: {}",
+                    log_path.display(),
+                    stop.position,
+                    stop.what
+                ));
+                segment.cut_log(self.disk, stop.position as u32)?;
+            }
+            segment.set_aborted(self.disk, aborted)?;
+            // The next segment begins where this one ends, unless compaction took what was between.
+            let gap = gaps == Gaps::Never && next_base.is_some_and(|next_base| next_base != log_end);
+            if gap && stop.is_none() {
+                self.report
+                    .damage
+                    .push(format!("{} ends at offset {log_end}, before the next segment begins", log_path.display()));
+            }
+            let is_last = stop.is_some() || gap || index + 1 == bases.len();
+            if is_last {
+                segment.flush_indexes(self.disk, true)?;
+            } else {
+                segment.seal_indexes(self.disk, true)?;
+                segment.retire(self.disk)?;
+            }
+            segment.sync_log(self.disk)?;
+            segments.push(Arc::new(segment));
+            if is_last {
+                self.drop_segments(&bases[index + 1..])?;
+                break;
+            }
+        }
+        // A dropped successor may have left a retired segment in front: the last one is the one that is written.
+        if let Some(last) = segments.pop() {
+            segments.push(self.writable_again(last)?);
+        }
+        Ok(log_end)
+    }
+
+    fn writable_again(&self, segment: Arc<Segment>) -> Result<Arc<Segment>, StorageError> {
+        segment.revive_indexes(self.disk)?;
+        Ok(segment)
+    }
+
+    /// Segments behind a cut.
+    fn drop_segments(&mut self, bases: &[Offset]) -> Result<(), StorageError> {
+        for base in bases {
+            self.report.bytes_cut += u64::from(self.length_of(*base));
+            for suffix in [names::LOG, names::OFFSET_INDEX, names::TIME_INDEX, names::TXN_INDEX] {
+                remove_if_there(self.disk, &names::file(self.path, *base, suffix))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Snapshots made of batches that were scanned again or cut say nothing any more.
+    fn drop_snapshots_above(
+        &mut self,
+        scan_base: Offset,
+        log_end: Offset,
+        used: Option<Offset>,
+    ) -> Result<Option<Offset>, StorageError> {
+        let limit = if self.report.segments_scanned > 0 { scan_base } else { log_end };
+        for at in self.listing.snapshots.iter().copied().filter(|at| *at > limit) {
+            remove_if_there(self.disk, &names::file(self.path, at, names::PRODUCER_SNAPSHOT))?;
+        }
+        Ok(used)
+    }
+}
+
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// The end-of-transaction marker in the records of a control batch, which are never compressed.
+pub(super) fn marker_of(header: &BatchHeader, records: &[u8]) -> Option<(Marker, i32)> {
+    if !header.is_control() {
+        return None;
+    }
+    let record = Records::new(records, header.record_count).next()?.ok()?;
+    control::read_end_marker(record.key, record.value)
+}
+
+/// Enters a segment's batches of [from, until) into the producers, by their headers alone but for markers.
+pub(super) fn replay_segment(
+    disk: &dyn Disk,
+    segment: &Segment,
+    from: Offset,
+    until: Offset,
+    producers: &mut Producers,
+    mut epochs: Option<&mut Epochs>,
+) -> Result<(), StorageError> {
+    let mut markers = Vec::new();
+    let mut headers = Vec::new();
+    segment.walk(disk, 0, segment.size(), |found| {
+        let header = found.header;
+        if header.base_offset >= until {
+            return true;
+        }
+        if let Some(epochs) = epochs.as_deref_mut() {
+            epochs.assign(header.leader_epoch, header.base_offset);
+        }
+        if header.base_offset >= from && header.has_producer() {
+            if header.is_control() {
+                markers.push((headers.len(), *found));
+            }
+            headers.push((header, None));
+        }
+        false
+    })?;
+    for (index, found) in markers {
+        let batch = segment.read_batch(disk, &found)?;
+        headers[index].1 = marker_of(&found.header, &batch[HEADER_BYTES..]);
+    }
+    for (header, marker) in headers {
+        producers.apply(&header, marker);
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! What the lock of a partition guards.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::epochs::Epochs;
+use super::producers::Producers;
+use crate::error::StorageError;
+use crate::segment::Segment;
+use crate::{Offset, Offsets};
+
+/// An offset and where in which segment its batch begins (or would).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub offset: Offset,
+    /// Base offset of the segment.
+    pub segment: Offset,
+    pub position: u32,
+}
+
+/// Where the last few batches lie, so that readers at the tail need no look-up.
+#[derive(Debug, Default)]
+pub struct Recent {
+    ring: [Option<RecentBatch>; RECENT],
+    next: usize,
+}
+
+const RECENT: usize = 32;
+
+#[derive(Clone, Copy, Debug)]
+pub struct RecentBatch {
+    pub base_offset: Offset,
+    pub last_offset: Offset,
+    pub segment: Offset,
+    pub position: u32,
+    pub bytes: u32,
+}
+
+impl Recent {
+    pub fn push(&mut self, batch: RecentBatch) {
+        self.ring[self.next] = Some(batch);
+        self.next = (self.next + 1) % RECENT;
+    }
+
+    pub fn find(&self, offset: Offset) -> Option<RecentBatch> {
+        self.ring.iter().flatten().find(|batch| (batch.base_offset..=batch.last_offset).contains(&offset)).copied()
+    }
+
+    pub fn clear(&mut self) {
+        *self = Recent::default();
+    }
+}
+
+#[derive(Debug)]
+pub struct State {
+    /// The directory exists.
+    pub made: bool,
+    /// In ascending order; the last is being written. Empty until the first append.
+    pub segments: Vec<Arc<Segment>>,
+    pub log_start: Offset,
+    pub log_end: Mark,
+    pub high_watermark: Mark,
+    /// Everything before has been synced.
+    pub durable: Mark,
+    /// First offsets of transactions that are not stable yet.
+    pub unstable: BTreeMap<Offset, Mark>,
+    pub epochs: Epochs,
+    pub leader_epoch: i32,
+    pub producers: Producers,
+    pub recent: Recent,
+    /// Names made in the directory, and how many of them a sync of it has covered. `parent` for the directory's own name.
+    pub names_made: u64,
+    pub names_synced: u64,
+    pub parent_unsynced: bool,
+    /// A group commit is queued or running.
+    pub commit_running: bool,
+    /// Counts truncations: a sync that began before one proves nothing about what came after.
+    pub truncations: u64,
+    /// Monotonic time of the oldest append that is not durable.
+    pub unsynced_since_ms: Option<i64>,
+    /// Offset of the newest producer snapshot on disk.
+    pub snapshot_offset: Option<Offset>,
+    pub offline: Option<Arc<StorageError>>,
+    pub closed: bool,
+}
+
+impl State {
+    /// A partition without a directory.
+    pub fn empty(leader_epoch: i32) -> State {
+        let start = Mark { offset: 0, segment: 0, position: 0 };
+        State {
+            made: false,
+            segments: Vec::new(),
+            log_start: 0,
+            log_end: start,
+            high_watermark: start,
+            durable: start,
+            unstable: BTreeMap::new(),
+            epochs: Epochs::default(),
+            leader_epoch,
+            producers: Producers::default(),
+            recent: Recent::default(),
+            names_made: 0,
+            names_synced: 0,
+            parent_unsynced: false,
+            commit_running: false,
+            truncations: 0,
+            unsynced_since_ms: None,
+            snapshot_offset: None,
+            offline: None,
+            closed: false,
+        }
+    }
+
+    pub fn check_online(&self, path: &Path) -> Result<(), StorageError> {
+        if let Some(reason) = &self.offline {
+            return Err(StorageError::Offline { reason: reason.clone() });
+        }
+        if self.closed {
+            return Err(StorageError::Closed { path: path.to_path_buf() });
+        }
+        Ok(())
+    }
+
+    pub fn active(&self) -> Option<&Arc<Segment>> {
+        self.segments.last()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| u64::from(segment.size())).sum()
+    }
+
+    /// Index of the segment that holds `offset`, or would.
+    pub fn segment_index(&self, offset: Offset) -> Option<usize> {
+        self.segments.partition_point(|segment| segment.base_offset() <= offset).checked_sub(1)
+    }
+
+    /// Where read_committed ends.
+    pub fn last_stable(&self) -> Mark {
+        match self.unstable.first_key_value() {
+            Some((_, mark)) if mark.offset < self.high_watermark.offset => *mark,
+            _ => self.high_watermark,
+        }
+    }
+
+    pub fn offsets(&self) -> Offsets {
+        Offsets {
+            log_start: self.log_start,
+            last_stable: self.last_stable().offset.max(self.log_start),
+            high_watermark: self.high_watermark.offset,
+            log_end: self.log_end.offset,
+            durable: self.durable.offset,
+        }
+        .checked()
+    }
+
+    /// Moves the high watermark up, never down.
+    pub fn advance_high_watermark(&mut self, to: Mark) {
+        if to.offset > self.high_watermark.offset {
+            self.high_watermark = to;
+            self.producers.high_watermark_moved(to.offset);
+            self.drop_stable();
+        }
+    }
+
+    /// Forgets marks of transactions that are stable now.
+    pub fn drop_stable(&mut self) {
+        if self.unstable.is_empty() {
+            return;
+        }
+        let first = self.producers.first_unstable();
+        self.unstable.retain(|offset, _| first.is_some_and(|first| *offset >= first));
+    }
+}

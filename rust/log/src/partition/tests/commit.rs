@@ -1,0 +1,267 @@
+//! Durability: what the high watermark waits for, who is told, and what a failing disk does.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::env::{DirEntry, DirLock, Disk, File, OpenMode};
+use crate::error::StorageError;
+use crate::partition::PartitionObserver;
+use crate::{Offsets, env};
+
+/// A disk whose syncs, and writes, fail when told to.
+#[derive(Debug, Default)]
+struct Brittle {
+    memory: MemoryDisk,
+    faults: Arc<Faults>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    sync_fails: AtomicBool,
+    disk_full: AtomicBool,
+    syncs: AtomicU64,
+}
+
+#[derive(Debug)]
+struct BrittleFile {
+    file: Arc<dyn File>,
+    faults: Arc<Faults>,
+}
+
+impl Disk for Brittle {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(BrittleFile { file: self.memory.open(path, mode)?, faults: self.faults.clone() }))
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.memory.exists(path)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.memory.create_dir_all(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.memory.list(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.memory.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_dir_all(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.sync_dir(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        self.memory.lock(path)
+    }
+}
+
+impl File for BrittleFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+    fn write_at(&self, slices: &mut [io::IoSlice<'_>], position: u64) -> io::Result<()> {
+        if self.faults.disk_full.load(Ordering::SeqCst) {
+            // Half of it gets there.
+            let half = &slices[0][..slices[0].len() / 2];
+            self.file.write_at(&mut [io::IoSlice::new(half)], position)?;
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.file.write_at(slices, position)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.faults.sync_fails.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        self.file.sync_data()
+    }
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+    fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Notes what it is told.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl PartitionObserver for Notes {
+    fn readable_advanced(&self, partition: &Arc<Partition>, offsets: Offsets) {
+        // Takes the lock: the caller must not hold it.
+        assert!(partition.offsets().high_watermark >= offsets.high_watermark);
+        self.0.lock().push(format!("{}/{}", offsets.last_stable, offsets.high_watermark));
+    }
+    fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError) {
+        assert!(partition.status().offline);
+        self.0.lock().push(format!("offline: {reason}"));
+    }
+}
+
+fn brittle(durability: Durability, threads: usize) -> (Bench, Arc<Faults>) {
+    let disk = Brittle::default();
+    let faults = disk.faults.clone();
+    let clock = Arc::new(VirtualClock::new(T0));
+    let host = Host::new(env::Env::new(Arc::new(disk), clock.clone()), threads);
+    (Bench { host, clock, config: PartitionConfig { durability, ..PartitionConfig::default() }, epoch: 0 }, faults)
+}
+
+fn offsets_of(partition: &Partition) -> (i64, i64, i64) {
+    let offsets = partition.offsets();
+    (offsets.durable, offsets.high_watermark, offsets.log_end)
+}
+
+/// In `os` mode the high watermark is the log end and nothing is synced until a flush; in `fsync` mode it is what was synced.
+#[test]
+fn high_watermark_follows_durability() {
+    let (bench, _) = brittle(Durability::Os, 0);
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    assert_eq!(offsets_of(&partition), (0, 1, 1));
+    assert!(partition.unsynced_bytes() > 0);
+    partition.flush().unwrap();
+    assert_eq!((offsets_of(&partition), partition.unsynced_bytes()), ((1, 1, 1), 0));
+
+    let (bench, _) = brittle(Durability::Fsync, 0);
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    assert_eq!(offsets_of(&partition), (1, 1, 1));
+}
+
+/// `flush.messages` syncs before the answer, `flush.ms` is due by the clock.
+#[test]
+fn flush_settings() {
+    let (mut bench, _) = brittle(Durability::Os, 0);
+    bench.config.flush_messages = 3;
+    bench.config.flush_ms = 1000;
+    let partition = bench.open();
+    send_values(&partition, &["a", "b"]);
+    assert_eq!(offsets_of(&partition).0, 0);
+    bench.clock.turn(999);
+    assert!(!partition.flush_is_due());
+    bench.clock.turn(1);
+    assert!(partition.flush_is_due());
+    send_values(&partition, &["c"]);
+    assert_eq!(offsets_of(&partition).0, 3);
+    assert!(!partition.flush_is_due());
+}
+
+/// The observer hears of every advance, without the lock being held.
+#[test]
+fn observer() {
+    for durability in [Durability::Os, Durability::Fsync] {
+        let (bench, _) = brittle(durability, 0);
+        let partition = bench.open();
+        let notes = Arc::new(Notes::default());
+        partition.set_observer(notes.clone());
+        send_values(&partition, &["a"]);
+        send_values(&partition, &["b", "c"]);
+        assert_eq!(*notes.0.lock(), ["1/1", "3/3"]);
+    }
+}
+
+/// A failed sync takes the partition offline at once and for good: nothing is retried, waiters are told, the log end stays unread.
+#[test]
+fn failed_sync() {
+    let (bench, faults) = brittle(Durability::Fsync, 0);
+    let partition = bench.open();
+    let notes = Arc::new(Notes::default());
+    partition.set_observer(notes.clone());
+    send_values(&partition, &["a"]);
+    faults.sync_fails.store(true, Ordering::SeqCst);
+    send_values(&partition, &["b"]);
+    let told = notes.0.lock().clone();
+    assert_eq!(told.len(), 2);
+    assert!(told[1].starts_with("offline: cannot sync /data/t-0/00000000000000000000.log"), "{told:?}");
+    let syncs = faults.syncs.load(Ordering::SeqCst);
+    faults.sync_fails.store(false, Ordering::SeqCst);
+    let error = send(&partition, batch(NOBODY, &["c"])).unwrap_err();
+    assert_eq!(error.code(), crate::error::code::KAFKA_STORAGE_ERROR);
+    assert!(error.to_string().starts_with("offline: cannot sync"), "{error}");
+    assert!(partition.flush().is_err() && partition.close().is_err());
+    assert!(partition.read(0, 100, ReadUpTo::HighWatermark, true).is_err());
+    assert_eq!(faults.syncs.load(Ordering::SeqCst), syncs, "no sync after the failed one");
+    assert!(Bench::status_is_offline(&partition));
+}
+
+/// A full disk refuses the append and nothing else: what is there is served, and appends go on when there is room again.
+#[test]
+fn full_disk() {
+    let (bench, faults) = brittle(Durability::Os, 0);
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    faults.disk_full.store(true, Ordering::SeqCst);
+    let error = send(&partition, batch(NOBODY, &["b"])).unwrap_err();
+    assert_eq!(error.code(), crate::error::code::KAFKA_STORAGE_ERROR);
+    assert_eq!(records(&partition, ReadUpTo::LogEnd), [(0, "a".to_owned())]);
+    faults.disk_full.store(false, Ordering::SeqCst);
+    assert_eq!(send_values(&partition, &["c"]).base_offset, 1);
+    drop(partition);
+    assert_eq!(records(&bench.open(), ReadUpTo::LogEnd), [(0, "a".to_owned()), (1, "c".to_owned())]);
+}
+
+/// Appenders and readers side by side over commit threads: offsets are dense, every reader sees whole batches in order, everything
+/// appended becomes durable, and fewer syncs than appends were needed.
+#[test]
+fn threads() {
+    const APPENDERS: i64 = 4;
+    const BATCHES: i32 = 200;
+    let (mut bench, faults) = brittle(Durability::Fsync, 2);
+    bench.config.segment_bytes = 5000;
+    bench.config.index_interval_bytes = 500;
+    let partition = bench.open();
+    let total = APPENDERS * i64::from(BATCHES) * 2;
+    std::thread::scope(|scope| {
+        for id in 0..APPENDERS {
+            let partition = &partition;
+            scope.spawn(move || {
+                for sequence in 0..BATCHES {
+                    let value = format!("{id}:{sequence}");
+                    send(partition, batch(producer(id, 0, sequence * 2), &[&value, "second"])).unwrap();
+                }
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut next = 0;
+                while next < total {
+                    let from = next;
+                    let mut expected = from;
+                    next = partition
+                        .for_each_record(from, 3000, ReadUpTo::HighWatermark, |record| {
+                            assert_eq!(record.offset, expected);
+                            expected += 1;
+                        })
+                        .unwrap();
+                    assert_eq!(next, expected);
+                    if next == from {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+    });
+    bench.host.stop();
+    assert_eq!(offsets_of(&partition), (total, total, total));
+    let by_id = records(&partition, ReadUpTo::HighWatermark);
+    for id in 0..APPENDERS {
+        let prefix = format!("{id}:");
+        let sequences: Vec<String> =
+            by_id.iter().filter_map(|(_, value)| value.strip_prefix(&prefix).map(str::to_owned)).collect();
+        assert_eq!(sequences, (0..BATCHES).map(|sequence| sequence.to_string()).collect::<Vec<_>>());
+    }
+    assert!(faults.syncs.load(Ordering::SeqCst) > 0);
+    drop(partition);
+    assert_eq!(bench.open().offsets().log_end, total);
+}

@@ -1,0 +1,152 @@
+//! Files cut anywhere: a reopened log is always a prefix of what was written, never an error.
+
+use super::*;
+use crate::batch::Marker;
+use crate::env::OpenMode;
+
+/// A log of three segments with idempotent, transactional and packed batches, closed cleanly. Its records and its files.
+fn written() -> (Bench, Vec<(i64, String)>) {
+    let mut bench = Bench::small();
+    bench.config.segment_bytes = 600;
+    let partition = bench.open();
+    partition.set_leader_epoch(1).unwrap();
+    for index in 0..12 {
+        let compression = if index % 3 == 0 { Compression::Lz4 } else { Compression::None };
+        send(&partition, batch_at(producer(1, 0, index * 2), compression, T0 + i64::from(index), &["first", "second"]))
+            .unwrap();
+        if index == 4 {
+            let guard = partition.start_verification(2, 0, 0);
+            let options = AppendOptions { guard, ..AppendOptions::default() };
+            partition.append(&mut batch(transaction(2, 0, 0), &["aborted"]), Origin::Client, options).unwrap();
+            partition.append_marker(2, 0, Marker::Abort, 0, 0).unwrap();
+        }
+    }
+    assert_eq!(partition.status().segments, 3);
+    let all = records(&partition, ReadUpTo::LogEnd);
+    partition.close().unwrap();
+    (bench, all)
+}
+
+/// Everything in the directory, to be put back.
+fn save(bench: &Bench) -> Vec<(String, Vec<u8>)> {
+    let disk = bench.host.env().disk();
+    names(bench)
+        .into_iter()
+        .map(|name| {
+            let bytes = crate::env::read_file(disk.as_ref(), &bench.path().join(&name), u64::MAX).unwrap();
+            (name, bytes)
+        })
+        .collect()
+}
+
+fn restore(bench: &Bench, files: &[(String, Vec<u8>)]) {
+    let disk = bench.host.env().disk();
+    disk.remove_dir_all(&bench.path()).unwrap();
+    disk.create_dir_all(&bench.path()).unwrap();
+    for (name, bytes) in files {
+        let file = disk.open(&bench.path().join(name), OpenMode::Create).unwrap();
+        file.write_at(&mut [std::io::IoSlice::new(bytes)], 0).unwrap();
+    }
+}
+
+/// Opens and checks: a prefix is there, every offset of it can be read, and writing goes on behind it.
+fn check(bench: &Bench, hint: OpenHint, all: &[(i64, String)], what: &str) -> usize {
+    let (partition, report) = bench.open_with(hint);
+    let found = records(&partition, ReadUpTo::LogEnd);
+    assert!(all.starts_with(&found), "{what}: not a prefix, {} records, {report:?}", found.len());
+    let end = partition.offsets().log_end;
+    assert_eq!(send_values(&partition, &["on"]).base_offset, end, "{what}");
+    let again = records(&partition, ReadUpTo::LogEnd);
+    assert_eq!(again.last(), Some(&(end, "on".to_owned())), "{what}");
+    found.len()
+}
+
+/// Each file of the directory, cut at each byte, opened as after a clean stop and as after a crash.
+#[test]
+fn cut_at_every_byte() {
+    let (bench, all) = written();
+    let files = save(&bench);
+    let last_log = files.iter().rfind(|(name, _)| name.ends_with(".log")).unwrap().0.clone();
+    for (name, bytes) in &files {
+        for length in 0..bytes.len() {
+            for hint in [Bench::clean(), OpenHint::default(), OpenHint { recovery_point: 20, ..OpenHint::default() }] {
+                // A closed segment below the recovery point is trusted: cutting it is damage, not a torn tail.
+                if name.ends_with(".log") && (hint.clean || hint.recovery_point > 0) && *name != last_log {
+                    continue;
+                }
+                restore(&bench, &files);
+                bench
+                    .host
+                    .env()
+                    .disk()
+                    .open(&bench.path().join(name), OpenMode::Write)
+                    .unwrap()
+                    .set_len(length as u64)
+                    .unwrap();
+                let kept = check(&bench, hint, &all, &format!("{name} cut at {length}, {hint:?}"));
+                if !name.ends_with(".log") {
+                    assert_eq!(kept, all.len(), "{name} cut at {length} took records along, {hint:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Each file of the directory missing altogether.
+#[test]
+fn any_file_missing() {
+    let (bench, all) = written();
+    let files = save(&bench);
+    for (name, _) in files.iter().filter(|(name, _)| !name.ends_with(".log")) {
+        for hint in [Bench::clean(), OpenHint::default()] {
+            restore(&bench, &files);
+            bench.host.env().disk().remove_file(&bench.path().join(name)).unwrap();
+            assert_eq!(check(&bench, hint, &all, name), all.len(), "{name}, {hint:?}");
+        }
+    }
+}
+
+/// A flipped bit in the checksummed part, the framing or the offset of any batch cuts the log before that batch.
+#[test]
+fn flipped_bits() {
+    let (bench, all) = written();
+    let files = save(&bench);
+    for (index, (name, bytes)) in files.iter().enumerate().filter(|(_, (name, _))| name.ends_with(".log")) {
+        for at in (0..bytes.len()).step_by(7) {
+            restore(&bench, &files);
+            let file = bench.host.env().disk().open(&bench.path().join(name), OpenMode::Write).unwrap();
+            file.write_at(&mut [std::io::IoSlice::new(&[bytes[at] ^ 0x40])], at as u64).unwrap();
+            let (partition, report) = bench.open_with(OpenHint::default());
+            let found = records(&partition, ReadUpTo::LogEnd);
+            assert!(all.starts_with(&found), "{name} ({index}) flipped at {at}: {report:?}");
+            assert!(found.len() < all.len() && !report.damage.is_empty(), "{name} flipped at {at} went unnoticed");
+        }
+    }
+}
+
+/// After a crash only what reaches past the recovery point is scanned.
+#[test]
+fn recovery_point_bounds_the_scan() {
+    let (bench, all) = written();
+    let files = save(&bench);
+    for (recovery_point, scanned) in [(0, 3), (10, 2), (25, 1), (1000, 1)] {
+        restore(&bench, &files);
+        let (partition, report) = bench.open_with(OpenHint { recovery_point, ..OpenHint::default() });
+        assert_eq!(report.segments_scanned, scanned, "recovery point {recovery_point}");
+        assert_eq!((report.bytes_cut, records(&partition, ReadUpTo::LogEnd).len()), (0, all.len()));
+    }
+    restore(&bench, &files);
+    assert_eq!(bench.open_with(Bench::clean()).1, RecoveryReport::default());
+}
+
+/// When what was cut reached past the log start, offsets go on from the log start: none is given out twice.
+#[test]
+fn log_start_behind_the_tail() {
+    let (bench, _) = written();
+    let last = names(&bench).into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+    bench.host.env().disk().open(&bench.path().join(last), OpenMode::Write).unwrap().set_len(0).unwrap();
+    let partition = bench.open_with(OpenHint { log_start: 26, ..OpenHint::default() }).0;
+    let offsets = partition.offsets();
+    assert_eq!((offsets.log_start, offsets.log_end), (26, 26));
+    assert_eq!(send_values(&partition, &["on"]).base_offset, 26);
+}

@@ -1,0 +1,175 @@
+//! A list in memory and the log on disk do the same things and must agree on everything that can be seen.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Producer (none for 0), records, codec.
+    Append {
+        producer: i64,
+        records: usize,
+        codec: usize,
+    },
+    /// The producer's last batch again.
+    Repeat {
+        producer: i64,
+    },
+    Roll,
+    Flush,
+    Truncate {
+        back: i64,
+    },
+    DeleteRecords {
+        ahead: i64,
+    },
+    Retention,
+    Reopen {
+        clean: bool,
+    },
+    NewEpoch,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (0..3i64, 1..6usize, 0..5usize).prop_map(|(producer, records, codec)| Step::Append { producer, records, codec }),
+        2 => (1..3i64).prop_map(|producer| Step::Repeat { producer }),
+        1 => Just(Step::Roll),
+        1 => Just(Step::Flush),
+        1 => (0..12i64).prop_map(|back| Step::Truncate { back }),
+        1 => (0..12i64).prop_map(|ahead| Step::DeleteRecords { ahead }),
+        1 => Just(Step::Retention),
+        1 => any::<bool>().prop_map(|clean| Step::Reopen { clean }),
+        1 => Just(Step::NewEpoch),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+/// The model: batches as (base offset, values), and where each producer is.
+#[derive(Default)]
+struct Model {
+    batches: Vec<(i64, Vec<String>)>,
+    log_start: i64,
+    log_end: i64,
+    /// Batches of each producer still in the log, as (base offset, sequence, bytes sent).
+    sent: HashMap<i64, Vec<(i64, i32, Vec<u8>)>>,
+    epoch: i32,
+    written: u64,
+}
+
+impl Model {
+    fn records(&self) -> Vec<(i64, String)> {
+        self.batches
+            .iter()
+            .flat_map(|(base, values)| (*base..).zip(values.iter().cloned()))
+            .filter(|(offset, _)| *offset >= self.log_start)
+            .collect()
+    }
+
+    fn truncate(&mut self, offset: i64) {
+        let offset = offset.max(self.log_start);
+        while let Some((base, values)) = self.batches.last() {
+            let end = base + values.len() as i64;
+            if end <= offset || self.log_end <= offset {
+                break;
+            }
+            self.log_end = *base;
+            self.batches.pop();
+        }
+        self.log_start = self.log_start.min(self.log_end);
+        for sent in self.sent.values_mut() {
+            sent.retain(|(base, ..)| *base < self.log_end);
+        }
+    }
+
+    fn next_sequence(&self, producer: i64) -> i32 {
+        let last = self.sent.get(&producer).and_then(|sent| sent.last());
+        last.map_or(0, |(_, sequence, bytes)| sequence + crate::batch::BatchHeader::read(bytes).unwrap().record_count)
+    }
+}
+
+fn codec(index: usize) -> Compression {
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd][index]
+}
+
+fn run(steps: Vec<Step>) {
+    let mut bench = Bench::small();
+    let mut model = Model::default();
+    let mut partition = bench.open();
+    for step in steps {
+        match step.clone() {
+            Step::Append { producer: id, records, codec: index } => {
+                let values: Vec<String> = (0..records).map(|at| format!("{}-{at}", model.written)).collect();
+                model.written += 1;
+                let words: Vec<&str> = values.iter().map(String::as_str).collect();
+                let sequence = model.next_sequence(id);
+                let who = if id == 0 { NOBODY } else { producer(id, 0, sequence) };
+                let bytes = batch_at(who, codec(index), T0, &words);
+                let appended = send(&partition, bytes.clone()).unwrap();
+                assert_eq!((appended.base_offset, appended.duplicate), (model.log_end, false));
+                if id != 0 {
+                    model.sent.entry(id).or_default().push((model.log_end, sequence, bytes));
+                }
+                model.log_end += records as i64;
+                model.batches.push((appended.base_offset, values));
+            }
+            Step::Repeat { producer } => {
+                if let Some((base, _, bytes)) = model.sent.get(&producer).and_then(|sent| sent.last().cloned()) {
+                    let again = send(&partition, bytes).unwrap();
+                    assert_eq!((again.base_offset, again.duplicate), (base, true));
+                }
+            }
+            Step::Roll => partition.roll().unwrap(),
+            Step::Flush => {
+                partition.flush().unwrap();
+                assert_eq!(partition.offsets().durable, model.log_end);
+            }
+            Step::Truncate { back } => {
+                partition.truncate_to(model.log_end - back).unwrap();
+                if back > 0 {
+                    model.truncate(model.log_end - back);
+                }
+            }
+            Step::DeleteRecords { ahead } => {
+                let target = (model.log_start + ahead).min(model.log_end);
+                assert_eq!(partition.delete_records_before(target).unwrap(), target);
+                model.log_start = target;
+            }
+            Step::Retention => {
+                partition.enforce_retention(T0).unwrap();
+            }
+            Step::Reopen { clean } => {
+                if clean {
+                    partition.close().unwrap();
+                }
+                let hint = OpenHint { clean, recovery_point: partition.offsets().durable, log_start: model.log_start };
+                partition = bench.open_with(hint).0;
+            }
+            Step::NewEpoch => {
+                model.epoch += 1;
+                bench.epoch = model.epoch;
+                partition.set_leader_epoch(model.epoch).unwrap();
+            }
+        }
+        let offsets = partition.offsets();
+        assert_eq!(
+            (offsets.log_start, offsets.high_watermark, offsets.log_end),
+            (model.log_start, model.log_end, model.log_end),
+            "after {step:?}"
+        );
+        assert_eq!(records(&partition, ReadUpTo::HighWatermark), model.records(), "after {step:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Any run of operations leaves the same records, offsets and duplicates in both.
+    #[test]
+    fn same_as_a_list(steps in steps()) {
+        run(steps);
+    }
+}

@@ -1,0 +1,160 @@
+//! Transactions as the log sees them: verification, last stable offset, markers, the aborted list.
+
+use super::*;
+use crate::batch::Marker;
+use crate::error::code;
+use crate::partition::AbortedTransaction;
+
+/// Sends a transactional batch, verified first where that is needed.
+fn send_in(partition: &Partition, who: Who, values: &[&str]) -> Appended {
+    let guard = partition.start_verification(who.id, who.epoch, who.sequence);
+    let options = AppendOptions { guard, ..AppendOptions::default() };
+    partition.append(&mut batch(who, values), Origin::Client, options).unwrap()
+}
+
+fn stable(partition: &Partition) -> (i64, i64) {
+    let offsets = partition.offsets();
+    (offsets.last_stable, offsets.high_watermark)
+}
+
+fn aborted(partition: &Partition, from: i64) -> Vec<(i64, i64)> {
+    let read = partition.read(from, 100_000, ReadUpTo::LastStable, true).unwrap();
+    read.aborted.iter().map(|AbortedTransaction { producer_id, first_offset }| (*producer_id, *first_offset)).collect()
+}
+
+/// The first batch of a transaction needs a verification, later ones do not, and it is void once the transaction ended.
+#[test]
+fn verification() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    assert!(partition.needs_verification(1, 0));
+    let refused = send(&partition, batch(transaction(1, 0, 0), &["a"])).unwrap_err();
+    assert_eq!(refused.code(), code::INVALID_TXN_STATE);
+    let guard = partition.start_verification(1, 0, 0);
+    assert!(guard.is_some());
+    let options = AppendOptions { guard, ..AppendOptions::default() };
+    partition.append(&mut batch(transaction(1, 0, 0), &["a"]), Origin::Client, options).unwrap();
+    assert!(!partition.needs_verification(1, 0));
+    assert_eq!(partition.start_verification(1, 0, 1), None);
+    send(&partition, batch(transaction(1, 0, 1), &["b"])).unwrap();
+    partition.append_marker(1, 0, Marker::Commit, 0, 0).unwrap();
+    let stale = partition.append(&mut batch(transaction(1, 0, 2), &["c"]), Origin::Client, options).unwrap_err();
+    assert_eq!(stale.code(), code::INVALID_TXN_STATE);
+}
+
+/// The last stable offset stands at the first open transaction; read_committed ends there.
+#[test]
+fn last_stable_offset() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    send_values(&partition, &["plain"]);
+    send_in(&partition, transaction(1, 0, 0), &["one"]);
+    send_in(&partition, transaction(2, 0, 0), &["two"]);
+    send_values(&partition, &["plain again"]);
+    assert_eq!(stable(&partition), (1, 4));
+    assert_eq!(records(&partition, ReadUpTo::LastStable), [(0, "plain".to_owned())]);
+    partition.append_marker(1, 0, Marker::Commit, 0, 0).unwrap();
+    assert_eq!(stable(&partition), (2, 5));
+    assert_eq!(records(&partition, ReadUpTo::LastStable).len(), 2);
+    partition.append_marker(2, 0, Marker::Abort, 0, 0).unwrap();
+    assert_eq!(stable(&partition), (6, 6));
+}
+
+/// An aborted transaction is named to every read that overlaps it, and to no other; so it is after any restart.
+#[test]
+fn aborted_list() {
+    let bench = Bench::small();
+    let mut partition = bench.open();
+    for round in 0..6 {
+        send_in(&partition, transaction(1, 0, round), &["kept or not"]);
+        send_in(&partition, transaction(2, 0, round), &["never kept"]);
+        for _ in 0..5 {
+            send_values(&partition, &["plain"]);
+        }
+        let marker = if round % 2 == 0 { Marker::Abort } else { Marker::Commit };
+        partition.append_marker(1, 0, marker, 0, 0).unwrap();
+        partition.append_marker(2, 0, Marker::Abort, 0, 0).unwrap();
+    }
+    assert!(partition.status().segments > 4);
+    // Nine offsets a round: both first batches, five plain ones, two markers.
+    let mut expected = Vec::new();
+    for round in 0..6 {
+        if round % 2 == 0 {
+            expected.push((1, round * 9, round * 9 + 7));
+        }
+        expected.push((2, round * 9 + 1, round * 9 + 8));
+    }
+    for reopened in 0..3 {
+        for from in 0..54 {
+            let found = aborted(&partition, from);
+            let overlapping: Vec<(i64, i64)> =
+                expected.iter().filter(|(_, _, last)| *last >= from).map(|(id, first, _)| (*id, *first)).collect();
+            // A read ends with its segment: it need not name what begins behind.
+            assert!(overlapping.starts_with(&found), "from {from}: {found:?} of {overlapping:?}");
+            assert_eq!(found.first(), overlapping.first(), "from {from}");
+        }
+        match reopened {
+            0 => partition.close().unwrap(),
+            _ => drop(partition),
+        }
+        partition = bench.open_with(if reopened == 0 { Bench::clean() } else { OpenHint::default() }).0;
+        assert_eq!(stable(&partition), (54, 54));
+    }
+}
+
+/// An open transaction is still open after a restart, clean or not.
+#[test]
+fn open_over_restart() {
+    let bench = Bench::small();
+    let mut partition = bench.open();
+    send_values(&partition, &["plain"]);
+    send_in(&partition, transaction(1, 0, 0), &["open"]);
+    for _ in 0..20 {
+        send_values(&partition, &["plain"]);
+    }
+    for clean in [true, false] {
+        if clean {
+            partition.close().unwrap();
+        }
+        drop(partition);
+        partition = bench.open_with(if clean { Bench::clean() } else { OpenHint::default() }).0;
+        assert_eq!(stable(&partition), (1, 22));
+        assert_eq!(records(&partition, ReadUpTo::LastStable).len(), 1);
+        assert!(!partition.needs_verification(1, 0));
+    }
+    partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+    assert_eq!(stable(&partition), (23, 23));
+    assert_eq!(aborted(&partition, 1), [(1, 1)]);
+}
+
+/// Markers of an older coordinator and of an older producer epoch are fenced; from version 2 on the epoch must grow (KIP-890).
+#[test]
+fn fencing() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    send_in(&partition, transaction(1, 5, 0), &["a"]);
+    let code = |epoch, coordinator, version| {
+        partition.append_marker(1, epoch, Marker::Commit, coordinator, version).map_or_else(|error| error.code(), |_| 0)
+    };
+    assert_eq!(code(4, 7, 0), code::INVALID_PRODUCER_EPOCH);
+    assert_eq!(code(5, 7, 2), code::INVALID_PRODUCER_EPOCH);
+    assert_eq!(code(6, 7, 2), 0);
+    assert_eq!(code(6, 7, 2), 0, "the same marker again");
+    assert_eq!(code(6, 6, 0), code::TRANSACTION_COORDINATOR_FENCED);
+    let plain_in_transaction = {
+        send_in(&partition, transaction(1, 6, 0), &["b"]);
+        send(&partition, batch(producer(1, 6, 1), &["c"])).unwrap_err()
+    };
+    assert_eq!(plain_in_transaction.code(), code::INVALID_TXN_STATE);
+}
+
+/// Clients cannot write markers.
+#[test]
+fn clients_write_no_markers() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    let mut marker = batch(transaction(1, 0, 0), &["x"]);
+    marker[22] |= header::CONTROL_BIT as u8;
+    header::seal(&mut marker);
+    assert_eq!(send(&partition, marker).unwrap_err().code(), code::INVALID_RECORD);
+}

@@ -1,0 +1,218 @@
+//! Taking away: from the end (truncate), from the begin (DeleteRecords, retention), and rolling by age.
+
+use super::recover::replay_segment;
+use super::state::{Mark, State};
+use super::{Partition, snapshot};
+use crate::Offset;
+use crate::env::read_file;
+use crate::error::{IoContext, ReadError, StorageError};
+use crate::retention::{self, Limits, Reason, SegmentFacts};
+use crate::segment::names;
+
+impl Partition {
+    /// DeleteRecords: nobody may read below `offset` any more; -1 means the high watermark. Files go with the next retention run.
+    /// Returns the log start as it is now; an offset above the high watermark is out of range.
+    pub fn delete_records_before(&self, offset: Offset) -> Result<Offset, ReadError> {
+        let mut state = self.state.write();
+        state.check_online(&self.path)?;
+        let high_watermark = state.high_watermark.offset;
+        let target = if offset == -1 { high_watermark } else { offset };
+        if target < 0 || target > high_watermark {
+            return Err(ReadError::OffsetOutOfRange {
+                requested: offset,
+                log_start: state.log_start,
+                log_end: high_watermark,
+            });
+        }
+        self.move_log_start(&mut state, target)?;
+        Ok(state.log_start)
+    }
+
+    fn move_log_start(&self, state: &mut State, target: Offset) -> Result<(), StorageError> {
+        if target <= state.log_start {
+            return Ok(());
+        }
+        state.log_start = target;
+        if state.epochs.truncate_start(target) && state.made {
+            self.write_epochs(state)?;
+        }
+        let _ = state.offsets();
+        Ok(())
+    }
+
+    /// Deletes what retention lets go, and what lies below the log start; the number of segments.
+    pub fn enforce_retention(&self, now_ms: i64) -> Result<usize, StorageError> {
+        let config = self.config.load();
+        let segments = {
+            let state = self.state.read();
+            state.check_online(&self.path)?;
+            state.segments.clone()
+        };
+        // Timestamps of closed segments may come from disk: looked at without the lock.
+        let mut largest_ms = Vec::with_capacity(segments.len());
+        for segment in &segments {
+            match segment.largest_timestamp_ms(self.disk()) {
+                Ok(timestamp_ms) => largest_ms.push(timestamp_ms),
+                Err(_) if segment.is_removed() => return Ok(0),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut state = self.state.write();
+        state.check_online(&self.path)?;
+        if state.segments.len() < segments.len()
+            || state.segments.iter().zip(&segments).any(|(now, then)| now.base_offset() != then.base_offset())
+        {
+            // Somebody trimmed in between; the next run comes.
+            return Ok(0);
+        }
+        let facts: Vec<SegmentFacts> = segments
+            .iter()
+            .zip(&largest_ms)
+            .enumerate()
+            .map(|(index, (segment, largest_timestamp_ms))| SegmentFacts {
+                base_offset: segment.base_offset(),
+                end_offset: state.segments.get(index + 1).map_or(state.log_end.offset, |next| next.base_offset()),
+                bytes: u64::from(segment.size()),
+                largest_timestamp_ms: *largest_timestamp_ms,
+            })
+            .collect();
+        let delete = config.cleanup_policy.delete;
+        let limits = Limits {
+            log_start: state.log_start,
+            high_watermark: state.high_watermark.offset,
+            now_ms,
+            retention_ms: config.retention_ms.filter(|_| delete),
+            retention_bytes: config.retention_bytes.filter(|_| delete),
+        };
+        let reasons = retention::choose(&facts, &limits);
+        if reasons.is_empty() {
+            return Ok(0);
+        }
+        if reasons.len() == state.segments.len() {
+            self.roll_locked(&mut state, now_ms)?;
+        }
+        self.drop_front(&mut state, &reasons, config.file_delete_delay_ms)?;
+        Ok(reasons.len())
+    }
+
+    /// Takes the first segments out and schedules their files for removal.
+    fn drop_front(&self, state: &mut State, reasons: &[Reason], delay_ms: i64) -> Result<(), StorageError> {
+        let rest = state.segments.split_off(reasons.len());
+        let gone = std::mem::replace(&mut state.segments, rest);
+        let first = state.segments.first().map_or(state.log_end.offset, |segment| segment.base_offset());
+        self.move_log_start(state, first)?;
+        let mut files = Vec::new();
+        for (segment, reason) in gone.iter().zip(reasons) {
+            tracing::info!(partition = %self.name, segment = segment.base_offset(), bytes = segment.size(), ?reason, "segment deleted");
+            files.extend(segment.mark_deleted(self.disk())?);
+            let path = names::file(&self.path, segment.base_offset(), names::PRODUCER_SNAPSHOT);
+            if self.disk().exists(&path).at("look for", &path)? {
+                self.disk().remove_file(&path).at("remove", &path)?;
+            }
+        }
+        self.host.remove_later(files, false, delay_ms);
+        Ok(())
+    }
+
+    /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole. What readers hold stays
+    /// readable to them until they let go of the file.
+    pub fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
+        let mut state = self.state.write();
+        state.check_online(&self.path)?;
+        let offset = offset.max(state.log_start);
+        if offset >= state.log_end.offset {
+            return Ok(());
+        }
+        let before = state.offsets();
+        let disk = self.disk();
+        while state.segments.len() > 1 && state.active().is_some_and(|active| active.base_offset() > offset) {
+            if let Some(segment) = state.segments.pop() {
+                let files = segment.mark_deleted(disk)?;
+                self.host.remove_later(files, false, self.config.load().file_delete_delay_ms);
+            }
+        }
+        let Some(active) = state.active().cloned() else {
+            return Ok(());
+        };
+        let (position, end) = match active.find(disk, offset, active.size())? {
+            Some(found) => (found.position, found.header.base_offset.min(offset)),
+            None => (active.size(), offset),
+        };
+        active.truncate(disk, position, end)?;
+        active.sync_log(disk)?;
+        let mark = Mark { offset: end, segment: active.base_offset(), position };
+        state.log_end = mark;
+        state.truncations += 1;
+        state.recent.clear();
+        if state.high_watermark.offset >= end {
+            state.high_watermark = mark;
+        }
+        if state.durable.offset >= end {
+            state.durable = mark;
+        }
+        state.log_start = state.log_start.min(end);
+        if state.epochs.truncate_end(end) {
+            self.write_epochs(&state)?;
+        }
+        self.rebuild_producers(&mut state)?;
+        let after = state.offsets();
+        drop(state);
+        self.notify(before, after);
+        Ok(())
+    }
+
+    /// The producers as they were at the log end: from the newest snapshot below it and the batches since.
+    fn rebuild_producers(&self, state: &mut State) -> Result<(), StorageError> {
+        let disk = self.disk();
+        let end = state.log_end.offset;
+        state.producers.clear();
+        state.unstable.clear();
+        state.snapshot_offset = None;
+        let entries = disk.list(&self.path).at("list", &self.path)?;
+        let mut snapshots: Vec<Offset> =
+            entries.iter().filter_map(|entry| names::offset_of(&entry.name, names::PRODUCER_SNAPSHOT)).collect();
+        while let Some(offset) = snapshots.pop() {
+            let path = names::file(&self.path, offset, names::PRODUCER_SNAPSHOT);
+            if offset > end {
+                disk.remove_file(&path).at("remove", &path)?;
+                continue;
+            }
+            let bytes = read_file(disk, &path, snapshot::BYTES_MAX).at("read", &path)?;
+            if let Some(producers) = snapshot::decode(&bytes) {
+                state.producers = producers;
+                state.snapshot_offset = Some(offset);
+                break;
+            }
+        }
+        let from = state.snapshot_offset.unwrap_or(0);
+        for (index, segment) in state.segments.iter().enumerate() {
+            if state.segments.get(index + 1).is_none_or(|next| next.base_offset() > from) {
+                replay_segment(disk, segment, from, end, &mut state.producers, None)?;
+            }
+        }
+        state.producers.high_watermark_moved(state.high_watermark.offset);
+        for first_offset in state.producers.open_starts() {
+            if let Some(index) = state.segment_index(first_offset) {
+                let segment = state.segments[index].clone();
+                if let Some(found) = segment.find(disk, first_offset, segment.size())? {
+                    state.unstable.insert(
+                        first_offset,
+                        Mark { offset: first_offset, segment: segment.base_offset(), position: found.position },
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the segment being written, unless it is empty.
+    pub fn roll(&self) -> Result<(), StorageError> {
+        let now_ms = self.now_ms();
+        let mut state = self.state.write();
+        state.check_online(&self.path)?;
+        if !state.segments.is_empty() {
+            self.roll_locked(&mut state, now_ms)?;
+        }
+        Ok(())
+    }
+}
