@@ -151,7 +151,9 @@ class Controller:
         while start < self._journal.log_end_offset:
             records = self._journal.read(start, _READ_BYTES)
             if not records:
-                break
+                # A piece of nothing but control records (a new leader's); what comes behind it counts.
+                start += 1
+                continue
             for offset, _, _, value in records:
                 self.image.apply(self._codec.decode_metadata_record(value), value)
                 self._bytes_since_snapshot += len(value)

@@ -38,6 +38,12 @@ class MemoryMetadataJournal:
             self.commit()
         return self.log_end_offset - 1
 
+    def append_control(self) -> None:
+        """Take one offset for a control record, which readers never see."""
+        self.batches.append((self.log_end_offset, []))
+        self.log_end_offset += 1
+        self.committed = self.log_end_offset
+
     def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
         """Call `callback` once `offset` is safe."""
         if offset < self.committed:
@@ -46,9 +52,9 @@ class MemoryMetadataJournal:
             self._waiting.append((offset, callback))
 
     def read(self, start_offset: int, max_bytes: int) -> list[tuple[int, int, int, bytes]]:  # noqa: ARG002 - small logs
-        """Give one batch from `start_offset` on."""
+        """Give one batch from `start_offset` on; nothing of a control batch."""
         for first, values in self.batches:
-            if first + len(values) > start_offset:
+            if first + max(1, len(values)) > start_offset:
                 return [
                     (first + number, self.leader_epoch, 0, value)
                     for number, value in enumerate(values)

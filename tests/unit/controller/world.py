@@ -250,6 +250,10 @@ class World:
         """Wait ms: let time pass."""
         run_until(self.clock, self.deadlines, int(plain[0]))
 
+    def do_control(self, plain: list[str], options: dict[str, str]) -> None:
+        """control: a control record takes an offset, as at each start of a real log."""
+        self.journal.append_control()
+
     def do_restart(self, plain: list[str], options: dict[str, str]) -> None:
         """Restart [power_cut]: build the controller again from its log."""
         self.journal = self.journal.restart(power_cut="power_cut" in plain)
