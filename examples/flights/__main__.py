@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -50,20 +51,17 @@ def arguments() -> argparse.Namespace:
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """The result beside pandas'."""
-    grid = Table("carrier", "", "flights", "pandas", "mean arrival delay", "pandas", "")
-    for column in grid.columns[2:6]:
-        column.justify = "right"
+    """The result, and whether pandas has the same."""
+    grid = Table("", "carrier", "flights", "mean arrival delay", "pandas", box=SIMPLE)
+    grid.columns[2].justify = "right"
     for row in outcome.rows:
-        equal = "equal" if row.equal else "[red]DIFFERS"
-        mine, theirs = f"{row.mean_delay!r}", f"{row.pandas_mean_delay!r}"
-        grid.add_row(row.carrier, row.name, f"{row.flights:,}", f"{row.pandas_flights:,}", mine, theirs, equal)
+        pandas = "equal" if row.equal else f"[red]{row.pandas_flights:,} {row.pandas_mean_delay!r}"
+        grid.add_row(row.carrier, row.name, f"{row.flights:,}", repr(row.mean_delay), pandas)
     console.print(grid)
-    console.print(
-        f"{outcome.total:,} flights in {outcome.seconds:.1f} s; {outcome.reread:,} were read a second time, "
-        "all behind the last acknowledged commit, and counted once.",
-        highlight=False,
-    )
+    again = "None was read a second time."
+    if outcome.reread:
+        again = f"{outcome.reread:,} were read a second time, behind the last acknowledged commit, and counted once."
+    console.print(f"{outcome.total:,} flights in {outcome.seconds:.1f} s. {again}", highlight=False, soft_wrap=True)
     for sentence in outcome.wrong:
         console.print(f"[red]{sentence}")
 

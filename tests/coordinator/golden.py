@@ -18,7 +18,8 @@ the order they were sent, with whom they went to, and `log:` lines for records, 
     leave WHO...                           WHO or instance:NAME
     commit WHO GENERATION T-P=OFFSET ...   WHO may be - and GENERATION -1; -version= -metadata= -retention= -instance=
     fetch [T-P ...]                        without partitions: all; -stable
-    describe GROUP...   list [STATE...]    delete-topics NAME...
+    describe GROUP...   list [STATE...]
+    delete-groups GROUP...   delete-offsets T-P... [-group=]   delete-topics NAME...
     wait MS                                time passes; deadlines fire
     keep WHO GENERATION MS                 the same, while WHO sends heartbeats that nobody looks at
     hold / release                         appends are not committed until released
@@ -199,6 +200,14 @@ class Player:
         self.who = ""
         self.world.list_groups(tuple(plain), tuple(filter(None, options.get("types", "").split(","))))
 
+    def do_delete_groups(self, plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.who = ""
+        self.world.delete_groups(*plain)
+
+    def do_delete_offsets(self, plain: list[str], options: dict[str, str], _end_turn: bool) -> None:
+        self.who = ""
+        self.world.delete_offsets([_partition(name) for name in plain], group=options.get("group", "g"))
+
     def do_delete_topics(self, plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
         self.world.coordinator.on_topics_deleted(dict.fromkeys(plain, bytes(16)))
         self.world.turn()
@@ -243,7 +252,7 @@ class Player:
     def show_answer(self, who: str, what: str, response: Any) -> None:
         self.show_log()
         prefix = f"{who}: " if who else ""
-        self.show(prefix + getattr(self, "answer_" + what)(who, response))
+        self.show(prefix + getattr(self, "answer_" + what.replace("-", "_"))(who, response))
 
     def answer_join(self, who: str, response: Any) -> str:
         code = ErrorCode(response.error_code)
@@ -285,6 +294,18 @@ class Player:
         return f"fetch {ErrorCode(response.error_code).name}" + "".join(
             f" {topic.name}-{partition.partition_index}={partition.committed_offset}"
             + (f"({partition.metadata})" if partition.metadata else "")
+            for topic in response.topics
+            for partition in topic.partitions
+        )
+
+    def answer_delete_groups(self, _who: str, response: Any) -> str:
+        return "delete-groups" + "".join(
+            f" {result.group_id}={ErrorCode(result.error_code).name}" for result in response.results
+        )
+
+    def answer_delete_offsets(self, _who: str, response: Any) -> str:
+        return f"delete-offsets {ErrorCode(response.error_code).name}" + "".join(
+            f" {topic.name}-{partition.partition_index}={ErrorCode(partition.error_code).name}"
             for topic in response.topics
             for partition in topic.partitions
         )

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ottla.errors import ErrorCode
 from ottla.messages import (
+    DeleteGroupsRequest,
     DescribeGroupsRequest,
     FindCoordinatorRequest,
     HeartbeatRequest,
@@ -22,6 +23,9 @@ from ottla.messages import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
+    OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
     OffsetFetchRequest,
     OffsetFetchRequestGroup,
     OffsetFetchRequestTopic,
@@ -29,6 +33,7 @@ from ottla.messages import (
     SyncGroupRequest,
 )
 from ottla.protocol.handlers import (
+    delete_groups,
     describe_groups,
     find_coordinator,
     heartbeat,
@@ -36,6 +41,7 @@ from ottla.protocol.handlers import (
     leave_group,
     list_groups,
     offset_commit,
+    offset_delete,
     offset_fetch,
     sync_group,
 )
@@ -267,6 +273,50 @@ def test_sync_group_from_v5_names_its_protocol(rig: Rig) -> None:
     assert rig.answer(sync_group, 5, request).error_code == ErrorCode.UNKNOWN_MEMBER_ID
 
 
+def test_offset_delete_answers_what_does_not_exist(rig: Rig) -> None:
+    """By itself, together with the partitions of the topic that do; a refused request says nothing else."""
+    rig.world.commit({("t", 0): 5})
+
+    def ask(group: str) -> Any:
+        topics = [
+            OffsetDeleteRequestTopic(name="t", partitions=[OffsetDeleteRequestPartition(partition_index=9)]),
+            OffsetDeleteRequestTopic(name="t", partitions=[OffsetDeleteRequestPartition(partition_index=0)]),
+            OffsetDeleteRequestTopic(name="nowhere", partitions=[OffsetDeleteRequestPartition(partition_index=0)]),
+        ]
+        return rig.answer(offset_delete, 0, OffsetDeleteRequest(group_id=group, topics=topics))
+
+    response = ask("g")
+    assert response.error_code == ErrorCode.NONE
+    assert [(topic.name, [each.error_code for each in topic.partitions]) for topic in response.topics] == [
+        ("t", [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.NONE]),
+        ("nowhere", [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]),
+    ]
+    assert rig.world.fetched() == {}
+    refused = ask("none")
+    assert (refused.error_code, refused.topics) == (ErrorCode.GROUP_ID_NOT_FOUND, [])
+
+
+def test_delete_groups_waits_for_every_shard(rig: Rig) -> None:
+    """One answer, in the order asked for, when all of it is committed."""
+    for name in "abc":
+        rig.world.commit({("t", 0): 5}, group=name)
+    for journal in rig.world.journals.values():
+        journal.commit_at_once = False
+    answers = rig.ask(delete_groups, 2, DeleteGroupsRequest(groups_names=["c", "a", "b", "none"]))
+    assert answers == []
+    for journal in rig.world.journals.values():
+        journal.commit()
+    (response,) = answers
+    assert [(result.group_id, result.error_code) for result in response.results] == [
+        ("c", 0),
+        ("a", 0),
+        ("b", 0),
+        ("none", ErrorCode.GROUP_ID_NOT_FOUND),
+    ]
+    assert rig.world.list_groups().response.groups == []
+    assert rig.answer(delete_groups, 2, DeleteGroupsRequest()).results == []
+
+
 REFUSALS: list[tuple[ModuleType, int, Struct]] = [
     (find_coordinator, 3, FindCoordinatorRequest(key="k")),
     (find_coordinator, 6, FindCoordinatorRequest(coordinator_keys=["k"])),
@@ -283,6 +333,8 @@ REFUSALS: list[tuple[ModuleType, int, Struct]] = [
     (offset_fetch, 7, OffsetFetchRequest()),
     (offset_fetch, 10, OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id="g")])),
     (describe_groups, 6, DescribeGroupsRequest(groups=["g"])),
+    (delete_groups, 2, DeleteGroupsRequest(groups_names=["g"])),
+    (offset_delete, 0, OffsetDeleteRequest()),
     (list_groups, 5, ListGroupsRequest()),
 ]
 

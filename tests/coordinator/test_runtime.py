@@ -329,6 +329,22 @@ def test_a_large_shard_loads_in_pieces() -> None:
     assert [rig.read(f"{number}") for number in range(50)] == list(range(50))
 
 
+def test_a_log_that_cannot_be_read_gives_no_shard() -> None:
+    """A record that is not what its key says: NOT_COORDINATOR, other shards serve, and a later attempt may succeed."""
+    rig = Rig()
+    key, value = FakeCodec().encode_coordinator_record(*record("a", 1))
+    rig.journals[0].append([(key, b"damaged")], 0)
+    rig.runtime.load(0)
+    rig.runtime.load(1)
+    rig.put("a", 2)
+    rig.put("a", 3, partition=1)
+    rig.runtime.flush_turn()
+    assert rig.answers == ["NOT_COORDINATOR", 3]
+    rig.journals[0].records[0] = (0, 0, key, value)
+    rig.runtime.load(0)
+    assert rig.read("a") == 1
+
+
 def test_unknown_records_are_skipped() -> None:
     """A later version may have written types this one does not know."""
     rig = Rig()

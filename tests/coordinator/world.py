@@ -29,6 +29,9 @@ from ottla.messages import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
+    OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
     OffsetFetchRequestGroup,
     OffsetFetchRequestTopics,
     SyncGroupRequest,
@@ -371,6 +374,20 @@ class World:
         box = self._box("list")
         self.coordinator.list_groups(ListGroupsRequest(states_filter=[*states], types_filter=[*types]), box)
         return box
+
+    def delete_groups(self, *groups: str) -> Box:
+        box = self._box("delete-groups")
+        self.coordinator.delete_groups(groups, box)
+        return self._end(box, end_turn=True)
+
+    def delete_offsets(self, partitions: list[tuple[str, int]], *, group: str = "g") -> Box:
+        box = self._box("delete-offsets")
+        topics: dict[str, list[OffsetDeleteRequestPartition]] = {}
+        for topic, partition in partitions:
+            topics.setdefault(topic, []).append(OffsetDeleteRequestPartition(partition_index=partition))
+        asked = [OffsetDeleteRequestTopic(name=name, partitions=entries) for name, entries in topics.items()]
+        self.coordinator.delete_offsets(OffsetDeleteRequest(group_id=group, topics=asked), box)
+        return self._end(box, end_turn=True)
 
     # Shortcuts.
 

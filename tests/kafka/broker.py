@@ -91,6 +91,8 @@ def formatted_directory() -> Path:
             quorum = {"controller.quorum.voters": "1@127.0.0.1:1", "listeners": "PLAINTEXT://:0,CONTROLLER://:1"}
             write_properties(config, {**SINGLE_NODE, **quorum, "log.dirs": str(folder)})
             tool = jars.java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config))
+            # With this feature the first start sets min.insync.replicas as a dynamic setting, as if a person had.
+            tool += ["--feature", "eligible.leader.replicas.version=0"]
             subprocess.run(tool, check=True, timeout=120, capture_output=True)
             if not kept.exists():
                 folder.rename(kept)

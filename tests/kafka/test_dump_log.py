@@ -26,7 +26,7 @@ def write_with_clients(make_broker: MakeBroker, topic: str) -> Path:
     for codec in CODECS:
         records = [Rec(NOISE.randbytes(1024), f"{codec} {number}".encode()) for number in range(700)]
         for start in range(0, 700, 100):  # a batch each: an index has an entry at most per batch
-            librdkafka.produce(topic, records[start : start + 100], codec=codec, idempotent=True)
+            librdkafka.produce(topic, records[start : start + 100], codec=codec, idempotent=start == 0)
         python.produce(
             topic, [Rec(each.value, each.key, (("h", b"1"), ("h", b"")), partition=1) for each in records[:50]]
         )

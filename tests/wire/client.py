@@ -46,6 +46,8 @@ API = {
         23: "offset_for_leader_epoch",
         32: "describe_configs",
         37: "create_partitions",
+        42: "delete_groups",
+        47: "offset_delete",
         60: "describe_cluster",
         75: "describe_topic_partitions",
     }.items()

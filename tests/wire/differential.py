@@ -8,7 +8,7 @@ both brokers; the two transcripts must then be equal after `settle` has replaced
   that the same id in two places is still the same;
 - addresses, the cluster id and clock readings become a word;
 - lists that Kafka builds from hash maps are sorted;
-- prose (`error_message`, documentation) is ours: only whether there is any is compared.
+- prose (`error_message`, documentation) is ours, and so is whether an error comes with some.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ UNORDERED = {
     "members": "member_id",
     "partition_errors": "partition_index",
     "partition_responses": "index",
+    "results": "group_id",
 }
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -140,6 +141,12 @@ class Talk:
         )
         assert answer["responses"][0]["partition_responses"][0]["error_code"] == "none", answer
 
+    def wait_for_producer_ids(self) -> None:
+        """Kafka's broker asks its controller for a block of ids when the first is wanted, and has none until then."""
+        deadline = time.monotonic() + WAIT_S
+        while self.quietly("init_producer_id", 4, transactional_id=None)["error_code"] != "none":
+            assert time.monotonic() < deadline
+
     def coordinate(self, group: str) -> None:
         """Waits until the group's coordinator answers: the first question makes the internal topic."""
         deadline = time.monotonic() + WAIT_S
@@ -180,7 +187,7 @@ def settle(transcript: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     seen: dict[Any, str] = {}
 
     def symbol(value: Any) -> Any:
-        if value in (None, "", 0, -1):
+        if value in (None, "", -1):
             return value
         return seen.setdefault(value, f"#{len(seen) + 1}")
 
@@ -191,14 +198,14 @@ def settle(transcript: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
             if name in UNORDERED:
                 value = sorted(value, key=lambda each: str(each[UNORDERED[name]]))
             return [walk(each, name) for each in value]
-        if name in INVENTED and not isinstance(value, bool):
+        if name in INVENTED and (name, value) != ("session_id", 0):  # 0 is no session
             return symbol(value)
         if name in ADDRESSES and value not in (None, "", -1):
             return name
         if name in CLOCKS and value is not None:
             return "a time"
         if name in PROSE:
-            return value if value in (None, "") else "prose"
+            return "prose"
         if name == "records" and (value is None or isinstance(value, bytes)):
             return batches.summaries(value)
         if isinstance(value, str) and UUID_TEXT.search(value):

@@ -54,7 +54,7 @@ REQUESTS: dict[str, Plain] = {
         "replica_id": -1,
         "topics": [{"name": "nowhere", "partitions": [{"partition_index": 0, "timestamp": -1}]}],
     },
-    "metadata": {"topics": [{"name": "nowhere"}], "allow_auto_topic_creation": False},
+    "metadata": {"topics": [{"name": "no where"}], "allow_auto_topic_creation": False},
     "offset_commit": {
         **NOBODY,
         "generation_id_or_member_epoch": 1,

@@ -115,6 +115,7 @@ _IDENTITY = [
         default=1,
         doc="Number of this node, the same for the life of its data directory.",
         low=0,
+        own_default=True,
     ),
     Setting(name="broker.id", kind=Kind.INT, default=-1, doc="Older name of node.id; -1 means not set."),
     Setting(
@@ -129,12 +130,14 @@ _IDENTITY = [
         default=["broker", "controller"],
         doc="Roles of this process; it must be a broker, and is its own controller in any case.",
         choices=("broker", "controller"),
+        own_default=True,
     ),
     Setting(
         name="controller.listener.names",
         kind=Kind.LIST,
         default=["CONTROLLER"],
         doc="Listeners that belong to the controller: they may stand among listeners and are not opened.",
+        own_default=True,
     ),
     Setting(
         name="controller.quorum.voters",

@@ -90,6 +90,8 @@ class Setting:
     throttled: bool = False
     # Zero is refused though it lies inside the bounds.
     not_zero: bool = False
+    # The default is ours: Kafka has none.
+    own_default: bool = False
     # Not listed unless set, as Kafka treats settings meant for tests.
     hidden: bool = False
 

@@ -32,6 +32,10 @@ class Source(IntEnum):
     DEFAULT = 5
 
 
+# A name, its value, and where that comes from.
+_SynonymEntry = tuple[str, str | None, Source]
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """A setting with its value and where it comes from; `synonyms` is every place that has one, strongest first."""
@@ -39,7 +43,7 @@ class Described:
     setting: Setting
     value: str | None
     source: Source
-    synonyms: tuple[tuple[str, str | None, Source], ...]
+    synonyms: tuple[_SynonymEntry, ...]
     read_only: bool
 
     @property
@@ -106,7 +110,7 @@ def describe(overrides: Mapping[str, str], broker: BrokerConfig) -> list[Describ
     for name, setting in TOPIC_SETTINGS.items():
         if setting.hidden and name not in overrides:
             continue
-        synonyms: list[tuple[str, str | None, Source]] = []
+        synonyms: list[_SynonymEntry] = []
         if name in overrides:
             synonyms.append((name, normalized(setting, overrides[name]), Source.TOPIC))
         synonyms.extend(_broker_synonyms(setting, broker))
@@ -130,10 +134,7 @@ def describe_broker(broker: BrokerConfig) -> list[Described]:
     for name, setting in BROKER_SETTINGS.items():
         if setting.hidden and name not in broker.given:
             continue
-        chain = chains.get(name, [name])
-        synonyms = [
-            entry for other in chain[chain.index(name) :] for entry in _own_synonyms(BROKER_SETTINGS[other], broker)
-        ]
+        synonyms = _from(name, _chain(chains.get(name, [name]), broker))
         source = Source.STATIC_BROKER if name in broker.given else Source.DEFAULT
         found.append(Described(setting, setting.text(broker.values[name]), source, tuple(synonyms), setting.restart))
     return found
@@ -147,17 +148,40 @@ def normalized(setting: Setting, text: str) -> str | None:
         return text
 
 
-def _broker_synonyms(topic: Setting, broker: BrokerConfig) -> list[tuple[str, str | None, Source]]:
-    return [entry for synonym in topic.synonyms for entry in _own_synonyms(BROKER_SETTINGS[synonym.name], broker)]
+def _broker_synonyms(topic: Setting, broker: BrokerConfig) -> list[_SynonymEntry]:
+    """Give the broker's settings a topic setting falls back to.
+
+    Kafka looks for the strongest of them and shows nothing if that is not set, even where another is
+    (log.roll.hours). We do the same while none is set, and show the one that counts otherwise.
+    """
+    names = [synonym.name for synonym in topic.synonyms]
+    if not names:
+        return []
+    if any(name in broker.given for name in names):
+        return _chain(names, broker)
+    return _from(names[0], _chain(names, broker))
 
 
-def _own_synonyms(setting: Setting, broker: BrokerConfig) -> list[tuple[str, str | None, Source]]:
-    found = []
-    if setting.name in broker.given:
-        found.append((setting.name, setting.text(broker.values[setting.name]), Source.STATIC_BROKER))
-    if setting.default is not None:
-        found.append((setting.name, setting.text(setting.default), Source.DEFAULT))
+def _chain(names: list[str], broker: BrokerConfig) -> list[_SynonymEntry]:
+    """Give what was set under any of the names, then what Kafka has as default for them."""
+    settings = [BROKER_SETTINGS[name] for name in names]
+    found = [
+        (setting.name, setting.text(broker.values[setting.name]), Source.STATIC_BROKER)
+        for setting in settings
+        if setting.name in broker.given
+    ]
+    found.extend(
+        (setting.name, setting.text(setting.default), Source.DEFAULT)
+        for setting in settings
+        if setting.default is not None and not (setting.own_default and setting.name in broker.given)
+    )
     return found
+
+
+def _from(name: str, chain: list[_SynonymEntry]) -> list[_SynonymEntry]:
+    """Drop what stands before the first entry of this name, as Kafka does."""
+    places = [place for place, entry in enumerate(chain) if entry[0] == name]
+    return chain[places[0] :] if places else []
 
 
 def _invalid(message: str) -> RequestError:

@@ -55,7 +55,7 @@ from ottla.coordinator.shard import (
     Waiter,
     record_bytes,
 )
-from ottla.errors import ErrorCode, OttlaError, RequestError, StorageError
+from ottla.errors import ErrorCode, RequestError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,9 +128,12 @@ class CoordinatorRuntime(Generic[M]):
     # Loading and unloading.
 
     def load(self, partition: int) -> None:
-        """This broker leads the partition now. Does nothing if the shard is there already, unless it has failed."""
+        """This broker leads the partition now.
+
+        Does nothing if the shard is there already, or will be once the log says what it holds.
+        """
         old = self._shards.get(partition)
-        if old is not None and old.state is not State.FAILED:
+        if old is not None and (old.state is not State.FAILED or old.batches):
             return
         self._start_loading(partition, self.journals(partition))
 
@@ -157,7 +160,8 @@ class CoordinatorRuntime(Generic[M]):
             return
         try:
             finished = self._replay_piece(shard)
-        except OttlaError:
+        except Exception:
+            # The disk, or a record that cannot be what a coordinator wrote: better no answer than a wrong one.
             shard.state = State.FAILED
             log.exception("%s coordinator %d cannot be loaded", self.topic_kind, shard.partition)
             return

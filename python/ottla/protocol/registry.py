@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ottla.protocol.handlers import (
     create_partitions,
     create_topics,
+    delete_groups,
     delete_topics,
     describe_cluster,
     describe_configs,
@@ -25,6 +26,7 @@ from ottla.protocol.handlers import (
     leave_group,
     list_groups,
     offset_commit,
+    offset_delete,
     offset_fetch,
     sync_group,
 )
@@ -83,6 +85,8 @@ APIS = (
     Api(23, "OffsetForLeaderEpoch", 2, 2, 4),
     Api(32, "DescribeConfigs", 1, 1, 4, describe_configs),
     Api(37, "CreatePartitions", 0, 0, 3, create_partitions),
+    Api(42, "DeleteGroups", 0, 0, 2, delete_groups),
+    Api(47, "OffsetDelete", 0, 0, 0, offset_delete),
     Api(60, "DescribeCluster", 0, 0, 2, describe_cluster),
     Api(75, "DescribeTopicPartitions", 0, 0, 0),
 )

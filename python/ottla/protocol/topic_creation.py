@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla.controller.create_topics import CreatedTopic, NewTopic, TopicDefaults, create_topics
 from ottla.controller.internal_topics import offsets_topic
-from ottla.controller.names import INTERNAL_TOPICS, OFFSETS_TOPIC
+from ottla.controller.names import INTERNAL_TOPICS, METADATA_TOPIC, OFFSETS_TOPIC
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class AutoCreation:
         known: dict[str, ErrorCode],
         done: Callable[[list[tuple[str, int]]], None],
     ) -> None:
-        for name in INTERNAL_TOPICS.intersection(names):
+        # What a client may not make by naming it is unknown to it.
+        for name in (INTERNAL_TOPICS | {METADATA_TOPIC}).intersection(names):
             known.setdefault(name, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
         wanted = [NewTopic(name) for name in dict.fromkeys(names) if name not in known]
 

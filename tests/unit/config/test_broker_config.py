@@ -250,3 +250,22 @@ def test_sources_and_synonyms_are_kafkas() -> None:
     assert broker["log.retention.ms"].synonyms == retention.synonyms[1:]
     assert (broker["log.retention.hours"].value, broker["log.retention.hours"].source) == ("168", Source.DEFAULT)
     assert broker["broker.rack"].synonyms == ()
+    assert broker["log.retention.minutes"].synonyms == ()
+
+
+def test_a_default_in_another_unit_is_shown_once_somebody_sets_it() -> None:
+    """Kafka never shows log.roll.hours beside segment.ms; neither do we, while it is nobody's choice."""
+
+    def segment_ms(text: str) -> tuple[object, ...]:
+        described = {entry.setting.name: entry for entry in describe({}, config_of(text))}["segment.ms"]
+        return (described.value, described.source, described.synonyms)
+
+    assert segment_ms("") == ("604800000", Source.DEFAULT, ())
+    chain = (("log.roll.hours", "24", Source.STATIC_BROKER), ("log.roll.hours", "168", Source.DEFAULT))
+    assert segment_ms("log.roll.hours=24") == ("86400000", Source.STATIC_BROKER, chain)
+
+
+def test_a_default_that_kafka_lacks_is_no_synonym_of_what_is_set() -> None:
+    """Kafka wants node.id to be given, so there is nothing behind it."""
+    described = {entry.setting.name: entry for entry in describe_broker(config_of("node.id=4"))}["node.id"]
+    assert described.synonyms == (("node.id", "4", Source.STATIC_BROKER),)

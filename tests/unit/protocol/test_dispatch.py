@@ -246,10 +246,17 @@ def test_topics_are_made_for_the_data_plane() -> None:
 def test_internal_topics_get_their_own_settings_or_are_not_made() -> None:
     """A client that names __consumer_offsets gets the real one; the others are not anybody's to make."""
     world = World(offsets_topic_num_partitions="4")
-    world.bridge.items.append(("create_topics", 5, ["__consumer_offsets", "__transaction_state", "x"]))
+    world.bridge.items.append(
+        ("create_topics", 5, ["__consumer_offsets", "__transaction_state", "__cluster_metadata", "x"])
+    )
     world.turn()
     unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    assert world.bridge.resumed[5] == [("__consumer_offsets", 0), ("__transaction_state", unknown), ("x", 0)]
+    assert world.bridge.resumed[5] == [
+        ("__consumer_offsets", 0),
+        ("__transaction_state", unknown),
+        ("__cluster_metadata", unknown),
+        ("x", 0),
+    ]
     image = world.services.image
     assert len(image.topics["__consumer_offsets"].partitions) == 4
     assert image.topic_config("__consumer_offsets") == {

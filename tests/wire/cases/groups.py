@@ -364,3 +364,66 @@ def rebalance_of_two(talk: Talk, version: int) -> None:
     described["groups"][0]["members"].sort(key=lambda each: str(each["member_assignment"]))
     talk.note("described", described)
     aside.close()
+
+
+@case(range(3))
+def delete_groups(talk: Talk, version: int) -> None:
+    """Groups without members go with their offsets; others stay."""
+    by = Committer(talk, 9)
+    by.ids[""] = talk.create()
+    talk.coordinate(talk.topic())
+    by.commit("offsets only", ("", 0, 5))
+    member = Member(talk, talk.topic("-busy"), 5)
+    member.join("join")
+    member.join("join")
+
+    def ask(label: str, *groups: str) -> None:
+        answer = talk.quietly("delete_groups", version, groups_names=groups)
+        answer["results"].sort(key=lambda each: str(each["group_id"]))
+        talk.note(label, answer)
+
+    ask("none")
+    ask("without a name", "")
+    ask("three, one of them twice", talk.topic(), talk.topic("-busy"), talk.topic("-none"), talk.topic("-none"))
+    talk.note("what is kept", talk.quietly("offset_fetch", 7, group_id=talk.topic(), topics=None))
+    talk.ask("described", "describe_groups", 5, groups=[talk.topic()])
+    ask("again", talk.topic())
+    talk.ask("leave", "leave_group", 3, group_id=talk.topic("-busy"), members=[{"member_id": member.member_id}])
+    ask("empty now", talk.topic("-busy"))
+
+
+@case([0])
+def offset_delete(talk: Talk, version: int) -> None:
+    """Offsets of topics nobody subscribes to go; every reason against it."""
+    by = Committer(talk, 9)
+    by.ids[""] = talk.create(partitions=2)
+    talk.coordinate(talk.topic())
+    by.commit("two", ("", 0, 5), ("", 1, 6))
+
+    def ask(label: str, group: str, *places: tuple[str, list[int]]) -> None:
+        topics = [
+            {"name": name, "partitions": [{"partition_index": partition} for partition in partitions]}
+            for name, partitions in places
+        ]
+        talk.ask(label, "offset_delete", version, group_id=group, topics=topics)
+
+    ask("nothing", talk.topic())
+    ask("one of two", talk.topic(), (talk.topic(), [0]))
+    ask("what is not committed", talk.topic(), (talk.topic(), [0]))
+    ask("unknown partition", talk.topic(), (talk.topic(), [1, 9]))
+    ask("unknown topic", talk.topic(), (talk.topic("-none"), [0]))
+    ask("unknown group", talk.topic("-none"), (talk.topic(), [0]))
+    ask("unknown group and topic", talk.topic("-none"), (talk.topic("-none"), [0]))
+    ask("group without a name", "", (talk.topic(), [0]))
+    talk.note("what is kept", talk.quietly("offset_fetch", 7, group_id=talk.topic(), topics=None))
+    member = Member(talk, talk.topic("-connect"), 5)
+    member.join("join", protocol_type="connect")
+    member.join("join", protocol_type="connect")
+    ask("members that are no consumers", talk.topic("-connect"), (talk.topic(), [0]))
+    consumer = Member(talk, talk.topic("-consumer"), 5)
+    topic = talk.topic().encode()
+    subscription = b"\0\0" + b"\0\0\0\1" + len(topic).to_bytes(2, "big") + topic + b"\xff" * 4
+    entries = [{"name": "range", "metadata": subscription}]
+    consumer.join("join", protocols=entries)
+    consumer.join("join", protocols=entries)
+    ask("subscribed", talk.topic("-consumer"), (talk.topic(), [0]))

@@ -50,7 +50,10 @@ def list_offsets(talk: Talk, version: int) -> None:
     ask("as a debugger", -1, replica_id=-2)
     many = [{"partition_index": index, "timestamp": timestamp} for index in (0, 1, 5) for timestamp in (-1,)]
     topics = [{"name": full, "partitions": many}, {"name": talk.topic("-none"), "partitions": many[:1]}]
-    talk.ask("several", "list_offsets", version, topics=topics, replica_id=-1, isolation_level=0, timeout=1000)
+    answer = talk.quietly("list_offsets", version, topics=topics, replica_id=-1, isolation_level=0, timeout=1000)
+    for topic in answer["topics"]:
+        topic["partitions"].sort(key=lambda each: each["partition_index"])
+    talk.note("several", {**answer, "topics": sorted(answer["topics"], key=lambda topic: str(topic["name"]))})
     twice = [{"partition_index": 0, "timestamp": -1}, {"partition_index": 0, "timestamp": -2}]
     topics = [{"name": full, "partitions": twice}]
     talk.ask("twice", "list_offsets", version, topics=topics, replica_id=-1, isolation_level=0, timeout=1000)

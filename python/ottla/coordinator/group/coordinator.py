@@ -21,6 +21,8 @@ from ottla.coordinator.runtime import CoordinatorRuntime, RuntimeSettings
 from ottla.coordinator.shard import Result
 from ottla.errors import ErrorCode
 from ottla.messages import (
+    DeleteGroupsResponse,
+    DeleteGroupsResponseDeletableGroupResult,
     DescribeGroupsResponse,
     DescribeGroupsResponseDescribedGroup,
     HeartbeatResponse,
@@ -30,6 +32,7 @@ from ottla.messages import (
     OffsetCommitResponse,
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
+    OffsetDeleteResponse,
     OffsetFetchResponseGroup,
     SyncGroupResponse,
 )
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         LeaveGroupRequest,
         ListGroupsRequest,
         OffsetCommitRequest,
+        OffsetDeleteRequest,
         OffsetFetchRequestGroup,
         SyncGroupRequest,
     )
@@ -228,6 +232,51 @@ class GroupCoordinator:
             self._runtime.read(
                 partition, lambda machine: machine.offsets.fetch(request, committed_only=True), receive, refuse
             )
+
+    def delete_offsets(self, request: OffsetDeleteRequest, answer: Answer) -> None:
+        """OffsetDelete, of topics and partitions that exist."""
+        if not request.group_id:
+            answer(OffsetDeleteResponse(error_code=ErrorCode.INVALID_GROUP_ID))
+            return
+        self._runtime.write(
+            self.partition_for(request.group_id),
+            lambda machine: machine.offsets.delete(request),
+            answer,
+            lambda code: answer(OffsetDeleteResponse(error_code=append_error(code))),
+        )
+
+    def delete_groups(self, group_ids: Sequence[str], answer: Answer) -> None:
+        """DeleteGroups, in the order asked for, each group once; waits for every shard."""
+        by_partition: defaultdict[int, list[str]] = defaultdict(list)
+        found: dict[str, DeleteGroupsResponseDeletableGroupResult] = {}
+        for group_id in dict.fromkeys(group_ids):
+            by_partition[self.partition_for(group_id)].append(group_id)
+
+        def receive(results: list[DeleteGroupsResponseDeletableGroupResult]) -> None:
+            found.update((result.group_id, result) for result in results)
+            if len(found) == sum(map(len, by_partition.values())):
+                answer(DeleteGroupsResponse(results=[found[group_id] for group_id in dict.fromkeys(group_ids)]))
+
+        if not group_ids:
+            answer(DeleteGroupsResponse())
+        for partition, ids in by_partition.items():
+            self._delete_on_shard(partition, ids, receive)
+
+    def _delete_on_shard(
+        self,
+        partition: int,
+        group_ids: list[str],
+        receive: Callable[[list[DeleteGroupsResponseDeletableGroupResult]], None],
+    ) -> None:
+        def succeed(response: Struct) -> None:
+            assert isinstance(response, DeleteGroupsResponse)
+            receive(response.results)
+
+        def refuse(code: ErrorCode) -> None:
+            code = append_error(code)
+            receive([DeleteGroupsResponseDeletableGroupResult(group_id=each, error_code=code) for each in group_ids])
+
+        self._runtime.write(partition, lambda machine: machine.delete(group_ids), succeed, refuse)
 
     # What others ask about groups.
 

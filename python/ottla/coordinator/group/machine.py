@@ -14,8 +14,10 @@ from ottla.coordinator.group.session import Sessions
 from ottla.coordinator.group.state import GroupState
 from ottla.coordinator.shard import Result
 from ottla.coordinator.timeline import TimelineDict
-from ottla.errors import ErrorCode
+from ottla.errors import ErrorCode, RequestError
 from ottla.messages import (
+    DeleteGroupsResponse,
+    DeleteGroupsResponseDeletableGroupResult,
     DescribeGroupsResponseDescribedGroup,
     GroupMetadataKey,
     GroupMetadataValue,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from ottla.coordinator.group.settings import GroupSettings
-    from ottla.coordinator.shard import ShardContext
+    from ottla.coordinator.shard import CoordinatorRecord, ShardContext
     from ottla.messages import ListGroupsResponseListedGroup
     from ottla.types import Clock, Codec, Random
 
@@ -47,6 +49,7 @@ class GroupMachine:
     ) -> None:
         self._shard = shard
         self._settings = settings
+        self._clock = clock
         self.groups: TimelineDict[str, ClassicGroup] = TimelineDict(shard.timeline)
         self.rebalancer = Rebalancer(shard, self.groups, codec, clock, settings)
         self.joiner = Joiner(self.groups, self.rebalancer, clock, random, settings)
@@ -84,7 +87,10 @@ class GroupMachine:
 
     def _apply_group(self, group_id: str, value: GroupMetadataValue | None) -> None:
         if value is None:
-            self.groups.remove(group_id)
+            group = self.groups.get(group_id)
+            if group is not None:
+                group.state.enter(GroupState.DEAD, self._clock.now_ms())
+                self.groups.remove(group_id)
             return
         group = ClassicGroup(
             group_id,
@@ -122,6 +128,22 @@ class GroupMachine:
         """Whoever waits here looks for the coordinator again."""
         for group in self.groups.values():
             self.rebalancer.on_unloaded(group)
+
+    # The end of groups.
+
+    def delete(self, group_ids: Iterable[str]) -> Result:
+        """DeleteGroups, for those of this shard."""
+        records: list[CoordinatorRecord] = []
+        results = []
+        for group_id in group_ids:
+            code = ErrorCode.NONE
+            try:
+                records += self.offsets.delete_group(group_id)
+            except RequestError as error:
+                code = error.code
+            results.append(DeleteGroupsResponseDeletableGroupResult(group_id=group_id, error_code=code))
+        # A group with more offsets than a batch holds ends in several, its own tombstone last.
+        return Result(records=records, response=DeleteGroupsResponse(results=results), atomic=False)
 
     # Time.
 

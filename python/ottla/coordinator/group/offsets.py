@@ -28,6 +28,9 @@ from ottla.messages import (
     OffsetCommitResponse,
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
+    OffsetDeleteResponse,
+    OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
     OffsetFetchResponseGroup,
     OffsetFetchResponsePartitions,
     OffsetFetchResponseTopics,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
         OffsetCommitRequestPartition,
         OffsetCommitRequestTopic,
         OffsetCommitValue,
+        OffsetDeleteRequest,
         OffsetFetchRequestGroup,
     )
     from ottla.types import Clock
@@ -220,6 +224,39 @@ class Offsets:
         return list(by_topic.values())
 
     # The end of offsets.
+
+    def delete(self, request: OffsetDeleteRequest) -> Result:
+        """OffsetDelete (KIP-496): what nobody in the group consumes any more may be forgotten."""
+        group = self._groups.get(request.group_id)
+        if group is None:
+            raise RequestError(ErrorCode.GROUP_ID_NOT_FOUND)
+        if not group.is_in(GroupState.EMPTY) and not group.is_consumer_group:
+            # What such members read cannot be known.
+            raise RequestError(ErrorCode.NON_EMPTY_GROUP)
+        offsets = self._by_group.get(request.group_id)
+        records: list[CoordinatorRecord] = []
+        topics = []
+        for topic in request.topics:
+            subscribed = group.is_subscribed_to(topic.name)
+            code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC if subscribed else ErrorCode.NONE
+            partitions = []
+            for partition in topic.partitions:
+                index = partition.partition_index
+                if not subscribed and offsets is not None and (topic.name, index) in offsets:
+                    records.append(offset_tombstone(request.group_id, topic.name, index))
+                partitions.append(OffsetDeleteResponsePartition(partition_index=index, error_code=code))
+            topics.append(OffsetDeleteResponseTopic(name=topic.name, partitions=partitions))
+        return Result(records=records, response=OffsetDeleteResponse(topics=topics))
+
+    def delete_group(self, group_id: str) -> list[CoordinatorRecord]:
+        """The end of a group nobody is in, and of everything it has; RequestError if it may not end."""
+        group = self._groups.get(group_id)
+        if group is None:
+            raise RequestError(ErrorCode.GROUP_ID_NOT_FOUND)
+        if not group.is_in(GroupState.EMPTY):
+            raise RequestError(ErrorCode.NON_EMPTY_GROUP)
+        records = [offset_tombstone(group_id, topic, index) for (topic, index), _ in self.of_group(group_id)]
+        return [*records, group_tombstone(group_id)]
 
     def delete_topics(self, topic_ids_by_name: dict[str, bytes]) -> Result:
         """Topics were deleted: their offsets go, unless they were committed for another topic of that name."""

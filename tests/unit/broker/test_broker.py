@@ -1,0 +1,216 @@
+"""A broker in this process: composed, started, used over a socket, stopped, started again. The native half is real."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
+
+import ottla
+from ottla import _core, messages
+from ottla.controller.names import OFFSETS_TOPIC
+from ottla.errors import DirectoryInUse, NewerFormat, NotReady
+
+
+def produce(broker: ottla.Broker, topic: str, *values: bytes) -> None:
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+    for value in values:
+        producer.send(topic, value).get(30)
+    producer.close()
+
+
+def consume(broker: ottla.Broker, topic: str, count: int, **more: Any) -> list[bytes]:
+    """The first `count` values of a topic of one partition, without a group."""
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest", **more)
+    consumer.assign([TopicPartition(topic, 0)])
+    consumer.seek_to_beginning()
+    values = [next(consumer).value for _ in range(count)]
+    consumer.close()
+    return values
+
+
+@pytest.fixture
+def admin() -> Iterator[list[KafkaAdminClient]]:
+    clients: list[KafkaAdminClient] = []
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def test_a_broker_in_memory_serves_on_a_free_port() -> None:
+    """Nothing is on the disk, any Kafka client works, and the address is gone afterwards."""
+    with ottla.Broker() as broker:
+        host, port = broker.bootstrap_servers.split(":")
+        assert (host, port != "0") == ("127.0.0.1", True)
+        produce(broker, "greetings", b"hello", b"world")
+        assert consume(broker, "greetings", 2) == [b"hello", b"world"]
+        status = broker.status()
+        assert (status.data_dirs, status.controller.topics, status.dispatcher.failures) == ((), 1, 0)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
+    broker.stop()
+    with pytest.raises(NotReady):
+        broker.status()
+
+
+def test_two_brokers_live_beside_each_other() -> None:
+    """No state is shared between them: a topic of one is not known to the other."""
+    with ottla.Broker() as one, ottla.Broker(config={"node.id": 2}) as two:
+        produce(one, "mine", b"1")
+        assert one.status().controller.topics == 1
+        assert two.status().controller.topics == 0
+        assert one.status().cluster_id != two.status().cluster_id
+
+
+def test_a_lone_broker_with_an_empty_configuration_keeps_offsets(tmp_path: Path) -> None:
+    """Kafka's default of three replicas for __consumer_offsets becomes one; a commit survives a restart."""
+    with ottla.Broker(tmp_path / "data") as broker:
+        produce(broker, "t", *(b"%d" % number for number in range(10)))
+        consumer = KafkaConsumer(
+            "t", bootstrap_servers=broker.bootstrap_servers, group_id="g", auto_offset_reset="earliest"
+        )
+        assert [next(consumer).value for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+        consumer.commit()
+        consumer.close(autocommit=False)
+        offsets_topic = broker._now().controller.image.topics[OFFSETS_TOPIC]
+        assert [partition.replicas for partition in offsets_topic.partitions] == [(1,)] * 50
+    with ottla.Broker(tmp_path / "data") as broker:
+        consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, group_id="g")
+        committed = consumer.committed(TopicPartition("t", 0))
+        consumer.close()
+        assert committed == 4
+
+
+def test_what_exists_survives_a_restart(tmp_path: Path, admin: list[KafkaAdminClient]) -> None:
+    """Topics with their ids, partitions and settings, the cluster id; producer ids are never handed out twice."""
+    with ottla.Broker(tmp_path / "data") as broker:
+        admin.append(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers))
+        admin[0].create_topics([NewTopic("t", 3, 1, topic_configs={"retention.ms": "1000"})])
+        produce(broker, "u", b"1")
+        image = broker._now().controller.image
+        before = (image.topics, image.configs, broker.status().cluster_id)
+        block = image.producer_ids
+        assert block is not None
+        admin.pop().close()
+    with ottla.Broker(tmp_path / "data") as broker:
+        image = broker._now().controller.image
+        assert (image.topics, image.configs, broker.status().cluster_id) == before
+        assert broker.status().clean_start
+        assert consume(broker, "u", 1) == [b"1"]
+        produce(broker, "u", b"2")
+        assert image.producer_ids is not None
+        assert image.producer_ids.next_producer_id == block.next_producer_id + 1000
+
+
+def test_a_snapshot_takes_the_place_of_the_log(tmp_path: Path, admin: list[KafkaAdminClient]) -> None:
+    """With a snapshot after every change, a restart finds the same image, and Kafka's file name on the disk."""
+    config = {"metadata.log.max.record.bytes.between.snapshots": 1}
+    with ottla.Broker(tmp_path / "data", config=config) as broker:
+        admin.append(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers))
+        admin[0].create_topics([NewTopic(f"t{number}", 2, 1) for number in range(3)])
+        admin[0].delete_topics(["t1"])
+        admin.pop().close()
+        topics = broker._now().controller.image.topics
+        assert broker.status().controller.bytes_since_snapshot == 0
+    assert list((tmp_path / "data" / "__cluster_metadata-0").glob("*.checkpoint"))
+    with ottla.Broker(tmp_path / "data") as broker:
+        assert broker._now().controller.image.topics == topics
+        assert sorted(topics) == ["t0", "t2"]
+
+
+def test_a_data_directory_has_one_owner(tmp_path: Path) -> None:
+    """A second opener in this process is kept out, and told who is inside; afterwards it may."""
+    with ottla.Broker(tmp_path / "data"):
+        second = ottla.Broker(tmp_path / "data")
+        with pytest.raises(DirectoryInUse, match=str(os.getpid())):
+            second.start()
+    with second:
+        assert second.status().controller.topics == 0
+
+
+def test_a_taken_port_fails_the_start_and_lets_go_of_everything(tmp_path: Path) -> None:
+    """The directory may be opened again at once, and no thread is left."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(OSError, match="ddress"):
+            ottla.Broker(tmp_path / "data", listen=listen).start()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ottla-control")]
+    with ottla.Broker(tmp_path / "data", listen=listen) as broker:
+        assert broker.bootstrap_servers == listen
+
+
+def test_several_listeners_each_tell_their_own_address() -> None:
+    """A client that comes by one listener is sent to that listener's advertised address."""
+    config = {
+        "listeners": "INSIDE://127.0.0.1:0,OUTSIDE://127.0.0.1:0",
+        "advertised.listeners": "OUTSIDE://localhost:0",
+        "listener.security.protocol.map": "INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT",
+    }
+    with ottla.Broker(config=config) as broker:
+        inside, outside = broker.status().listeners
+        assert broker.bootstrap_servers == f"127.0.0.1:{inside[2]}"
+        for (_, host, port), told in ((inside, "127.0.0.1"), (outside, "localhost")):
+            client = KafkaAdminClient(bootstrap_servers=f"{host}:{port}")
+            (node,) = client.describe_cluster()["brokers"]
+            client.close()
+            assert (node["host"], node["port"]) == (told, port)
+
+
+def test_a_directory_of_a_fuller_broker_is_refused(tmp_path: Path) -> None:
+    """Finalized features this version does not understand mean records it would misread."""
+    codec = _core.Codec()
+    with ottla.Broker(tmp_path / "data") as broker:
+        log = broker._now().metadata_log
+        record = messages.FeatureLevelRecord(name="group.version", feature_level=1)
+        log.append([codec.encode_metadata_record(record, 0)], 0)
+    with pytest.raises(NewerFormat, match=r"group\.version=1"):
+        ottla.Broker(tmp_path / "data").start()
+
+
+def test_settings_are_checked_before_anything_is_opened(tmp_path: Path) -> None:
+    """Every problem at once, and no directory made."""
+    with pytest.raises(ottla.ConfigError) as caught:
+        ottla.Broker(tmp_path / "data", config={"num.partitions": 0, "ottla.durability": "maybe"})
+    assert [problem.split("=")[0] for problem in caught.value.problems] == ["num.partitions", "ottla.durability"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_may_be_a_file(tmp_path: Path) -> None:
+    """server.properties, with the arguments counting over it."""
+    file = tmp_path / "server.properties"
+    file.write_text("num.partitions=4\nlisteners=PLAINTEXT://127.0.0.1:1\n")
+    broker = ottla.Broker(listen="127.0.0.1:0", config=file)
+    assert broker.config["num.partitions"] == 4
+    assert str(broker.config.listeners[0]) == "PLAINTEXT://127.0.0.1:0"
+    assert ottla.Broker(config={"auto.create.topics.enable": False}).config["auto.create.topics.enable"] is False
+
+
+def test_a_virtual_clock_fires_deadlines_without_waiting() -> None:
+    """An hour passes at once, for the engine and for the control plane's deadlines."""
+    clock = _core.VirtualClock(1_700_000_000_000)
+    with ottla.Broker(virtual_clock=clock) as broker:
+        running = broker._now()
+        assert running.engine.now_ms() == 1_700_000_000_000
+        armed, fired = threading.Event(), threading.Event()
+
+        def arm() -> None:
+            running.deadlines.at(running.engine.monotonic_ms() + 3_600_000, fired.set)
+            armed.set()
+
+        assert running.loop._loop is not None
+        running.loop._loop.call_soon_threadsafe(arm)
+        assert armed.wait(30)
+        assert not fired.is_set()
+        broker.turn_clock(3_600_000)
+        assert fired.wait(30)
+    with ottla.Broker() as broker, pytest.raises(NotReady):
+        broker.turn_clock(1)

@@ -1,0 +1,119 @@
+"""`ottla serve` as a person runs it: a process, its words, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "ottla", "serve"]
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+    """A running broker, its banner and its port."""
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    banner = ""
+    try:
+        while "stops it cleanly" not in banner:
+            line = process.stdout.readline()
+            assert line, process.stderr.read() if process.stderr else ""
+            banner += line
+        found = re.search(r"clients use\s+127\.0\.0\.1:(\d+)", banner)
+        assert found is not None, banner
+        yield process, banner, int(found[1])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_cleanly_with_zero(tmp_path: Path, number: int) -> None:
+    """The banner fits on one screen and says where it listens, where data lives, how to begin."""
+    with serving("--data-dir", str(tmp_path / "d"), "--listen", "127.0.0.1:0") as (process, banner, port):
+        assert len(banner.splitlines()) <= 24
+        assert max(len(line) for line in banner.splitlines()) <= 140
+        for word in ("listens on", str(tmp_path / "d"), f"127.0.0.1:{port}", "KafkaProducer", "fsync"):
+            assert word in banner
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "Traceback" not in err
+    assert (tmp_path / "d" / ".kafka_cleanshutdown").exists()
+
+
+def test_a_connection_that_hangs_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    """A client that sits there is closed."""
+    with (
+        serving("--data-dir", str(tmp_path / "d"), "--listen", "127.0.0.1:0") as (process, _, port),
+        socket.create_connection(("127.0.0.1", port)) as idle,
+    ):
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+        idle.settimeout(10)
+        # A reset if it was not even accepted yet.
+        with suppress(ConnectionResetError):
+            assert idle.recv(1) == b""
+
+
+def test_a_directory_in_use_names_its_holder(tmp_path: Path) -> None:
+    """One sentence with the process that has it, exit code 1."""
+    arguments = ["--data-dir", str(tmp_path / "d"), "--listen", "127.0.0.1:0"]
+    with serving(*arguments) as (process, _, _):
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 1
+        assert str(process.pid) in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+
+def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+    """One sentence with the address, exit code 1."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            [*COMMAND, "--data-dir", str(tmp_path / "d"), "--listen", listen],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert listen in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sources_of_settings_count_in_order(tmp_path: Path) -> None:
+    """File, then --set, then the options; what has no effect is said with its line."""
+    file = tmp_path / "server.properties"
+    file.write_text(f"log.dirs={tmp_path / 'd'}\nlisteners=PLAINTEXT://127.0.0.1:1\nnum.io.threads=8\nnum.partitions=2")
+    process = subprocess.Popen(
+        [*COMMAND, "--config", str(file), "--listen", "127.0.0.1:0", "--set", "ottla.durability=os"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    banner = ""
+    while "stops it cleanly" not in banner:
+        line = process.stdout.readline()
+        assert line
+        banner += line
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "os: as the system writes it" in banner
+    assert str(tmp_path / "d") in banner
+    assert f"num.io.threads (line 3 of {file}) has no effect: Ottla sizes its own threads" in err
