@@ -2,8 +2,7 @@
 
 `--broker=ottla` (default) runs the tests of clients and wire against `ottla serve`; `--broker=kafka` runs the same
 tests against Apache Kafka, which is how we know that a test asks for Kafka's behaviour and not for ours. `--long` adds
-the tests marked `long`. The reference broker (`reference`) is a second process of Apache Kafka; it is launched when
-collection shows that some test wants it, so that it comes up while others run.
+the tests marked `long`. The reference broker (`reference`) is a process of Apache Kafka, shared by the whole run.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import pytest
 
 import ottla
 from tests.kafka import jars
-from tests.kafka.broker import KafkaProcess
+from tests.kafka.broker import KafkaProcess, formatted_directory
 from tests.processes import OttlaProcess, Process
 
 # Known to both brokers. Groups form at once, and few partitions of the internal topic keep starts short.
@@ -33,7 +32,6 @@ TEST_SETTINGS = {
     "ottla.decompressed.bytes.max": str(32 << 20),
 }
 BROKERS: dict[str, type[Process]] = {"ottla": OttlaProcess, "kafka": KafkaProcess}
-reference_key = pytest.StashKey[Process]()
 counter = itertools.count(1)
 
 
@@ -77,30 +75,23 @@ def broker_is_built() -> bool:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Launches the reference without waiting for it, if any test that will run wants it."""
-    if session.config.getoption("collectonly"):
+    """On a new machine Apache Kafka is downloaded and formatted while other tests run, if any test will want it."""
+    if session.config.getoption("collectonly") or jars.missing():
         return
-    wanted = [item for item in session.items if "reference" in getattr(item, "fixturenames", ())]
-    if any(not list(item.iter_markers("skip")) for item in wanted) and not jars.missing():
-        process = KafkaProcess(Path(tempfile.mkdtemp(prefix="kafka-reference-")), TEST_SETTINGS)
-        session.config.stash[reference_key] = process
-        process.launch()
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    process = config.stash.get(reference_key, None)
-    if process is not None:
-        process.kill()
+    wanted = [item for item in session.items if item.get_closest_marker("kafka")]
+    if any(not list(item.iter_markers("skip")) for item in wanted):
+        threading.Thread(target=formatted_directory, name="download Kafka", daemon=True).start()
 
 
 @pytest.fixture(scope="session")
-def reference(request: pytest.FixtureRequest) -> Process:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """Apache Kafka, shared by the whole run."""
     if absent := jars.missing():
         pytest.fail(absent)
-    process = request.config.stash[reference_key]
-    process.wait_until_up()
-    return process
+    process = KafkaProcess(tmp_path_factory.mktemp("reference"), TEST_SETTINGS)
+    process.start()
+    yield process
+    process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -88,3 +88,5 @@ def test_a_transactional_producer_is_refused_for_good(driver: Driver, unique: st
     with pytest.raises(Exception) as caught:  # noqa: PT011
         driver.produce(unique, [Rec(b"")], transactional_id=unique)
     assert error_name(caught.value) == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"
+    if driver.name == "librdkafka":
+        assert caught.value.args[0].fatal()

@@ -10,12 +10,14 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 VERSION = "4.3.1"
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "target" / "kafka"
 POM = Path(__file__).with_name("pom.xml")
+_one_at_a_time = threading.Lock()
 
 
 def missing() -> str | None:
@@ -26,6 +28,11 @@ def missing() -> str | None:
 
 def classpath() -> str:
     """Kafka's classpath. The first call on a machine downloads the jars into Maven's own repository."""
+    with _one_at_a_time:
+        return _classpath()
+
+
+def _classpath() -> str:
     CACHE.mkdir(parents=True, exist_ok=True)
     kept = CACHE / f"classpath-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     if kept.exists():
