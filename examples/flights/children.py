@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -79,7 +80,7 @@ class Child:
 
 
 class OttlaServe:
-    """`ottla serve`, as a person runs it."""
+    """`ottla serve`, as a person runs it. Where the system can, it is told to end the broker should we be killed."""
 
     name = "ottla"
 
@@ -102,7 +103,10 @@ class OttlaServe:
     def start(self) -> None:
         """Returns when the broker answers."""
         where = ["--data-dir", str(self.data_dir), "--listen", self.bootstrap]
-        self.child = Child(self.name, [sys.executable, "-m", "ottla", "serve", *where], self.output)
+        command = [sys.executable, "-m", "ottla", "serve", *where]
+        if shutil.which("setpriv"):
+            command = ["setpriv", "--pdeathsig", "KILL", *command]  # it becomes the command: the pid is the broker's
+        self.child = Child(self.name, command, self.output)
         until = time.monotonic() + START_TIMEOUT_S
         while not answers(self.bootstrap):
             if self.child.ended() is not None or time.monotonic() > until:
