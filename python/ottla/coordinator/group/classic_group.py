@@ -4,10 +4,11 @@ Invariants (`check` asserts them; the tests call it after every step):
 - the leader is a member; a group with members has a leader
 - every static instance names a member that carries it
 - a member that waits to join once with its id (`pending_joins`) is not a member yet
+- `awaiting_join` counts the members whose JoinGroup is parked
 - `pending_syncs` are members, and empty but in COMPLETING_REBALANCE and STABLE
 - the members of a group have a protocol in common
 
-Decides nothing about time and answers nobody: `join`, `rebalance` and `session` do.
+Decides nothing about time: `join`, `rebalance` and `session` do.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from ottla.messages import (
     JoinGroupResponse,
     JoinGroupResponseMember,
     ListGroupsResponseListedGroup,
+    SyncGroupResponse,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ottla.coordinator.group.members import Member
+    from ottla.coordinator.group.members import Member, Reply
 
 CONSUMER_PROTOCOL_TYPE: Final = "consumer"
 CLASSIC_TYPE: Final = "classic"
@@ -65,6 +67,8 @@ class ClassicGroup:
         self.new_member_added = False
         # Topics the members subscribe to, as far as we can read it; None: we cannot.
         self.subscribed_topics: frozenset[str] | None = None
+        # How many JoinGroups are parked.
+        self.awaiting_join = 0
         # How many members know a protocol.
         self._support: dict[str, int] = {}
 
@@ -75,14 +79,9 @@ class ClassicGroup:
         return self.state.current in states
 
     @property
-    def awaiting_join(self) -> int:
-        """How many JoinGroups are parked."""
-        return sum(1 for member in self.members.values() if member.awaits_join)
-
-    @property
     def all_have_joined(self) -> bool:
         """Nobody is missing to finish the first round."""
-        return not self.pending_joins and all(member.awaits_join for member in self.members.values())
+        return not self.pending_joins and self.awaiting_join == len(self.members)
 
     @property
     def rebalance_timeout_ms(self) -> int:
@@ -125,9 +124,10 @@ class ClassicGroup:
         member.session_timeout_ms = session_timeout_ms
 
     def remove(self, member_id: str) -> None:
-        """Forget a member, pending or not; another one leads if it led."""
+        """Forget a member, pending or not; another one leads if it led. What it waits for has been answered."""
         member = self.members.pop(member_id, None)
         if member is not None:
+            assert not member.awaits_join
             self._count_support(member, -1)
             if member.instance_id is not None and self.static_members.get(member.instance_id) == member_id:
                 del self.static_members[member.instance_id]
@@ -136,10 +136,31 @@ class ClassicGroup:
         self.pending_joins.discard(member_id)
         self.pending_syncs.discard(member_id)
 
+    def park_join(self, member: Member, reply: Reply) -> None:
+        """The member waits for the end of the first round."""
+        if member.join_reply is not None:
+            # The client has given up on its earlier request and sent another: let go of the one, keep the other. Should
+            # anyone still read it, this code makes it join again as who it is.
+            again = JoinGroupResponse(error_code=ErrorCode.REBALANCE_IN_PROGRESS, member_id=member.member_id)
+            self.answer_join(member, again)
+        member.join_reply = reply
+        self.awaiting_join += 1
+
+    def answer_join(self, member: Member, response: JoinGroupResponse) -> None:
+        """End the member's waiting in the first round, if it waits."""
+        if member.join_reply is not None:
+            reply, member.join_reply = member.join_reply, None
+            self.awaiting_join -= 1
+            reply(response)
+
     def replace_static(self, old_id: str, new_id: str) -> Member:
         """A static member has come back and gets a new id; whoever still uses the old one is fenced."""
         member = self.members[old_id]
-        member.fence()
+        code = ErrorCode.FENCED_INSTANCE_ID
+        self.answer_join(member, JoinGroupResponse(error_code=code, member_id=old_id, protocol_name=None))
+        if member.sync_reply is not None:
+            member.sync_reply(SyncGroupResponse(error_code=code))
+            member.sync_reply = None
         # The place in the order of members is kept: assignors look at it.
         self.members = {new_id if key == old_id else key: value for key, value in self.members.items()}
         member.member_id = new_id
@@ -291,6 +312,7 @@ class ClassicGroup:
         for instance_id, member_id in self.static_members.items():
             assert self.members[member_id].instance_id == instance_id
         assert all(key == member.member_id for key, member in self.members.items())
+        assert self.awaiting_join == sum(1 for member in self.members.values() if member.awaits_join)
         assert not self.pending_joins & self.members.keys()
         assert self.pending_syncs <= self.members.keys()
         settled = self.is_in(GroupState.COMPLETING_REBALANCE, GroupState.STABLE)

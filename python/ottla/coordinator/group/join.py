@@ -154,7 +154,7 @@ class Joiner:
         if group.is_in(GroupState.PREPARING_REBALANCE) and group.state.previous is GroupState.EMPTY:
             group.new_member_added = True
         group.add(member, request.protocol_type)
-        member.join_reply = reply
+        group.park_join(member, reply)
         # Its session has not begun, for it cannot send heartbeats while it waits here, nor do we see that its
         # connection is gone: a client that comes back again and again must not leave a member behind each time.
         self._rebalancer.expect(group.group_id, member_id, self._settings.new_member_join_timeout_ms)
@@ -173,11 +173,7 @@ class Joiner:
             rebalance_timeout_ms=_rebalance_timeout_ms(request),
             session_timeout_ms=request.session_timeout_ms,
         )
-        if member.join_reply is not None:
-            # The client has given up on its earlier request and sent another: let go of the one, keep the other. Should
-            # anyone still read it, this code makes it join again as who it is.
-            member.join_reply(_refusal(ErrorCode.REBALANCE_IN_PROGRESS, member.member_id))
-        member.join_reply = reply
+        group.park_join(member, reply)
 
     def _come_back(
         self,
@@ -214,20 +210,18 @@ class Joiner:
                 return
             if code is not None:
                 # What we know stays ahead of the log. The member comes again without an id, and is given another one.
-                member.join_reply = None
-                reply(_refusal(append_error(code), ""))
+                group.answer_join(member, _refusal(append_error(code), ""))
                 return
             if not group.is_in(GroupState.STABLE):
                 # A rebalance has begun meanwhile: this JoinGroup takes part in it.
                 return
-            member.join_reply = None
             if context.api_version >= SKIP_ASSIGNMENT_VERSION_MIN:
-                reply(group.join_response(member, skip_assignment=group.leader == member.member_id))
+                response = group.join_response(member, skip_assignment=group.leader == member.member_id)
             else:
                 # A version that cannot say "do not assign" is told that the old id leads, so that it does not try.
                 response = group.join_response(member, leader=old_leader)
                 response.members = []
-                reply(response)
+            group.answer_join(member, response)
 
         assignment = {other.member_id: other.assignment for other in group.members.values()}
         return Result(records=[group_metadata(group, assignment)], applied=True, done=done)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ottla.errors import ErrorCode
-from ottla.messages import JoinGroupResponse, SyncGroupResponse
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -95,6 +92,7 @@ class Member:
         self.assignment = assignment
         # Has never got an answer to a JoinGroup: it does not know its id and sends no heartbeats.
         self.is_new = False
+        # Parked requests. A JoinGroup is parked and answered through its group, which counts them.
         self.join_reply: Reply | None = None
         self.sync_reply: Reply | None = None
 
@@ -135,16 +133,6 @@ class Member:
     def matches(self, protocols: Sequence[tuple[str, bytes]]) -> bool:
         """It says the same as before: same protocols, same order, same metadata."""
         return self.protocols == list(protocols)
-
-    def fence(self) -> None:
-        """Another process has taken its `group.instance.id`: whatever it waits for is FENCED_INSTANCE_ID."""
-        if self.join_reply is not None:
-            code = ErrorCode.FENCED_INSTANCE_ID
-            self.join_reply(JoinGroupResponse(error_code=code, member_id=self.member_id, protocol_name=None))
-            self.join_reply = None
-        if self.sync_reply is not None:
-            self.sync_reply(SyncGroupResponse(error_code=ErrorCode.FENCED_INSTANCE_ID))
-            self.sync_reply = None
 
 
 def protocol_list(protocols: Sequence[JoinGroupRequestProtocol]) -> list[tuple[str, bytes]]:

@@ -101,9 +101,7 @@ class Rebalancer:
     def dismiss(self, group: ClassicGroup, member: Member) -> None:
         """Remove a member. A JoinGroup of it that still waits is UNKNOWN_MEMBER_ID: alive, it joins anew."""
         self.forget_session(group.group_id, member.member_id)
-        if member.join_reply is not None:
-            member.join_reply(JoinGroupResponse(error_code=ErrorCode.UNKNOWN_MEMBER_ID))
-            member.join_reply = None
+        group.answer_join(member, JoinGroupResponse(error_code=ErrorCode.UNKNOWN_MEMBER_ID, protocol_name=None))
         if member.sync_reply is not None:
             member.sync_reply(SyncGroupResponse(error_code=ErrorCode.UNKNOWN_MEMBER_ID))
             member.sync_reply = None
@@ -194,9 +192,8 @@ class Rebalancer:
         group.state.enter(GroupState.COMPLETING_REBALANCE, self._clock.now_ms())
         log.info("group %s: generation %d has %d members", group.group_id, group.generation, len(group.members))
         for member in group.members.values():
-            if member.join_reply is not None:
-                member.join_reply(group.join_response(member))
-                member.join_reply = None
+            if member.awaits_join:
+                group.answer_join(member, group.join_response(member))
             self.heard_of(group, member)
             member.is_new = False
             group.pending_syncs.add(member.member_id)
@@ -291,9 +288,9 @@ class Rebalancer:
         """Whoever waits here must look for the coordinator again."""
         group.state.enter(GroupState.DEAD, self._clock.now_ms())
         for member in group.members.values():
-            if member.join_reply is not None:
-                member.join_reply(JoinGroupResponse(error_code=ErrorCode.NOT_COORDINATOR, member_id=member.member_id))
-                member.join_reply = None
+            code = ErrorCode.NOT_COORDINATOR
+            response = JoinGroupResponse(error_code=code, member_id=member.member_id, protocol_name=None)
+            group.answer_join(member, response)
             if member.sync_reply is not None:
-                member.sync_reply(SyncGroupResponse(error_code=ErrorCode.NOT_COORDINATOR))
+                member.sync_reply(SyncGroupResponse(error_code=code))
                 member.sync_reply = None
