@@ -264,13 +264,17 @@ class _Running:
             flush=self.groups.flush_turn,
             request_turn=self.loop.request_turn,
         )
-        self.server = _core.Server(
-            engine,
-            self.bridge,
-            listeners=[(listener.name, listener.host, listener.port) for listener in config.listeners],
-            api_table=api_table(),
-            limits={name: int(config[name]) for name in _LIMITS},
-        )
+        try:
+            self.server = _core.Server(
+                engine,
+                self.bridge,
+                listeners=[(listener.name, listener.host, listener.port) for listener in config.listeners],
+                api_table=api_table(),
+                limits={name: int(config[name]) for name in _LIMITS},
+            )
+        except ValueError as error:
+            # A host that has no address.
+            raise ConfigError([str(error)]) from error
         # As bound, once the server has started.
         self.bound: tuple[tuple[str, str, int], ...] = ()
         self.advertised: tuple[Endpoint, ...] = ()

@@ -1,14 +1,16 @@
 """What a broker writes when it starts: the features of a new cluster, itself, and its partitions' new leaders.
 
-The first start of a data directory writes the features. Every start registers the broker under a new incarnation, whose
-epoch is the offset of that record, and lets it take part (unfenced) in the same batch. Then it leads again what it
-holds: a partition somebody else left without a leader (Kafka's controlled shutdown does that) gets this broker, and
-after a start that did not find the mark of a clean shutdown every partition gets a new leader epoch, so that consumers
-which have read records a power cut took back notice (KIP-320). A clean restart of n partitions writes nothing for them.
+The first start of a data directory writes the features, and one on a directory of Apache Kafka's switches off those
+this version does not serve. Every start registers the broker under a new incarnation, whose epoch is the offset of that
+record, and lets it take part (unfenced) in the same batch. Then it leads again what it holds: a partition somebody
+else left without a leader (Kafka's controlled shutdown does that) gets this broker, and after a start that did not
+find the mark of a clean shutdown every partition gets a new leader epoch, so that consumers which have read records a
+power cut took back notice (KIP-320). A clean restart of n partitions writes nothing for them.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ottla.controller.decision import Decision
@@ -32,25 +34,51 @@ if TYPE_CHECKING:
     from ottla.controller.image import MetadataImage
     from ottla.types import Random
 
-METADATA_VERSION = "metadata.version"
+log = logging.getLogger(__name__)
 
-# Feature -> levels this version understands. metadata.version 30 is 4.3-IV0. group.version and transaction.version are
-# missing while the consumer group protocol and transactions are not served: clients go by them.
-SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = {METADATA_VERSION: (7, 30)}
-# Feature -> level a new cluster begins with.
-INITIAL_FEATURES: Mapping[str, int] = {METADATA_VERSION: 30}
+METADATA_VERSION = "metadata.version"
+# 4.3-IV0: the versions records are written in (`records`).
+METADATA_LEVEL = 30
+
+# Feature -> levels this version understands. group.version and transaction.version are missing while the consumer group
+# protocol and transactions are not served: clients go by them.
+SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = {METADATA_VERSION: (7, METADATA_LEVEL)}
+
+# Features of Apache Kafka 4.3 that a cluster can do without: their records are skipped or kept, none is misread.
+_DISPENSABLE = frozenset(
+    {
+        "eligible.leader.replicas.version",
+        "group.version",
+        "share.version",
+        "streams.version",
+        "transaction.version",
+    }
+)
 
 _UNFENCE = -1
 
 
 def check_features(image: MetadataImage) -> list[str]:
-    """Say which finalized features this version does not understand (a later or fuller broker wrote them)."""
+    """Say which finalized features keep this version from opening the directory: it would misread its records."""
     found = []
     for name, level in sorted(image.features.items()):
         low, high = SUPPORTED_FEATURES.get(name, (0, 0))
-        if not low <= level <= high:
+        if not low <= level <= high and name not in _DISPENSABLE:
             found.append(f"{name}={level}")
     return found
+
+
+def features_to_write(image: MetadataImage) -> dict[str, int]:
+    """Give the feature levels a start changes.
+
+    A new cluster gets the metadata level, an older one is raised to it, since records are written in no other. What a
+    fuller broker (Apache Kafka) has finalized and this one does not serve is switched off, so that no client goes by
+    it.
+    """
+    changes = {name: 0 for name in image.features if name not in SUPPORTED_FEATURES}
+    if image.features.get(METADATA_VERSION) != METADATA_LEVEL:
+        changes = {METADATA_VERSION: METADATA_LEVEL} | changes
+    return changes
 
 
 def register(
@@ -68,8 +96,10 @@ def register(
     if image.in_transaction:
         # Whoever began it is gone. The record stands in front of the others, which would else be part of it.
         records.append(AbortTransactionRecord(reason="the controller that began it is gone"))
-    if not image.features:
-        records.extend(FeatureLevelRecord(name=name, feature_level=n) for name, n in INITIAL_FEATURES.items())
+    for name, level in features_to_write(image).items():
+        if level == 0:
+            log.warning("%s=%d is switched off: this version does not serve it", name, image.features[name])
+        records.append(FeatureLevelRecord(name=name, feature_level=level))
     epoch = end_offset + len(records)
     records.append(
         RegisterBrokerRecord(

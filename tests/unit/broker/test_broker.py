@@ -148,6 +148,14 @@ def test_a_taken_port_fails_the_start_and_lets_go_of_everything(tmp_path: Path) 
         assert broker.bootstrap_servers == listen
 
 
+def test_a_host_without_an_address_is_a_mistake_of_the_settings(tmp_path: Path) -> None:
+    """Said as such, and the directory is let go of."""
+    with pytest.raises(ottla.ConfigError, match=r"no\.such\.host\.invalid"):
+        ottla.Broker(tmp_path / "data", listen="no.such.host.invalid:9092").start()
+    with ottla.Broker(tmp_path / "data"):
+        pass
+
+
 def test_several_listeners_each_tell_their_own_address() -> None:
     """A client that comes by one listener is sent to that listener's advertised address."""
     config = {
@@ -170,9 +178,9 @@ def test_a_directory_of_a_fuller_broker_is_refused(tmp_path: Path) -> None:
     codec = _core.Codec()
     with ottla.Broker(tmp_path / "data") as broker:
         log = broker._now().metadata_log
-        record = messages.FeatureLevelRecord(name="group.version", feature_level=1)
+        record = messages.FeatureLevelRecord(name="metadata.version", feature_level=31)
         log.append([codec.encode_metadata_record(record, 0)], 0)
-    with pytest.raises(NewerFormat, match=r"group\.version=1"):
+    with pytest.raises(NewerFormat, match=r"metadata\.version=31"):
         ottla.Broker(tmp_path / "data").start()
 
 

@@ -81,8 +81,10 @@ def test_features_of_a_fuller_broker_are_noticed() -> None:
     world.run("register")
     assert check_features(world.controller.image) == []
     world.controller.image.features["group.version"] = 1
+    assert check_features(world.controller.image) == []
     world.controller.image.features["metadata.version"] = 31
-    assert check_features(world.controller.image) == ["group.version=1", "metadata.version=31"]
+    world.controller.image.features["quantum.version"] = 1
+    assert check_features(world.controller.image) == ["metadata.version=31", "quantum.version=1"]
 
 
 def test_a_callback_that_raises_does_not_stop_the_queue() -> None:
