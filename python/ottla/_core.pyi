@@ -55,6 +55,13 @@ class Codec:
     ) -> tuple[Any, Any] | None: ...
     def encode_struct(self, name: str, version: int, obj: Struct) -> bytes: ...
     def decode_struct(self, name: str, version: int, body: bytes) -> Struct: ...
+    def encode_request_header(
+        self, api_key: int, version: int, correlation_id: int, client_id: str | None = None
+    ) -> bytes:
+        """What stands in front of a request's body, without the size of the frame."""
+
+    def decode_response_header(self, api_key: int, version: int, frame: bytes) -> tuple[int, bytes]:
+        """The correlation id of a response, and its body."""
 
 @final
 class Bridge:

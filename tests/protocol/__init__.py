@@ -1,0 +1,1 @@
+"""The codec against other people's: kio, kafka-python and Kafka itself, and against bad input."""
