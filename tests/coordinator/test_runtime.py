@@ -12,7 +12,7 @@ from ottla.clock import DeadlineQueue, VirtualClock
 from ottla.coordinator.runtime import CoordinatorRuntime, RuntimeSettings
 from ottla.coordinator.shard import CoordinatorRecord, Result, ShardContext, State
 from ottla.coordinator.timeline import TimelineDict
-from ottla.errors import ErrorCode, RequestError, StorageError
+from ottla.errors import CodecError, ErrorCode, RequestError, StorageError
 from ottla.messages import HeartbeatResponse, OffsetCommitKey, OffsetCommitValue
 from ottla.testing import MemoryJournal, run_until
 from tests.coordinator.world import FakeCodec
@@ -232,6 +232,23 @@ def test_batches_are_bounded_in_bytes() -> None:
     assert rig.answers[6:] == [7]
     assert len(batches) > before + 1
     assert rig.read("3") == 3
+
+
+def test_records_that_cannot_be_encoded_are_refused(rig: Rig) -> None:
+    """Whoever waits for them hears it, nothing is changed, and the shard lives on."""
+
+    def encode(*_: Any) -> Any:
+        raise CodecError("too long")
+
+    told: list[ErrorCode | None] = []
+    rig.codec.encode_coordinator_record = encode
+    rig.put("a", 1, done=told.append)
+    del rig.codec.encode_coordinator_record
+    rig.put("b", 2)
+    rig.runtime.flush_turn()
+    assert rig.answers == ["UNKNOWN_SERVER_ERROR", 2]
+    assert told == [ErrorCode.UNKNOWN_SERVER_ERROR]
+    assert rig.read("a") == 0
 
 
 def test_a_failed_append_starts_again_from_the_log(rig: Rig) -> None:

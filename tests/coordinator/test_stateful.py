@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.coordinator.group.state import GroupState
-from ottla.errors import ErrorCode
+from ottla.errors import ErrorCode, StorageError
 from ottla.messages import GroupMetadataKey, OffsetCommitKey
 from tests.coordinator.world import Box, World
 
@@ -92,6 +92,7 @@ class Groups(RuleBasedStateMachine):
         # Requests on their way; whoever sent them has given up on them.
         self.delayed: list[Callable[[], Any]] = []
         self.value = 0
+        self.failed = 0
         # By partition the commits handled, in order: value, and whether it was acknowledged (None: refused).
         self.commits: dict[int, list[list[Any]]] = {partition: [] for partition in PARTITIONS}
         self.generation = 0
@@ -336,6 +337,24 @@ class Groups(RuleBasedStateMachine):
             journal.commit()
         journal.commit_at_once = True
         self.world.start()
+        self.failed = 0
+        self.start_again()
+
+    @rule()
+    def fail(self) -> None:
+        """The disk refuses an append: the shard starts again from its log."""
+        self.release()
+        self.world.journal().fail_with = StorageError("no space")
+        for index in range(len(self.clients)):
+            self.behave(index)
+        self.world.journal().fail_with = None
+        self.world.wait(0)
+        failed, self.failed = self.failed, self.world.coordinator.status.failed_appends
+        if self.failed > failed:
+            self.start_again()
+
+    def start_again(self) -> None:
+        """The model forgets what the log does not say, as the coordinator does."""
         self.generation, members = self.logged()
         self.roster = set(members)
         self.instances = {instance: member_id for member_id, instance in members.items() if instance is not None}

@@ -55,7 +55,7 @@ from ottla.coordinator.shard import (
     Waiter,
     record_bytes,
 )
-from ottla.errors import ErrorCode, RequestError, StorageError
+from ottla.errors import CodecError, ErrorCode, RequestError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -302,7 +302,13 @@ class CoordinatorRuntime(Generic[M]):
 
     def _take(self, shard: Shard[M], result: Result, waiter: Waiter) -> None:
         """Into the buffer, and into the state."""
-        encoded: list[Record] = [self.codec.encode_coordinator_record(*record) for record in result.records]
+        try:
+            encoded: list[Record] = [self.codec.encode_coordinator_record(*record) for record in result.records]
+        except CodecError:
+            # A text longer than its field takes; nobody may wait for records that cannot be written.
+            log.exception("%s coordinator %d: a record does not fit its message", self.topic_kind, shard.partition)
+            waiter.fail(ErrorCode.UNKNOWN_SERVER_ERROR)
+            return
         sizes = [record_bytes(record) for record in encoded]
         bytes_max = self.settings.batch_bytes_max
         pieces = (
