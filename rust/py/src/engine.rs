@@ -73,9 +73,7 @@ pub fn append_error(error: &AppendError) -> PyErr {
 }
 
 pub fn topic_id(bytes: &[u8]) -> PyResult<TopicId> {
-    bytes
-        .try_into()
-        .map_err(|_| PyValueError::new_err(format!("a topic id has 16 bytes, this one {}", bytes.len())))
+    bytes.try_into().map_err(|_| PyValueError::new_err(format!("a topic id has 16 bytes, this one {}", bytes.len())))
 }
 
 /// A setting's value as text, in Kafka's form.
@@ -114,6 +112,7 @@ fn maintenance(settings: &HashMap<String, String>) -> PyResult<MaintenanceConfig
             "producer.id.expiration.check.interval.ms",
             default.producer_expiry_interval_ms,
         )?,
+        ..default
     })
 }
 

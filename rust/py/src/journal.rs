@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ottla_log::partition::{PartitionObserver, ReadUpTo};
 use ottla_log::batch::{Compression, NewRecord};
+use ottla_log::partition::{PartitionObserver, ReadUpTo};
 use ottla_log::{Offsets, Partition, ReadError, StorageError};
 use ottla_server::engine::Engine as NativeEngine;
 use ottla_server::replica::Replica;
@@ -36,6 +36,38 @@ fn watch(partition: &Partition, waiters: &Arc<Waiters>, queue: &Arc<Queue>, offs
     false
 }
 
+/// A committed record, off the disk.
+struct Replayed {
+    offset: i64,
+    timestamp_ms: i64,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+}
+
+/// Committed records from `start_offset` on, control records left out; empty only at the end.
+fn replay(partition: &Partition, start_offset: i64, max_bytes: u32) -> PyResult<Vec<Replayed>> {
+    let mut records = Vec::new();
+    let mut at = start_offset;
+    loop {
+        let next = partition
+            .for_each_record(at, max_bytes, ReadUpTo::HighWatermark, |record| {
+                if !record.is_control {
+                    records.push(Replayed {
+                        offset: record.offset,
+                        timestamp_ms: record.timestamp_ms,
+                        key: record.key.map(<[u8]>::to_vec),
+                        value: record.value.map(<[u8]>::to_vec),
+                    });
+                }
+            })
+            .map_err(|error| read_error(&error))?;
+        if !records.is_empty() || next == at {
+            return Ok(records);
+        }
+        at = next;
+    }
+}
+
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "ottla._core")]
 pub struct Journal {
@@ -53,6 +85,9 @@ impl Journal {
     }
 }
 
+/// Key and value, either may be None.
+type RecordTuple<'py> = (Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyBytes>>);
+
 #[pymethods]
 impl Journal {
     #[getter]
@@ -65,12 +100,7 @@ impl Journal {
         released(py, || Ok(self.partition()?.offsets().high_watermark))
     }
 
-    fn append(
-        &self,
-        py: Python<'_>,
-        records: Vec<(Option<Bound<'_, PyBytes>>, Option<Bound<'_, PyBytes>>)>,
-        timestamp_ms: i64,
-    ) -> PyResult<i64> {
+    fn append(&self, py: Python<'_>, records: Vec<RecordTuple<'_>>, timestamp_ms: i64) -> PyResult<i64> {
         let records: Vec<NewRecord<'_>> = records
             .iter()
             .map(|(key, value)| NewRecord {
@@ -91,12 +121,9 @@ impl Journal {
     }
 
     fn read<'py>(&self, py: Python<'py>, start_offset: i64, max_bytes: u32) -> PyResult<Bound<'py, PyList>> {
-        let records = released(py, || {
-            let partition = self.partition()?;
-            partition.read_records(start_offset, max_bytes, ReadUpTo::HighWatermark).map_err(|error| read_error(&error))
-        })?;
+        let records = released(py, || replay(self.partition()?, start_offset, max_bytes))?;
         let list = PyList::empty(py);
-        for record in records.iter().filter(|record| !record.is_control) {
+        for record in records {
             let key = record.key.as_deref().map(|key| PyBytes::new(py, key));
             let value = record.value.as_deref().map(|value| PyBytes::new(py, value));
             list.append((record.offset, record.timestamp_ms, key, value))?;
@@ -174,8 +201,17 @@ impl MetadataLog {
     }
 
     fn read<'py>(&self, py: Python<'py>, start_offset: i64, max_bytes: u32) -> PyResult<Bound<'py, PyList>> {
-        let (records, _) = released(py, || self.engine.metadata().read(start_offset, max_bytes))
-            .map_err(|error| read_error(&error))?;
+        let records = released(py, || {
+            let mut at = start_offset;
+            loop {
+                let (records, next) = self.engine.metadata().read(at, max_bytes).map_err(|error| read_error(&error))?;
+                // A stretch of control records is not the end.
+                if !records.is_empty() || next == at {
+                    return Ok::<_, PyErr>(records);
+                }
+                at = next;
+            }
+        })?;
         let list = PyList::empty(py);
         for record in records {
             let value = PyBytes::new(py, &record.value);

@@ -1,11 +1,32 @@
-//! `ottla._core`: the native half of Ottla, as Python sees it.
+//! `ottla._core`: the native half of Ottla, as Python sees it. The manual is `python/ottla/_core.pyi`.
+//!
+//! Conversions only: no policy, no protocol. The one crate that names pyo3, and one door that releases the GIL
+//! ([`gil`]).
 
+mod bridge;
 mod codec;
+mod engine;
+mod errors;
+mod gil;
+mod journal;
+mod log_relay;
+mod server;
+mod wake;
 
 use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
-fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
+    log_relay::install(py)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<codec::Codec>()?;
+    module.add_class::<bridge::Bridge>()?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<engine::VirtualClock>()?;
+    module.add_class::<journal::Journal>()?;
+    module.add_class::<journal::MetadataLog>()?;
+    module.add_class::<server::Server>()?;
+    module.add_function(wrap_pyfunction!(log_relay::flush_logs, module)?)?;
+    module.add_function(wrap_pyfunction!(log_relay::set_log_level, module)?)?;
     Ok(())
 }

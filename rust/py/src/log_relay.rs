@@ -16,7 +16,11 @@ use pyo3::types::PyModule;
 const QUEUE_LINES: usize = 4096;
 
 enum Message {
-    Line { level: Level, target: String, text: String },
+    Line {
+        level: Level,
+        target: String,
+        text: String,
+    },
     /// Everything before it has been handed to Python once this is answered.
     Flush(SyncSender<()>),
     Stop,

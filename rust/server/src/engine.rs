@@ -115,6 +115,10 @@ fn random_bytes() -> [u8; 16] {
     bytes
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Engine {
     /// Takes the directories and opens the metadata log.
     ///
@@ -134,7 +138,7 @@ impl Engine {
             return Err(StorageError::Invalid { path: PathBuf::new(), what }.into());
         };
         let was_clean = directories.iter().all(DataDirectory::was_clean);
-        let metadata = MetadataLog::open(&host, first.path(), node_id, was_clean)?;
+        let metadata = MetadataLog::open(&host, first.path(), node_id, first.was_clean())?;
         let mut found = HashMap::new();
         let mut counts = vec![0; directories.len()];
         for (place, directory) in directories.iter().enumerate() {
@@ -237,12 +241,23 @@ impl Engine {
             }
         }
         for topic in &gone {
+            self.forget(&topic);
             for state in &topic.partitions {
                 state.replica.delete();
             }
         }
         if is_first && !self.was_clean {
             open_in_parallel(&image);
+        }
+    }
+
+    /// Takes a topic's partitions out of the checkpoints, before their files go.
+    fn forget(&self, topic: &Topic) {
+        let partitions: Vec<(&str, i32)> = topic.partitions.iter().map(|state| (&*topic.name, state.index)).collect();
+        for directory in &*self.inner.directories.lock() {
+            if let Err(failure) = directory.forget(&partitions) {
+                error!("{} stays in the checkpoints of {}: {failure}", topic.name, directory.path().display());
+            }
         }
     }
 
@@ -300,7 +315,7 @@ impl Engine {
     }
 
     fn move_stray(&self, path: &Path) {
-        let unique: String = random_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let unique = hexadecimal(&random_bytes());
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(format!(".{unique}-stray"));
         let aside = path.with_file_name(name);

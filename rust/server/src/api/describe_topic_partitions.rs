@@ -4,7 +4,9 @@
 //! - topics in order of name, from the cursor on; no topics named means all
 //! - a page ends after the smaller of the request's limit and `max.request.partition.size.limit` partitions, with a
 //!   cursor to the next; a topic that is not there, or has its partitions on a later page, is still listed
-//! - unknown topic 3, impossible name 17; a cursor whose topic is not among those asked for starts at the next name
+//! - unknown topic 3, impossible name 17
+//! - a cursor to a topic that is not asked for or not there, or to a negative partition: every topic that was asked for
+//!   gets INVALID_REQUEST
 
 use std::sync::Arc;
 
@@ -28,8 +30,37 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
     let image = plane.engine.image();
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let limit = asked.clamp(1, plane.limits.described_partitions_max.max(1));
-    let (pages, next) = pages(&image, &request, limit);
+    let (pages, next) = if is_valid_cursor(&image, &request) {
+        pages(&image, &request, limit)
+    } else {
+        (
+            request
+                .topics
+                .iter()
+                .map(|name| error_page(name, ErrorCode::INVALID_REQUEST, OPERATIONS_OMITTED))
+                .collect(),
+            None,
+        )
+    };
     Ok(Pending::made(info.reply(KEY, 256, |builder| write_response(&mut Writer::new(builder.buffer()), &pages, next))))
+}
+
+fn is_valid_cursor(image: &Image, request: &DescribeTopicPartitionsRequest<'_>) -> bool {
+    request.cursor.is_none_or(|cursor| {
+        let is_asked_for = request.topics.is_empty() || request.topics.contains(&cursor.topic);
+        cursor.partition >= 0 && is_asked_for && image.topic(cursor.topic).is_some()
+    })
+}
+
+fn error_page(name: &str, error: ErrorCode, authorized_operations: i32) -> TopicPage<'_> {
+    TopicPage {
+        error_code: error.0,
+        name,
+        topic_id: [0; 16],
+        is_internal: false,
+        partitions: Vec::new(),
+        authorized_operations,
+    }
 }
 
 fn pages<'a>(
@@ -57,14 +88,7 @@ fn pages<'a>(
             } else {
                 ErrorCode::INVALID_TOPIC_EXCEPTION
             };
-            pages.push(TopicPage {
-                error_code: error.0,
-                name,
-                topic_id: [0; 16],
-                is_internal: false,
-                partitions: Vec::new(),
-                authorized_operations: OPERATIONS_OMITTED,
-            });
+            pages.push(error_page(name, error, ALL_TOPIC_OPERATIONS));
             continue;
         };
         if left == 0 {

@@ -50,6 +50,8 @@ struct Fetch {
 /// What was read of one partition.
 struct Read {
     head: PartitionHead,
+    /// The topic or partition does not exist; such answers stand behind all others, as in Kafka.
+    is_unknown: bool,
     records: Option<FileRegion>,
 }
 
@@ -196,6 +198,7 @@ impl Fetch {
             .collect()
     }
 
+    /// Reads one partition of the image, or says that it is not there.
     fn read_one(&self, image: &Image, key: &PartitionKey, wanted: &Wanted, left: usize, whole: bool) -> Read {
         let mut head = PartitionHead {
             partition: key.partition,
@@ -206,38 +209,47 @@ impl Fetch {
             diverging_epoch: None,
             aborted_transactions: None,
         };
-        let records = self.read_records(image, key, wanted, left, whole, &mut head).unwrap_or_else(|error| {
+        let partition = match find(image, key) {
+            Ok(partition) => partition,
+            Err(error) => {
+                head.error_code = error.0;
+                head.aborted_transactions = Some(Vec::new());
+                return Read { head, is_unknown: true, records: None };
+            }
+        };
+        let records = self.read_records(partition, wanted, left, whole, &mut head).unwrap_or_else(|error| {
             head.error_code = error.0;
             None
         });
-        Read { head, records }
+        Read { head, is_unknown: false, records }
     }
 
     fn read_records(
         &self,
-        image: &Image,
-        key: &PartitionKey,
+        partition: &PartitionState,
         wanted: &Wanted,
         left: usize,
         whole: bool,
         head: &mut PartitionHead,
     ) -> Result<Option<FileRegion>, ErrorCode> {
-        let partition = find(image, key)?;
         if !self.is_consumer {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
         super::check_leader_epoch(partition, wanted.current_leader_epoch)?;
+        // Kafka refuses a negative limit with an exception it has no code for.
+        let most = usize::try_from(wanted.max_bytes).map_err(|_| ErrorCode::UNKNOWN_SERVER_ERROR)?;
         let replica = &partition.replica;
-        if wanted.last_fetched_epoch >= 0
-            && let Some((epoch, end_offset)) = replica.end_of_epoch(wanted.last_fetched_epoch)?
-            && (epoch < wanted.last_fetched_epoch || end_offset < wanted.fetch_offset)
-        {
-            fill(head, replica.offsets()?);
-            head.diverging_epoch = Some(DivergingEpoch { epoch, end_offset });
-            return Ok(None);
+        if wanted.last_fetched_epoch >= 0 {
+            // An epoch past all of the log's: what the client has did not come from here.
+            let (epoch, end_offset) =
+                replica.end_of_epoch(wanted.last_fetched_epoch)?.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+            if epoch < wanted.last_fetched_epoch || end_offset < wanted.fetch_offset {
+                fill(head, replica.offsets()?);
+                head.diverging_epoch = Some(DivergingEpoch { epoch, end_offset });
+                return Ok(None);
+            }
         }
-        let most = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
-        let read = replica.read(wanted.fetch_offset, most, self.isolation, whole)?;
+        let read = replica.read(wanted.fetch_offset, most.min(left), self.isolation, whole)?;
         fill(head, read.offsets);
         head.aborted_transactions = read.aborted;
         Ok(read.region)
@@ -247,8 +259,9 @@ impl Fetch {
     fn respond(self, plane: &Plane, reads: Vec<Read>) -> Result<Option<Reply>, String> {
         let version = self.info.version;
         let now = plane.engine.monotonic();
-        let said: Vec<(PartitionKey, Said)> = self
-            .wanted
+        let (unknown, known): (Vec<_>, Vec<_>) = self.wanted.iter().zip(reads).partition(|(_, read)| read.is_unknown);
+        let (wanted, reads): (Vec<&(PartitionKey, Wanted)>, Vec<Read>) = known.into_iter().chain(unknown).unzip();
+        let said: Vec<(PartitionKey, Said)> = wanted
             .iter()
             .zip(&reads)
             .map(|((key, _), read)| {

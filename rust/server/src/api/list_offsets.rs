@@ -6,7 +6,7 @@
 //!   past what the isolation level shows
 //! - max timestamp: the record with the largest timestamp; -1 in an empty log
 //! - earliest local is the log start, latest tiered and earliest pending upload are -1: there is no tiered storage
-//! - a partition named twice: INVALID_REQUEST for each of them (Kafka: `duplicatePartitions`)
+//! - a partition named twice: INVALID_REQUEST, once (Kafka: `duplicatePartitions`)
 //! - a negative timestamp the version does not know: UNSUPPORTED_VERSION
 
 use std::collections::HashSet;
@@ -46,6 +46,11 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
         let topic = image.topic(name);
         let of_topic = questions
             .iter()
+            // Of those named twice the first is answered.
+            .filter(|question| {
+                let key = (*name, question.partition);
+                !twice.contains(&key) || seen.remove(&key)
+            })
             .map(|question| {
                 let found = if twice.contains(&(*name, question.partition)) {
                     Err(ErrorCode::INVALID_REQUEST)

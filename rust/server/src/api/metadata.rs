@@ -8,9 +8,11 @@
 //! - by id: UNKNOWN_TOPIC_ID; a name and an id together, or an id below version 12: the connection closes in Kafka
 //!   with InvalidRequestException; here INVALID_REQUEST for that topic
 //! - authorized operations only when asked for
+//! - a topic named twice, or by name and by id, is answered once
 //!
 //! Version notes: 0 an empty list is all topics; 10 ids; 12 by id; 11 drops the cluster's operations.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ottla_protocol::native::metadata::{
@@ -126,29 +128,31 @@ impl Question {
         let Some(topics) = &self.topics else {
             return image.by_name.values().map(|topic| Found::Topic(Arc::clone(topic))).collect();
         };
-        topics
-            .iter()
-            .map(|topic| match topic {
-                Named::Name(name) => image.topic(name).map_or_else(
-                    || {
-                        let told = errors.iter().find(|(of, _)| of == name).map(|(_, code)| ErrorCode(*code));
-                        let error = match told {
-                            Some(error) if error != ErrorCode::NONE => error,
-                            _ if !is_valid_topic_name(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
-                            _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-                        };
-                        Found::Missing { name: Some(name.clone()), id: NO_ID, error }
-                    },
-                    |topic| Found::Topic(Arc::clone(topic)),
-                ),
-                Named::Id(id) if self.info.version >= 12 => image
-                    .topic_by_id(id)
-                    .map_or(Found::Missing { name: None, id: *id, error: ErrorCode::UNKNOWN_TOPIC_ID }, |topic| {
-                        Found::Topic(Arc::clone(topic))
-                    }),
-                Named::Id(_) | Named::Both => {
-                    Found::Missing { name: None, id: NO_ID, error: ErrorCode::INVALID_REQUEST }
-                }
+        let mut seen = HashSet::new();
+        let found = topics.iter().map(|topic| match topic {
+            Named::Name(name) => image.topic(name).map_or_else(
+                || {
+                    let told = errors.iter().find(|(of, _)| of == name).map(|(_, code)| ErrorCode(*code));
+                    let error = match told {
+                        Some(error) if error != ErrorCode::NONE => error,
+                        _ if !is_valid_topic_name(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                        _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    };
+                    Found::Missing { name: Some(name.clone()), id: NO_ID, error }
+                },
+                |topic| Found::Topic(Arc::clone(topic)),
+            ),
+            Named::Id(id) if self.info.version >= 12 => image
+                .topic_by_id(id)
+                .map_or(Found::Missing { name: None, id: *id, error: ErrorCode::UNKNOWN_TOPIC_ID }, |topic| {
+                    Found::Topic(Arc::clone(topic))
+                }),
+            Named::Id(_) | Named::Both => Found::Missing { name: None, id: NO_ID, error: ErrorCode::INVALID_REQUEST },
+        });
+        found
+            .filter(|found| match found {
+                Found::Topic(topic) => seen.insert((Some(topic.name.to_string()), NO_ID)),
+                Found::Missing { name, id, .. } => seen.insert((name.clone(), *id)),
             })
             .collect()
     }
