@@ -195,8 +195,9 @@ def settle(transcript: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
         if isinstance(value, dict):
             return {key: walk(each, key) for key, each in value.items()}
         if isinstance(value, list | tuple):
-            if name in UNORDERED:
-                value = sorted(value, key=lambda each: str(each[UNORDERED[name]]))
+            key = UNORDERED.get(name, "")
+            if value and isinstance(value[0], dict) and key in value[0]:
+                value = sorted(value, key=lambda each: str(each[key]))
             return [walk(each, name) for each in value]
         if name in INVENTED and (name, value) != ("session_id", 0):  # 0 is no session
             return symbol(value)

@@ -28,6 +28,8 @@ SERVED: dict[str, tuple[int, int, int]] = {
     "offset_for_leader_epoch": (2, 4, 4),
     "describe_configs": (1, 4, 4),
     "create_partitions": (0, 3, 2),
+    "delete_groups": (0, 2, 2),
+    "offset_delete": (0, 0, 1),
     "describe_cluster": (0, 2, 0),
     "describe_topic_partitions": (0, 0, 0),
 }
@@ -88,6 +90,11 @@ REQUESTS: dict[str, Plain] = {
     "create_partitions": {
         "timeout": 100,
         "topics": [{"name": "nowhere", "count": 2, "assignments": [{"broker_ids": [1]}]}],
+    },
+    "delete_groups": {"groups_names": ["nobody"]},
+    "offset_delete": {
+        "group_id": "nobody",
+        "topics": [{"name": "nowhere", "partitions": [{"partition_index": 0}]}],
     },
     "describe_cluster": {"endpoint_type": 1},
     "describe_topic_partitions": {"topics": [{"name": "nowhere"}], "response_partition_limit": 1, "cursor": None},

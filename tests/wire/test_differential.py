@@ -12,7 +12,9 @@ import pytest
 
 from tests.processes import Process
 from tests.wire.cases import CASES
+from tests.wire.client import API, Connection
 from tests.wire.differential import converse, differences
+from tests.wire.requests import SERVED
 
 pytestmark = pytest.mark.kafka
 
@@ -73,3 +75,15 @@ def test_answers_equal_kafkas(name: str, broker: Process, reference: Process) ->
         lines = [f"{label}{line}" for line in differences(*pair)]
         found += [line for line in lines if not on_purpose(name, line)]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.ottla
+def test_every_api_that_is_advertised_is_compared(broker: Process) -> None:
+    """ApiVersions names nothing that this test does not ask in each of its versions, and the other way round."""
+    with Connection(broker.host, broker.port) as connection:
+        rows = connection.ask("api_versions", 4, client_software_name="wire", client_software_version="1")["api_keys"]
+    names = {key: name for name, key in API.items()}
+    advertised = {names.get(row["api_key"], row["api_key"]): row["max_version"] for row in rows}
+    assert advertised == {api: high for api, (_, high, _) in SERVED.items()}
+    asked = {name.rpartition("-v")[0] for name in CASES}
+    assert {api for api in SERVED if not any(name.startswith(api) for name in asked)} == set()
