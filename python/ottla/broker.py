@@ -16,12 +16,13 @@ Everything of the control plane runs on one thread (`protocol.loop`); `Broker` i
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import select
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -46,7 +47,6 @@ from ottla.protocol.services import Services
 from ottla.protocol.topic_creation import AutoCreation, InternalTopics
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
@@ -135,12 +135,16 @@ class Broker:
         except BaseException:
             self._running = None
             raise
+        # A program that ends without stopping its broker leaves a clean directory all the same.
+        atexit.register(self.stop)
         return self
 
     def stop(self, timeout_ms: int = STOP_TIMEOUT_MS) -> None:
         """Stop cleanly; does nothing if the broker is not running."""
         running, self._running = self._running, None
-        if running is not None:
+        atexit.unregister(self.stop)
+        # A forked child has a copy of this object and none of the threads behind it: the parent's broker goes on.
+        if running is not None and running.process_id == os.getpid():
             running.stop(timeout_ms)
 
     def __enter__(self) -> Self:
@@ -179,6 +183,7 @@ class _Running:
     def __init__(
         self, config: BrokerConfig, data_dirs: list[str] | None, virtual_clock: _core.VirtualClock | None
     ) -> None:
+        self.process_id = os.getpid()
         self.config = config
         self.data_dirs = data_dirs
         codec = _core.Codec()
@@ -464,7 +469,7 @@ def _given(config: Mapping[str, object] | str | os.PathLike[str] | Sequence[Give
     """Settings as somebody wrote them: a file, or names with values of any plain type."""
     if config is None:
         return []
-    if isinstance(config, (str, PathLike)):
+    if isinstance(config, (str, os.PathLike)):
         return read_config_file(config)
     if isinstance(config, Mapping):
         return [Given(name, _text(value), "config") for name, value in config.items()]

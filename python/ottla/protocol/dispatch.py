@@ -135,7 +135,7 @@ class Dispatcher:
             now_ms = self._clock.monotonic_ms()
             items = self._bridge.drain(self._drain_max)
             for item in items:
-                self._guarded(self._serve[item[0]], *item[1:])
+                self._guarded(self._serve.get(item[0], self._unknown), *item[1:])
             if len(items) < self._drain_max:
                 for callback in self._deadlines.due(now_ms):
                     self._guarded(callback)
@@ -236,6 +236,9 @@ class Dispatcher:
     def _verify_transaction(self, token: int, *_: Any) -> None:
         # Transactions are not served: the code every client takes as final.
         self._bridge.resume_verify(token, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+
+    def _unknown(self, *item: object) -> None:
+        log.error("the data plane handed up something this version does not know: %r", item)
 
     def _disconnected(self, connection_id: int) -> None:
         log.debug("connection %d ended", connection_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +184,25 @@ def test_a_directory_of_a_fuller_broker_is_refused(tmp_path: Path) -> None:
         log.append([codec.encode_metadata_record(record, 0)], 0)
     with pytest.raises(NewerFormat, match=r"metadata\.version=31"):
         ottla.Broker(tmp_path / "data").start()
+
+
+def test_a_program_that_just_ends_leaves_a_clean_directory(tmp_path: Path) -> None:
+    """No stop, no with: the interpreter's exit stops the broker. A forked child's copy stops nothing."""
+    program = f"""
+import os, socket, ottla
+broker = ottla.Broker({str(tmp_path / "data")!r}).start()
+child = os.fork()
+if not child:
+    broker.stop()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+host, port = broker.bootstrap_servers.split(":")
+socket.create_connection((host, int(port))).close()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    with ottla.Broker(tmp_path / "data") as broker:
+        assert broker.status().clean_start
 
 
 def test_settings_are_checked_before_anything_is_opened(tmp_path: Path) -> None:

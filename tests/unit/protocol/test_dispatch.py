@@ -298,6 +298,16 @@ def test_transactional_batches_are_refused() -> None:
     assert world.bridge.verified == {9: ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
 
 
+def test_an_unknown_kind_of_item_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The two halves may be of different ages while somebody develops; the others of the turn are served."""
+    world = World(heartbeat(lambda _context, _request, _services, answer: answer(HeartbeatResponse())))
+    world.bridge.items.append(("news", 1))
+    world.ask(2, HEARTBEAT, 4, HeartbeatRequest())
+    world.turn()
+    assert set(world.bridge.answers) == {2}
+    assert "does not know: (1,)" in caplog.text
+
+
 def test_producer_ids_wait_for_their_block() -> None:
     """Nobody gets an id that a power cut could hand out again."""
     world = World()
