@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ottla.config.topic_settings import TOPIC_SETTINGS
 from ottla.controller.create_topics import NewTopic
 from ottla.controller.names import OFFSETS_TOPIC
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 def offsets_topic(config: BrokerConfig, live_brokers: int) -> NewTopic:
     """Give the topic that holds groups and their offsets."""
+    segment_bytes_min = TOPIC_SETTINGS["segment.bytes"].low
+    assert isinstance(segment_bytes_min, int)
     return NewTopic(
         OFFSETS_TOPIC,
         partition_count=config.integer("offsets.topic.num.partitions"),
@@ -25,6 +28,8 @@ def offsets_topic(config: BrokerConfig, live_brokers: int) -> NewTopic:
         configs={
             "cleanup.policy": "compact",
             "compression.type": "producer",
-            "segment.bytes": str(config.integer("offsets.topic.segment.bytes")),
+            # Kafka takes any size for this setting, but no topic with less than a mebibyte: that would leave the broker
+            # without a coordinator for a number nobody checks.
+            "segment.bytes": str(max(segment_bytes_min, config.integer("offsets.topic.segment.bytes"))),
         },
     )

@@ -267,6 +267,15 @@ def test_internal_topics_get_their_own_settings_or_are_not_made() -> None:
     assert image.topics["__consumer_offsets"].partitions[0].replicas == (1,)
 
 
+def test_a_tiny_segment_of_the_offsets_topic_does_not_cost_the_coordinator() -> None:
+    """Kafka's bounds for the two settings differ; the topic is made with the smallest segment there may be."""
+    world = World(offsets_topic_segment_bytes="100")
+    world.bridge.items.append(("create_topics", 5, ["__consumer_offsets"]))
+    world.turn()
+    assert world.bridge.resumed[5] == [("__consumer_offsets", 0)]
+    assert world.services.image.topic_config("__consumer_offsets")["segment.bytes"] == "1048576"
+
+
 def test_no_topic_is_made_where_that_is_switched_off() -> None:
     """auto.create.topics.enable=false."""
     world = World(auto_create_topics_enable="false")
