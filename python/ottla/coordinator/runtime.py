@@ -173,6 +173,11 @@ class CoordinatorRuntime(Generic[M]):
         shard.timeline.replaying = False
         shard.state = State.ACTIVE
         log.debug("%s coordinator %d loaded up to offset %d", self.topic_kind, shard.partition, shard.next_offset)
+        if shard.skipped:
+            log.warning(
+                "%s coordinator %d: %d records of types this version does not know are left alone",
+                *(self.topic_kind, shard.partition, shard.skipped),
+            )
         shard.machine.on_loaded()
         self._run_submitted()
 
@@ -185,7 +190,7 @@ class CoordinatorRuntime(Generic[M]):
         for offset, _, key, value in records:
             decoded = None if key is None else decode(kind, key, value)
             if decoded is None:
-                log.warning("%s coordinator %d: unknown record at offset %d skipped", kind, shard.partition, offset)
+                shard.skipped += 1
                 continue
             timeline.offset = offset
             apply(offset, decoded[0], decoded[1])

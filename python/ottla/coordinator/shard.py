@@ -235,6 +235,8 @@ class Shard(Generic[M]):
         self.batches: deque[Batch] = deque()
         self.timers: dict[object, Timer] = {}
         self.load_end = journal.high_watermark
+        # Records found while loading whose type is not known.
+        self.skipped = 0
 
     # What a state machine gets (ShardContext).
 
