@@ -4,64 +4,84 @@
 
 mod common;
 
-use common::{Generator, cases, every_version, from_bytes, to_bytes};
+use common::{Generator, every_version, for_seeds, from_bytes, to_bytes};
 use ottla_protocol::codec::{DecodeError, EncodeFault, Value, ValueSource, encode, encode_newest};
 use ottla_protocol::schema::{self, by_name};
 use ottla_protocol::wire::{ErrorKind, Writer};
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(12), failure_persistence: None, ..ProptestConfig::default() })]
+/// decode(encode(x)) is x, and takes all of the bytes.
+fn round_trip(seed: u64) -> TestCaseResult {
+    let mut generator = Generator::new(seed);
+    for (message, version) in every_version() {
+        let value = generator.message(message, version);
+        let bytes = to_bytes(message, version, &value);
+        let (read, length) = from_bytes(message, version, &bytes).unwrap();
+        prop_assert_eq!(&read, &value, "{} version {}", message.name, version);
+        prop_assert_eq!(length, bytes.len(), "{} version {}", message.name, version);
+    }
+    Ok(())
+}
 
-    /// decode(encode(x)) is x, and takes all of the bytes.
-    #[test]
-    fn values_round_trip(seed: u64) {
-        let mut generator = Generator::new(seed);
-        for (message, version) in every_version() {
-            let value = generator.message(message, version);
-            let bytes = to_bytes(message, version, &value);
-            let (read, length) = from_bytes(message, version, &bytes).unwrap();
-            prop_assert_eq!(&read, &value, "{} version {}", message.name, version);
-            prop_assert_eq!(length, bytes.len(), "{} version {}", message.name, version);
+/// Every cut in the first bytes, where the counts are, and random ones in long messages are errors.
+fn truncation(seed: u64) -> TestCaseResult {
+    let mut generator = Generator::new(seed);
+    for (message, version) in every_version() {
+        let value = generator.message(message, version);
+        let bytes = to_bytes(message, version, &value);
+        let random = (0..8).map(|_| generator.below(bytes.len().max(1) as u64) as usize);
+        for cut in (0..64).chain(random).filter(|&cut| cut < bytes.len()) {
+            prop_assert!(from_bytes(message, version, &bytes[..cut]).is_err(), "{} v{version} at {cut}", message.name);
         }
     }
+    Ok(())
+}
 
-    /// A message that is cut off anywhere is an error.
-    #[test]
-    fn truncated_messages_are_refused(seed: u64) {
-        let mut generator = Generator::new(seed);
-        for (message, version) in every_version() {
-            let value = generator.message(message, version);
-            let bytes = to_bytes(message, version, &value);
-            // Every place in the first bytes, where the counts are; random ones in long messages.
-            let cuts = (0..bytes.len().min(64)).chain((0..8).map(|_| generator.below(bytes.len().max(1) as u64) as usize));
-            for cut in cuts.filter(|&cut| cut < bytes.len()).collect::<Vec<_>>() {
-                prop_assert!(from_bytes(message, version, &bytes[..cut]).is_err(), "{} v{version} at {cut}", message.name);
+/// Bytes changed at random are refused or are another message, which round trips in its turn.
+fn damage(seed: u64) -> TestCaseResult {
+    let mut generator = Generator::new(seed);
+    for (message, version) in every_version() {
+        let value = generator.message(message, version);
+        let mut bytes = to_bytes(message, version, &value);
+        for _ in 0..if bytes.is_empty() { 0 } else { 4 } {
+            let place = generator.below(bytes.len() as u64) as usize;
+            bytes[place] = [0, 0x7f, 0x80, 0xff, generator.below(256) as u8][generator.below(5) as usize];
+            if let Ok((read, _)) = from_bytes(message, version, &bytes) {
+                let again = to_bytes(message, version, &read);
+                let (reread, _) = from_bytes(message, version, &again).unwrap();
+                prop_assert_eq!(to_bytes(message, version, &reread), again, "{} v{}", message.name, version);
             }
         }
     }
+    Ok(())
+}
 
-    /// Damaged messages are refused or are other messages, which round trip in their turn.
-    #[test]
-    fn damaged_messages_do_no_harm(seed: u64) {
-        let mut generator = Generator::new(seed);
-        for (message, version) in every_version() {
-            let value = generator.message(message, version);
-            let mut bytes = to_bytes(message, version, &value);
-            for _ in 0..4 {
-                if bytes.is_empty() {
-                    break;
-                }
-                let place = generator.below(bytes.len() as u64) as usize;
-                bytes[place] = [0, 0x7f, 0x80, 0xff, generator.below(256) as u8][generator.below(5) as usize];
-                if let Ok((read, _)) = from_bytes(message, version, &bytes) {
-                    let again = to_bytes(message, version, &read);
-                    let (reread, _) = from_bytes(message, version, &again).unwrap();
-                    prop_assert_eq!(to_bytes(message, version, &reread), again, "{} v{}", message.name, version);
-                }
-            }
-        }
-    }
+/// What is written reads back the same.
+#[test]
+fn values_round_trip() {
+    for_seeds(12, round_trip);
+}
+
+/// A message that is cut off anywhere is an error.
+#[test]
+fn truncated_messages_are_refused() {
+    for_seeds(12, truncation);
+}
+
+/// Damage does no harm.
+#[test]
+fn damaged_messages_do_no_harm() {
+    for_seeds(12, damage);
+}
+
+/// The three of them with many more seeds.
+#[test]
+#[ignore = "long"]
+fn all_of_it_for_long() {
+    for_seeds(1000, round_trip);
+    for_seeds(300, truncation);
+    for_seeds(1000, damage);
 }
 
 /// A message of its defaults with some fields set.

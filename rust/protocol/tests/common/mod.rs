@@ -5,6 +5,8 @@
 use ottla_protocol::codec::{Budget, DecodeError, Value, ValueSink, ValueSource, decode, encode};
 use ottla_protocol::schema::{Field, Kind, Message, Struct, kafka};
 use ottla_protocol::wire::{Reader, Writer};
+use proptest::prelude::*;
+use proptest::test_runner::{TestCaseResult, TestRunner};
 use std::convert::Infallible;
 
 /// A small generator (xorshift): the same seed makes the same values everywhere.
@@ -108,7 +110,10 @@ pub fn from_bytes(
     Ok((value, reader.position()))
 }
 
-/// How many seeds a test runs: more when `OTTLA_TEST_LONG` is set.
-pub fn cases(short: u32) -> u32 {
-    if std::env::var_os("OTTLA_TEST_LONG").is_some() { short * 50 } else { short }
+/// Runs a check over that many seeds.
+pub fn for_seeds(cases: u32, check: impl Fn(u64) -> TestCaseResult) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    if let Err(failure) = TestRunner::new(config).run(&any::<u64>(), check) {
+        panic!("{failure}");
+    }
 }
