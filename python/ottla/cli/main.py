@@ -24,13 +24,38 @@ EXIT_USAGE = 2
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
+# Settings `ottla serve --help` shows; the rest is in `ottla settings`.
+COMMON_SETTINGS = (
+    "num.partitions",
+    "auto.create.topics.enable",
+    "log.retention.hours",
+    "log.retention.bytes",
+    "log.segment.bytes",
+    "message.max.bytes",
+    "compression.type",
+    "ottla.durability",
+)
+
+
+class ServeCommand(click.Command):
+    """Help that ends with settings as the table has them."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's own
+        """Write the settings people change most."""
+        from ottla.config import BROKER_SETTINGS
+
+        chosen = [BROKER_SETTINGS[name] for name in COMMON_SETTINGS]
+        with formatter.section("Settings for --set and --config (all of them: ottla settings)"):
+            formatter.write_dl([(f"{setting.name}={setting.text(setting.default)}", setting.doc) for setting in chosen])
+
+
 @click.group(context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="ottla", message="%(prog)s %(version)s")
 def cli() -> None:
     """Ottla: an event log that speaks Kafka."""
 
 
-@cli.command()
+@cli.command(cls=ServeCommand)
 @click.option("--data-dir", metavar="DIR", help="Where the data lives; made if it is missing. [or log.dirs]")
 @click.option(
     "--listen", metavar="HOST:PORT", help="Where clients connect; port 0 is a free one. [127.0.0.1:9092, or listeners]"

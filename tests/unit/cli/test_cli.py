@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ottla
-from ottla.cli.main import main
+from ottla.cli.main import COMMON_SETTINGS, main
 from ottla.config import BROKER_SETTINGS
 
 
@@ -33,6 +33,8 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     for option in ("--data-dir", "--listen", "--advertise", "--config", "--set", "--log-level"):
         assert option in out
+    for name in COMMON_SETTINGS:
+        assert f"{name}={BROKER_SETTINGS[name].text(BROKER_SETTINGS[name].default)}" in out
 
 
 @pytest.mark.parametrize(
