@@ -68,9 +68,10 @@ class Default:
 
 @dataclass
 class Field:
-    """One field: `kind` is a Kafka type, or `struct`; `array` wraps it."""
+    """One field: `kind` is a Kafka type, or `struct`; `array` wraps it. `json_name` is its name in Kafka's own JSON."""
 
     name: str
+    json_name: str
     kind: str
     array: bool
     struct: Struct | None

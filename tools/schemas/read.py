@@ -150,6 +150,7 @@ def read_field(spec: Json, nested: Any) -> Field:
         raise SystemExit(f"{spec['name']}: flexibleVersions {flexible}, which the codec does not know")
     return Field(
         name=snake_case(spec["name"]),
+        json_name=spec["name"][0].lower() + spec["name"][1:],
         kind=kind,
         array=array,
         struct=struct,
