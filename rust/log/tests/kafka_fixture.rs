@@ -1,5 +1,7 @@
 //! A directory written by Apache Kafka opens, reads as written, and what recovery rebuilds of it is what Kafka had written.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

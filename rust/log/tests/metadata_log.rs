@@ -1,5 +1,7 @@
 //! The metadata log: epochs, atomic appends, snapshots, and what is left of it after crashes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -256,7 +256,7 @@ impl Partition {
             }
             active.retire(self.disk())?;
         }
-        self.write_snapshot(state)?;
+        self.write_snapshot(state, false)?;
         self.add_segment(state, now_ms)
     }
 

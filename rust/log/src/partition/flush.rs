@@ -5,13 +5,14 @@
 //! directories that got new names. After a failed sync nothing is tried again: the pages may be marked clean without being on disk. The
 //! partition goes offline with the error, and so does everybody waiting for it.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::state::{Mark, State};
 use super::{Partition, snapshot};
 use crate::Durability;
 use crate::directory::CheckpointFacts;
-use crate::env::replace_file;
+use crate::env::{OpenMode, replace_file};
 use crate::error::{IoContext, StorageError};
 use crate::segment::{Segment, names};
 
@@ -160,14 +161,18 @@ impl Partition {
         active.map_or(Ok(()), |active| active.flush_indexes(self.disk(), false))
     }
 
-    /// Writes the producers as they are at the log end, and drops all but the snapshots segments begin with.
-    pub(super) fn write_snapshot(&self, state: &mut State) -> Result<(), StorageError> {
+    /// Writes the producers as they are at the log end. Synced at a stop only: a snapshot that a power cut took or tore is noticed by
+    /// its checksum, and an older one and more of the log are read.
+    pub(super) fn write_snapshot(&self, state: &mut State, sync: bool) -> Result<(), StorageError> {
         let offset = state.log_end.offset;
-        if state.snapshot_offset == Some(offset) {
-            return Ok(());
-        }
         let path = names::file(&self.path, offset, names::PRODUCER_SNAPSHOT);
-        replace_file(self.disk(), &path, &snapshot::encode(&state.producers)).at("write", &path)?;
+        let bytes = snapshot::encode(&state.producers);
+        if sync {
+            replace_file(self.disk(), &path, &bytes).at("write", &path)?;
+        } else {
+            let file = self.disk().open(&path, OpenMode::Truncate).at("create", &path)?;
+            file.write_at(&mut [IoSlice::new(&bytes)], 0).at("write", &path)?;
+        }
         state.snapshot_offset = Some(offset);
         Ok(())
     }
@@ -189,7 +194,7 @@ impl Partition {
             }
             if let Some(active) = state.active().cloned() {
                 active.seal_indexes(self.disk(), true)?;
-                self.write_snapshot(&mut state)?;
+                self.write_snapshot(&mut state, true)?;
             }
             state.closed = true;
             return Ok(());

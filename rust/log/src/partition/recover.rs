@@ -149,7 +149,8 @@ impl Load<'_> {
         if stored.as_deref() != Some(epochs.entries()) {
             checkpoint::write_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS), epochs.entries())?;
         }
-        let snapshot_offset = self.drop_snapshots_above(scan_base, log_end, snapshot_offset)?;
+        let limit = if self.report.segments_scanned > 0 { scan_base } else { log_end };
+        self.drop_stray_snapshots(&segments, limit, snapshot_offset)?;
         if self.report.segments_scanned > 0 {
             self.disk.sync_dir(self.path).at("sync", self.path)?;
         }
@@ -398,18 +399,21 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Snapshots made of batches that were scanned again or cut say nothing any more.
-    fn drop_snapshots_above(
+    /// Keeps the snapshots segments begin with and the one that was used. Those made of batches that were scanned again or cut say
+    /// nothing any more, and each stop leaves one at an offset of its own (Kafka's `removeStraySnapshots`).
+    fn drop_stray_snapshots(
         &mut self,
-        scan_base: Offset,
-        log_end: Offset,
+        segments: &[Arc<Segment>],
+        limit: Offset,
         used: Option<Offset>,
-    ) -> Result<Option<Offset>, StorageError> {
-        let limit = if self.report.segments_scanned > 0 { scan_base } else { log_end };
-        for at in self.listing.snapshots.iter().copied().filter(|at| *at > limit) {
-            remove_if_there(self.disk, &names::file(self.path, at, names::PRODUCER_SNAPSHOT))?;
+    ) -> Result<(), StorageError> {
+        for at in &self.listing.snapshots {
+            let begins_segment = segments.iter().any(|segment| segment.base_offset() == *at);
+            if *at > limit || (!begins_segment && Some(*at) != used) {
+                remove_if_there(self.disk, &names::file(self.path, *at, names::PRODUCER_SNAPSHOT))?;
+            }
         }
-        Ok(used)
+        Ok(())
     }
 }
 

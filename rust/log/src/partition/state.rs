@@ -26,7 +26,7 @@ pub struct Recent {
     next: usize,
 }
 
-const RECENT: usize = 32;
+const RECENT: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 pub struct RecentBatch {

@@ -1,5 +1,7 @@
 //! What an append accepts, refuses, and changes.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::batch::BatchHeader;
 use crate::error::code;
@@ -55,6 +57,35 @@ fn stored_as_sent() {
     let mut expected = sent;
     header::place(&mut expected, 1, 5);
     assert_eq!(stored, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// A batch with any bytes changed and signed again is refused or stored, never a panic; what is stored can be read whole.
+    #[test]
+    fn signed_garbage(codec in 0..5usize, changes in proptest::collection::vec((0..400usize, any::<u8>()), 1..5)) {
+        let bench = Bench::new();
+        let partition = bench.open();
+        let codec = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd][codec];
+        let mut frame = batch_at(NOBODY, codec, T0, &["first", "second", "third"]);
+        for (at, byte) in changes {
+            // Framing and magic have tests of their own; behind them everything is fair game.
+            let at = header::CHECKSUMMED_FROM + at % (frame.len() - header::CHECKSUMMED_FROM);
+            frame[at] = byte;
+        }
+        header::seal(&mut frame);
+        let count = BatchHeader::read(&frame).unwrap().record_count;
+        match send(&partition, frame) {
+            Ok(appended) => {
+                prop_assert_eq!(appended.last_offset, i64::from(count) - 1);
+                let mut seen = 0;
+                partition.for_each_record(0, 1000, ReadUpTo::LogEnd, |_| seen += 1).unwrap();
+                prop_assert_eq!(seen, count);
+            }
+            Err(error) => prop_assert_ne!(error.code(), code::KAFKA_STORAGE_ERROR),
+        }
+    }
 }
 
 /// Each kind of bad batch gets the code Apache Kafka gives it, and leaves no trace.

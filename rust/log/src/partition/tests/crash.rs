@@ -150,3 +150,17 @@ fn log_start_behind_the_tail() {
     assert_eq!((offsets.log_start, offsets.log_end), (26, 26));
     assert_eq!(send_values(&partition, &["on"]).base_offset, 26);
 }
+
+/// Each stop writes a snapshot; the next start keeps those segments begin with and the newest, no more.
+#[test]
+fn snapshots_do_not_pile_up() {
+    let (bench, _) = written();
+    for clean in [true, true, false, true, true] {
+        let partition = bench.open_with(OpenHint { clean, ..OpenHint::default() }).0;
+        send_values(&partition, &["more"]);
+        partition.close().unwrap();
+    }
+    let count = |suffix: &str| names(&bench).iter().filter(|name| name.ends_with(suffix)).count();
+    // Segments but the first begin with one; beside them the one of this stop and the one of the stop before.
+    assert!(count(".snapshot") <= count(".log") + 1, "{:?}", names(&bench));
+}
