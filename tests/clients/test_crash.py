@@ -90,14 +90,17 @@ def test_a_producer_works_through_three_kills(make_broker: MakeBroker, unique: s
 
     def run() -> None:
         number = 0
-        while not stop.is_set():
-            if number - len(told) < 2000:
-                producer.produce(unique, str(number).encode(), partition=0, on_delivery=delivered)
-                number += 1
-                producer.poll(0)
-            else:
-                producer.poll(0.01)
-        producer.flush(60)
+        try:
+            while not stop.is_set():
+                if number - len(told) < 2000:
+                    producer.produce(unique, str(number).encode(), partition=0, on_delivery=delivered)
+                    number += 1
+                    producer.poll(0)
+                else:
+                    producer.poll(0.01)
+            producer.flush(60)
+        except ck.KafkaException as error:  # a fatal one: nothing may be sent any more
+            delivered(error, None)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -148,6 +148,9 @@ def produce_by_topic_config(talk: Talk, version: int) -> None:
     now = int(time.time() * 1000)
     to.ask("too old", Batch([Record(b"v", timestamp=now), Record(b"v", timestamp=now - HOUR_MS)]), suffix="-bounded")
     to.ask("too new", Batch([Record(b"v", timestamp=now + HOUR_MS)]), suffix="-bounded")
+    to.create("-replicated", min_insync_replicas="2")
+    for acks in (-1, 1):
+        to.ask(f"too few replicas, acks {acks}", Batch(), suffix="-replicated", acks=acks)
     if version >= 7:
         to.create("-zstd", compression_type="zstd")
         to.ask("recompressed", Batch([Record(b"v" * 50), Record(b"w")]), suffix="-zstd")
