@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def draw(outcome: Outcome, path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    style = {
+    style: dict[Any, Any] = {
         "font.size": 10,
         "text.color": INK,
         "axes.edgecolor": FAINT,
@@ -59,7 +59,7 @@ def timeline(axes: Axes, outcome: Outcome) -> None:
     axes.axvline(at, color=CRASH, linewidth=1.4, linestyle=(0, (4, 2)))
     # Notes above the curves, on the side where the other crash is not.
     earlier = at < (since + until) / 2
-    note = {"fontsize": 9, "color": CRASH, "va": "top"}
+    note: dict[str, Any] = {"fontsize": 9, "color": CRASH, "va": "top"}
     gap = outcome.seconds * 0.008
     reader, height = f"{outcome.killed_reader}\nkilled", outcome.total * 1.12
     axes.text(at - gap if earlier else at + gap, height, reader, ha="right" if earlier else "left", **note)

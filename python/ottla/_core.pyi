@@ -12,6 +12,19 @@ from typing import Any, Literal, TypeAlias, final
 
 from msgspec import Struct
 
+__all__ = [
+    "Bridge",
+    "Codec",
+    "Engine",
+    "Journal",
+    "MetadataLog",
+    "Server",
+    "VirtualClock",
+    "__version__",
+    "flush_logs",
+    "set_log_level",
+]
+
 __version__: str
 
 # (name, topic id, internal, effective topic configs by Kafka's names,
@@ -133,9 +146,9 @@ class Engine:
         brokers: Sequence[BrokerTuple],
         topics: Sequence[TopicTuple],
         deleted: Sequence[bytes],
-        supported_features: Sequence[tuple[str, int, int]] = (),
-        finalized_features: Sequence[tuple[str, int]] = (),
-        finalized_epoch: int = -1,
+        supported_features: Sequence[tuple[str, int, int]] = ...,
+        finalized_features: Sequence[tuple[str, int]] = ...,
+        finalized_epoch: int = ...,
     ) -> None:
         """Make what changed visible to the data plane: topics new or changed, ids of topics deleted.
 

@@ -14,10 +14,7 @@ pub const FIRST_FLEXIBLE: i16 = 3;
 ///
 /// # Errors
 /// The frame is cut short.
-pub fn read_request<'a>(
-    reader: &mut Reader<'a>,
-    version: i16,
-) -> Result<(&'a str, &'a str), Error> {
+pub fn read_request<'a>(reader: &mut Reader<'a>, version: i16) -> Result<(&'a str, &'a str), Error> {
     if version < FIRST_FLEXIBLE {
         return Ok(("", ""));
     }
@@ -34,9 +31,7 @@ pub fn is_valid_software_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     ends(bytes.first().copied())
         && ends(bytes.last().copied())
-        && bytes
-            .iter()
-            .all(|c| c.is_ascii_alphanumeric() || *c == b'-' || *c == b'.')
+        && bytes.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'-' || *c == b'.')
 }
 
 /// One row of the table: key, lowest and highest version.
@@ -92,11 +87,7 @@ pub fn write_response(
 }
 
 fn write_features(writer: &mut Out<'_>, version: i16, features: &Features) -> Written {
-    let supported: Vec<_> = features
-        .supported
-        .iter()
-        .filter(|f| version >= 4 || f.min > 0)
-        .collect();
+    let supported: Vec<_> = features.supported.iter().filter(|f| version >= 4 || f.min > 0).collect();
     let has_finalized = features.finalized_epoch >= 0;
     writer.tags(u32::from(!supported.is_empty()) + 2 * u32::from(has_finalized));
     if !supported.is_empty() {

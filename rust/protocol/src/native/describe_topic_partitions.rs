@@ -34,18 +34,12 @@ impl<'a> DescribeTopicPartitionsRequest<'a> {
         let response_partition_limit = reader.i32("response_partition_limit")?;
         let mut cursor = None;
         if reader.i8("cursor")? >= 0 {
-            cursor = Some(Cursor {
-                topic: reader.string(true, "topic_name")?,
-                partition: reader.i32("partition_index")?,
-            });
+            cursor =
+                Some(Cursor { topic: reader.string(true, "topic_name")?, partition: reader.i32("partition_index")? });
             reader.skip_tags(true)?;
         }
         reader.skip_tags(true)?;
-        Ok(Self {
-            topics,
-            response_partition_limit,
-            cursor,
-        })
+        Ok(Self { topics, response_partition_limit, cursor })
     }
 }
 
@@ -62,11 +56,7 @@ pub struct TopicPage<'a> {
 
 /// Writes the body of an answer. One replica set is also the eligible one: with a single replica there are no eligible
 /// leader replicas outside the ISR, which Kafka writes as empty lists.
-pub fn write_response(
-    writer: &mut Out<'_>,
-    topics: &[TopicPage<'_>],
-    next: Option<Cursor<'_>>,
-) -> Written {
+pub fn write_response(writer: &mut Out<'_>, topics: &[TopicPage<'_>], next: Option<Cursor<'_>>) -> Written {
     writer.i32(0);
     writer.array(true, Some(topics.len()))?;
     for topic in topics {

@@ -47,9 +47,7 @@ fn read_topic<'a>(reader: &mut Reader<'a>, version: i16) -> Result<TopicRef<'a>,
     if version >= FIRST_WITH_TOPIC_IDS {
         return Ok(TopicRef::Id(reader.uuid("topic_id")?));
     }
-    Ok(TopicRef::Name(
-        reader.string(version >= FIRST_FLEXIBLE, "topic")?,
-    ))
+    Ok(TopicRef::Name(reader.string(version >= FIRST_FLEXIBLE, "topic")?))
 }
 
 impl<'a> FetchRequest<'a> {
@@ -126,29 +124,15 @@ impl<'a> FetchRequest<'a> {
 
 fn read_partition(reader: &mut Reader<'_>, version: i16) -> Result<FetchPartition, Error> {
     let partition = reader.i32("partition")?;
-    let current_leader_epoch = if version >= 9 {
-        reader.i32("current_leader_epoch")?
-    } else {
-        -1
-    };
+    let current_leader_epoch = if version >= 9 { reader.i32("current_leader_epoch")? } else { -1 };
     let fetch_offset = reader.i64("fetch_offset")?;
-    let last_fetched_epoch = if version >= 12 {
-        reader.i32("last_fetched_epoch")?
-    } else {
-        -1
-    };
+    let last_fetched_epoch = if version >= 12 { reader.i32("last_fetched_epoch")? } else { -1 };
     if version >= 5 {
         reader.i64("log_start_offset")?;
     }
     let max_bytes = reader.i32("partition_max_bytes")?;
     reader.skip_tags(version >= FIRST_FLEXIBLE)?;
-    Ok(FetchPartition {
-        partition,
-        current_leader_epoch,
-        fetch_offset,
-        last_fetched_epoch,
-        max_bytes,
-    })
+    Ok(FetchPartition { partition, current_leader_epoch, fetch_offset, last_fetched_epoch, max_bytes })
 }
 
 /// Where a follower's log parts from the leader's (KIP-595).
@@ -172,13 +156,7 @@ pub struct PartitionHead {
 }
 
 /// Writes what stands before the topics; `topic_count` topics must follow.
-pub fn write_head(
-    writer: &mut Out<'_>,
-    version: i16,
-    error_code: i16,
-    session_id: i32,
-    topic_count: usize,
-) -> Written {
+pub fn write_head(writer: &mut Out<'_>, version: i16, error_code: i16, session_id: i32, topic_count: usize) -> Written {
     writer.i32(0);
     if version >= 7 {
         writer.i16(error_code);
@@ -189,12 +167,7 @@ pub fn write_head(
 }
 
 /// Opens a topic; `partition_count` partitions must follow, then [`write_end`].
-pub fn write_topic(
-    writer: &mut Out<'_>,
-    version: i16,
-    topic: TopicRef<'_>,
-    partition_count: usize,
-) -> Written {
+pub fn write_topic(writer: &mut Out<'_>, version: i16, topic: TopicRef<'_>, partition_count: usize) -> Written {
     match topic {
         TopicRef::Id(id) => writer.uuid(&id),
         TopicRef::Name(name) => writer.string(version >= FIRST_FLEXIBLE, name)?,
@@ -205,12 +178,7 @@ pub fn write_topic(
 
 /// Opens a partition up to the length of its records; exactly `record_bytes` must follow, then
 /// [`write_partition_end`].
-pub fn write_partition(
-    writer: &mut Out<'_>,
-    version: i16,
-    head: &PartitionHead,
-    record_bytes: usize,
-) -> Written {
+pub fn write_partition(writer: &mut Out<'_>, version: i16, head: &PartitionHead, record_bytes: usize) -> Written {
     let flexible = version >= FIRST_FLEXIBLE;
     writer.i32(head.partition);
     writer.i16(head.error_code);

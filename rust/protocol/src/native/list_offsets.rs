@@ -58,11 +58,7 @@ impl<'a> ListOffsetsRequest<'a> {
     pub fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, Error> {
         let flexible = version >= FIRST_FLEXIBLE;
         let replica_id = reader.i32("replica_id")?;
-        let isolation_level = if version >= 2 {
-            reader.i8("isolation_level")?
-        } else {
-            0
-        };
+        let isolation_level = if version >= 2 { reader.i8("isolation_level")? } else { 0 };
         let topic_count = reader.array(flexible, 2, "topics")?;
         let mut topics = Vec::with_capacity(topic_count);
         for _ in 0..topic_count {
@@ -71,18 +67,10 @@ impl<'a> ListOffsetsRequest<'a> {
             let mut questions = Vec::with_capacity(count);
             for _ in 0..count {
                 let partition = reader.i32("partition_index")?;
-                let current_leader_epoch = if version >= 4 {
-                    reader.i32("current_leader_epoch")?
-                } else {
-                    -1
-                };
+                let current_leader_epoch = if version >= 4 { reader.i32("current_leader_epoch")? } else { -1 };
                 let timestamp = reader.i64("timestamp")?;
                 reader.skip_tags(flexible)?;
-                questions.push(Question {
-                    partition,
-                    current_leader_epoch,
-                    timestamp,
-                });
+                questions.push(Question { partition, current_leader_epoch, timestamp });
             }
             reader.skip_tags(flexible)?;
             topics.push((name, questions));
@@ -91,20 +79,12 @@ impl<'a> ListOffsetsRequest<'a> {
             reader.i32("timeout_ms")?;
         }
         reader.skip_tags(flexible)?;
-        Ok(Self {
-            replica_id,
-            isolation_level,
-            topics,
-        })
+        Ok(Self { replica_id, isolation_level, topics })
     }
 }
 
 /// Writes the body of an answer.
-pub fn write_response(
-    writer: &mut Out<'_>,
-    version: i16,
-    topics: &[(&str, Vec<Answer>)],
-) -> Written {
+pub fn write_response(writer: &mut Out<'_>, version: i16, topics: &[(&str, Vec<Answer>)]) -> Written {
     let flexible = version >= FIRST_FLEXIBLE;
     if version >= 2 {
         writer.i32(0);

@@ -37,11 +37,7 @@ impl<'a> MetadataRequest<'a> {
         };
         let mut topics = count.map(Vec::with_capacity);
         for _ in 0..count.unwrap_or(0) {
-            let topic_id = if version >= 10 {
-                reader.uuid("topic_id")?
-            } else {
-                [0; 16]
-            };
+            let topic_id = if version >= 10 { reader.uuid("topic_id")? } else { [0; 16] };
             let name = if version >= 10 {
                 reader.nullable_string(flexible, "name")?
             } else {
@@ -58,8 +54,7 @@ impl<'a> MetadataRequest<'a> {
         let allow_auto_topic_creation = version < 4 || reader.bool("allow_auto_topic_creation")?;
         let include_cluster_authorized_operations =
             (8..=10).contains(&version) && reader.bool("include_cluster_authorized_operations")?;
-        let include_topic_authorized_operations =
-            version >= 8 && reader.bool("include_topic_authorized_operations")?;
+        let include_topic_authorized_operations = version >= 8 && reader.bool("include_topic_authorized_operations")?;
         reader.skip_tags(flexible)?;
         Ok(Self {
             topics,
@@ -156,11 +151,7 @@ pub struct PartitionView<'a> {
 }
 
 /// Writes one partition.
-pub fn write_partition(
-    writer: &mut Out<'_>,
-    version: i16,
-    partition: &PartitionView<'_>,
-) -> Written {
+pub fn write_partition(writer: &mut Out<'_>, version: i16, partition: &PartitionView<'_>) -> Written {
     let flexible = version >= FIRST_FLEXIBLE;
     writer.i16(partition.error_code);
     writer.i32(partition.index);
@@ -195,11 +186,7 @@ pub fn write_topic_end(writer: &mut Out<'_>, version: i16, authorized_operations
 }
 
 /// Closes the answer.
-pub fn write_end(
-    writer: &mut Out<'_>,
-    version: i16,
-    cluster_authorized_operations: i32,
-) -> Written {
+pub fn write_end(writer: &mut Out<'_>, version: i16, cluster_authorized_operations: i32) -> Written {
     if (8..=10).contains(&version) {
         writer.i32(cluster_authorized_operations);
     }

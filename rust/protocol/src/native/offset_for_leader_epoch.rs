@@ -26,10 +26,7 @@ pub struct Answer {
 ///
 /// # Errors
 /// The frame is cut short, or holds what this version cannot.
-pub fn read_request<'a>(
-    reader: &mut Reader<'a>,
-    version: i16,
-) -> Result<Vec<(&'a str, Vec<Question>)>, Error> {
+pub fn read_request<'a>(reader: &mut Reader<'a>, version: i16) -> Result<Vec<(&'a str, Vec<Question>)>, Error> {
     let flexible = version >= FIRST_FLEXIBLE;
     if version >= 3 {
         reader.i32("replica_id")?;
@@ -45,11 +42,7 @@ pub fn read_request<'a>(
             let current_leader_epoch = reader.i32("current_leader_epoch")?;
             let leader_epoch = reader.i32("leader_epoch")?;
             reader.skip_tags(flexible)?;
-            questions.push(Question {
-                partition,
-                current_leader_epoch,
-                leader_epoch,
-            });
+            questions.push(Question { partition, current_leader_epoch, leader_epoch });
         }
         reader.skip_tags(flexible)?;
         topics.push((name, questions));
@@ -59,11 +52,7 @@ pub fn read_request<'a>(
 }
 
 /// Writes the body of an answer.
-pub fn write_response(
-    writer: &mut Out<'_>,
-    version: i16,
-    topics: &[(&str, Vec<Answer>)],
-) -> Written {
+pub fn write_response(writer: &mut Out<'_>, version: i16, topics: &[(&str, Vec<Answer>)]) -> Written {
     let flexible = version >= FIRST_FLEXIBLE;
     writer.i32(0);
     writer.array(flexible, Some(topics.len()))?;

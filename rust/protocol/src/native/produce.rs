@@ -73,12 +73,7 @@ impl<'a> ProduceRequest<'a> {
             topics.push(TopicData { topic, partitions });
         }
         reader.skip_tags(flexible)?;
-        Ok(Self {
-            transactional_id,
-            acks,
-            timeout_ms,
-            topics,
-        })
+        Ok(Self { transactional_id, acks, timeout_ms, topics })
     }
 }
 
