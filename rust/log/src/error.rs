@@ -95,6 +95,9 @@ pub struct RecordError {
 pub enum AppendError {
     #[error("{0}")]
     CorruptMessage(String),
+    /// What a Produce request brought for the partition is not exactly one batch of this format; refused before the log is asked.
+    #[error("{0}")]
+    NotOneBatch(String),
     #[error("{message}")]
     InvalidRecord { message: String, records: Vec<RecordError> },
     #[error("{message}")]
@@ -127,7 +130,7 @@ impl AppendError {
     pub fn code(&self) -> i16 {
         match self {
             AppendError::CorruptMessage(_) => code::CORRUPT_MESSAGE,
-            AppendError::InvalidRecord { .. } => code::INVALID_RECORD,
+            AppendError::NotOneBatch(_) | AppendError::InvalidRecord { .. } => code::INVALID_RECORD,
             AppendError::InvalidTimestamp { .. } => code::INVALID_TIMESTAMP,
             AppendError::MessageTooLarge(_) => code::MESSAGE_TOO_LARGE,
             AppendError::RecordListTooLarge(_) => code::RECORD_LIST_TOO_LARGE,

@@ -241,7 +241,7 @@ impl Engine {
             }
         }
         for topic in &gone {
-            self.forget(&topic);
+            self.forget(topic);
             for state in &topic.partitions {
                 state.replica.delete();
             }

@@ -351,13 +351,20 @@ impl Refusal {
             .iter()
             .map(|record| RecordError { batch_index: record.batch_index, message: Some(record.message.clone()) })
             .collect();
-        // Kafka tells the log start where the records themselves are at fault.
-        let is_of_records = matches!(failure, AppendError::InvalidRecord { .. } | AppendError::InvalidTimestamp { .. });
+        // Kafka tells the log start of what the log itself refused (`ReplicaManager.appendToLocalLog`), but for these.
+        let is_silent = matches!(
+            failure,
+            AppendError::NotOneBatch(_)
+                | AppendError::CorruptMessage(_)
+                | AppendError::MessageTooLarge(_)
+                | AppendError::RecordListTooLarge(_)
+                | AppendError::Storage(_)
+        );
         Self {
             code: ErrorCode(failure.code()),
             message: failure.to_string(),
             record_errors,
-            log_start_offset: if is_of_records { partition.offsets().log_start } else { -1 },
+            log_start_offset: if is_silent { -1 } else { partition.offsets().log_start },
         }
     }
 }

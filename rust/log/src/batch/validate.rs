@@ -136,16 +136,16 @@ fn framed(bytes: &[u8], name: &str) -> Result<Option<usize>, AppendError> {
 fn one_batch(frame: &[u8], rules: &Rules<'_>) -> Result<(BatchHeader, usize), AppendError> {
     let name = rules.name;
     let bytes = framed(frame, name)?.ok_or_else(|| {
-        AppendError::invalid(format!("Produce requests must have at least one record batch per partition ({name})"))
+        AppendError::NotOneBatch(format!("Produce requests must have at least one record batch per partition ({name})"))
     })?;
     let magic = frame[MAGIC_END - 1] as i8;
     if magic != header::MAGIC {
-        return Err(AppendError::invalid(format!(
+        return Err(AppendError::NotOneBatch(format!(
             "Produce requests are only allowed to contain record batches with magic version 2, not {magic} ({name})"
         )));
     }
     if framed(&frame[bytes..], name)?.is_some() {
-        return Err(AppendError::invalid(format!(
+        return Err(AppendError::NotOneBatch(format!(
             "Produce requests are only allowed to contain exactly one record batch per partition ({name})"
         )));
     }

@@ -75,6 +75,8 @@ impl Partition {
             attached: OnceLock::new(),
             state: RwLock::new(state),
         });
+        // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end.
+        partition.set_leader_epoch(leader_epoch)?;
         Ok((partition, report))
     }
 }
