@@ -133,7 +133,13 @@ fn topic_update(topic: TopicTuple<'_>) -> PyResult<TopicUpdate> {
         }
         updates.push(PartitionUpdate { index, leader, leader_epoch, partition_epoch, replicas, isr });
     }
-    Ok(TopicUpdate { name, id: topic_id(&id)?, is_internal, config, partitions: updates })
+    let min_insync_replicas = match settings.iter().find(|(name, _)| name == "min.insync.replicas") {
+        None => 1,
+        Some((_, value)) => value.parse().map_err(|_| {
+            PyValueError::new_err(format!("topic {name}: min.insync.replicas = {value:?} is not a number"))
+        })?,
+    };
+    Ok(TopicUpdate { name, id: topic_id(&id)?, is_internal, config, min_insync_replicas, partitions: updates })
 }
 
 #[pymethods]

@@ -29,14 +29,22 @@ enum Message {
 struct Relay {
     sender: SyncSender<Message>,
     dropped: AtomicU64,
+    /// The process whose thread this is; a forked child has the memory but not the thread.
+    process_id: u32,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 static RELAY: OnceLock<Relay> = OnceLock::new();
 
+impl Relay {
+    fn is_ours(&self) -> bool {
+        self.process_id == std::process::id()
+    }
+}
+
 impl Log for Relay {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("ottla") && metadata.level() <= log::max_level()
+        self.is_ours() && metadata.target().starts_with("ottla") && metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -67,7 +75,12 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     }
     let (sender, receiver) = sync_channel(QUEUE_LINES);
     let thread = std::thread::Builder::new().name("ottla-logging".to_owned()).spawn(move || carry(&receiver))?;
-    let relay = RELAY.get_or_init(|| Relay { sender, dropped: AtomicU64::new(0), thread: Mutex::new(Some(thread)) });
+    let relay = RELAY.get_or_init(|| Relay {
+        sender,
+        dropped: AtomicU64::new(0),
+        process_id: std::process::id(),
+        thread: Mutex::new(Some(thread)),
+    });
     // Another library of this process may own the facade; then its logger gets our lines.
     if log::set_logger(relay).is_ok() {
         log::set_max_level(LevelFilter::Info);
@@ -81,7 +94,7 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
 #[pyfunction]
 fn stop_log_relay(py: Python<'_>) {
     py.detach(|| {
-        let Some(relay) = RELAY.get() else { return };
+        let Some(relay) = RELAY.get().filter(|relay| relay.is_ours()) else { return };
         let Some(thread) = relay.thread.lock().take() else { return };
         // The thread is the receiver: it is alive until it sees this.
         if relay.sender.send(Message::Stop).is_ok() {
@@ -94,7 +107,7 @@ fn stop_log_relay(py: Python<'_>) {
 #[pyfunction]
 pub fn flush_logs(py: Python<'_>) {
     py.detach(|| {
-        let Some(relay) = RELAY.get() else { return };
+        let Some(relay) = RELAY.get().filter(|relay| relay.is_ours()) else { return };
         let (done, wait) = sync_channel(1);
         if relay.sender.send(Message::Flush(done)).is_ok() {
             // An error means the relay has stopped: nothing more will come.

@@ -262,7 +262,7 @@ impl Engine {
     }
 
     fn topic(&self, places: &mut Places, before: &Image, update: TopicUpdate) -> Topic {
-        let TopicUpdate { name, id, is_internal, config, partitions } = update;
+        let TopicUpdate { name, id, is_internal, config, min_insync_replicas, partitions } = update;
         let config = Arc::new(config);
         let known = before.topic_by_id(&id);
         let name: Arc<str> = known.map_or_else(|| name.into(), |topic| Arc::clone(&topic.name));
@@ -286,7 +286,7 @@ impl Engine {
                 PartitionState { index, leader, leader_epoch, partition_epoch, replicas, isr, replica }
             })
             .collect();
-        Topic { name, id, is_internal, partitions }
+        Topic { name, id, is_internal, min_insync_replicas, partitions }
     }
 
     /// Where a partition lies, or is to lie. Files of another topic of that name, whose deletion was cut short by a

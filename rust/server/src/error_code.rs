@@ -16,6 +16,7 @@ impl ErrorCode {
     pub const MESSAGE_TOO_LARGE: Self = Self(10);
     pub const INVALID_TOPIC_EXCEPTION: Self = Self(17);
     pub const RECORD_LIST_TOO_LARGE: Self = Self(18);
+    pub const NOT_ENOUGH_REPLICAS: Self = Self(19);
     pub const INVALID_REQUIRED_ACKS: Self = Self(21);
     pub const INVALID_TIMESTAMP: Self = Self(32);
     pub const UNSUPPORTED_VERSION: Self = Self(35);

@@ -29,6 +29,8 @@ pub struct Topic {
     pub name: Arc<str>,
     pub id: TopicId,
     pub is_internal: bool,
+    /// `min.insync.replicas`: below it acks=all is refused.
+    pub min_insync_replicas: usize,
     pub partitions: Vec<PartitionState>,
 }
 
@@ -78,6 +80,7 @@ pub struct TopicUpdate {
     pub id: TopicId,
     pub is_internal: bool,
     pub config: ottla_log::PartitionConfig,
+    pub min_insync_replicas: usize,
     pub partitions: Vec<PartitionUpdate>,
 }
 

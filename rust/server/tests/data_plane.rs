@@ -11,6 +11,7 @@ use ottla_log::PartitionConfig;
 use ottla_log::batch::Compression;
 use ottla_log::batch::builder::BatchShape;
 use ottla_protocol::wire::Reader;
+use ottla_server::image::TopicUpdate;
 use ottla_server::limits::Limits;
 
 /// What is produced comes back byte for byte but for base offset and leader epoch, which the broker sets.
@@ -197,6 +198,20 @@ fn a_transactional_batch_needs_an_id() {
     let sent = transactional(0);
     let answer = client.ask(0, 7, |w| produce_body(w, None, -1, "t", 0, &sent));
     assert_eq!(produced(&answer), (53, -1));
+}
+
+/// acks=all is refused where fewer replicas are in sync than the topic asks for; acks=1 is not.
+#[test]
+fn min_insync_replicas() {
+    let harness = Harness::start();
+    let strict = TopicUpdate { min_insync_replicas: 2, ..topic("strict", [8; 16], 1, PartitionConfig::default()) };
+    harness.publish(2, vec![strict], vec![]);
+    let mut client = harness.connect();
+    let sent = batch(&["x"]);
+    for (acks, expected) in [(-1, (19, -1)), (1, (0, 0))] {
+        let answer = client.ask(0, 7, |w| produce_body(w, None, acks, "strict", 0, &sent));
+        assert_eq!(produced(&answer), expected, "acks={acks}");
+    }
 }
 
 /// With acks=0 there is no answer; an error closes the connection, since there is no other way to tell.

@@ -5,6 +5,7 @@
 //!   answer for every partition of the request
 //! - acks other than -1, 0, 1: INVALID_REQUIRED_ACKS
 //! - unknown topic or partition: 3 by name, UNKNOWN_TOPIC_ID by id; internal topics: INVALID_TOPIC_EXCEPTION
+//! - acks -1 with fewer replicas in sync than `min.insync.replicas`: NOT_ENOUGH_REPLICAS
 //! - the batch: structure, CRC, sizes, timestamps, producer state (crate `ottla-log`)
 //! - acks 1 is answered at append, acks -1 when the high watermark covers the batch, or REQUEST_TIMED_OUT
 //! - acks 0 has no answer; an error then closes the connection, the only way to tell
@@ -69,6 +70,15 @@ impl TopicPlan {
                 Self { name: String::new(), id, topic, by_id: true, partitions }
             }
         }
+    }
+
+    /// Whether acks=all would promise more than the replicas in sync can keep.
+    fn lacks_replicas(&self, partition: &PartitionState) -> Option<String> {
+        let needed = self.topic.as_ref()?.min_insync_replicas;
+        let in_sync = partition.isr.len();
+        (in_sync < needed).then(|| {
+            format!("{in_sync} replicas in sync are fewer than min.insync.replicas = {needed} of {}", self.name)
+        })
     }
 
     fn partition(&self, index: i32) -> Result<&PartitionState, (ErrorCode, Option<String>)> {
@@ -225,7 +235,7 @@ fn append(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan, mut frame: BytesMu
                 continue;
             }
             let records = partition.records.clone().and_then(|range| frame.get_mut(range)).unwrap_or_default();
-            let (response, end_offset) = append_to_partition(plane, info, topic, partition, records);
+            let (response, end_offset) = append_to_partition(plane, info, topic, partition, plan.acks, records);
             if let Some((replica, end_offset)) = end_offset {
                 awaited.push(Awaited { topic: topic_place, partition: place, replica, end_offset });
             }
@@ -254,6 +264,7 @@ fn append_to_partition(
     info: &RequestInfo,
     topic: &TopicPlan,
     plan: &PartitionPlan,
+    acks: i16,
     records: &mut [u8],
 ) -> (PartitionResponse, Option<(Arc<Replica>, i64)>) {
     let index = plan.index;
@@ -261,6 +272,11 @@ fn append_to_partition(
         Ok(partition) => partition,
         Err((error, message)) => return (PartitionResponse::error(index, error.0, message), None),
     };
+    if acks == ALL_IN_SYNC
+        && let Some(message) = topic.lacks_replicas(partition)
+    {
+        return (PartitionResponse::error(index, ErrorCode::NOT_ENOUGH_REPLICAS.0, Some(message)), None);
+    }
     let bytes = records.len() as u64;
     match partition.replica.append_from_client(records, info.version, plan.guard) {
         Ok(appended) => {

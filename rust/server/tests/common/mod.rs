@@ -115,6 +115,7 @@ pub fn topic(name: &str, id: [u8; 16], partitions: i32, config: PartitionConfig)
         id,
         is_internal: false,
         config,
+        min_insync_replicas: 1,
         partitions: (0..partitions)
             .map(|index| PartitionUpdate {
                 index,
