@@ -45,8 +45,8 @@ class RequestContext:
     connection_id: int
     # Name of the listener the request came through; answers that name brokers give addresses of this listener.
     listener: str
-    # When the data plane had read the whole frame, on the monotonic clock: a time-out that the request names counts from
-    # here. (A member's session counts from when its request was handled: `coordinator.group.rebalance` says why.)
+    # When the data plane had read the whole frame, on the monotonic clock: a time-out that the request names counts
+    # from here. (A member's session counts from when its request was handled: `coordinator.group.rebalance` says why.)
     received_ms: int
 
 
