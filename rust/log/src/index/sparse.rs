@@ -19,8 +19,8 @@ pub struct SparseFile<const BYTES: usize> {
 
 #[derive(Debug)]
 enum Entries {
-    /// Being written: everything, and how many bytes of it the file has.
-    Memory { bytes: Vec<u8>, written: usize },
+    /// Being written: everything, how many bytes of it the file has, and whether the file holds something else and must be replaced.
+    Memory { bytes: Vec<u8>, written: usize, replace: bool },
     /// Closed; opened when first searched.
     Disk { file: Option<Arc<dyn File>>, count: usize },
 }
@@ -28,7 +28,7 @@ enum Entries {
 impl<const BYTES: usize> SparseFile<BYTES> {
     /// A new index, replacing whatever the file holds at the next flush.
     pub fn fresh(path: PathBuf) -> SparseFile<BYTES> {
-        SparseFile { path, entries: Entries::Memory { bytes: Vec::new(), written: 0 } }
+        SparseFile { path, entries: Entries::Memory { bytes: Vec::new(), written: 0, replace: true } }
     }
 
     /// The index of a closed segment, `length` bytes long. A cut entry at the end is not counted.
@@ -44,7 +44,7 @@ impl<const BYTES: usize> SparseFile<BYTES> {
             return Ok(None);
         }
         let written = bytes.len();
-        Ok(Some(SparseFile { path, entries: Entries::Memory { bytes, written } }))
+        Ok(Some(SparseFile { path, entries: Entries::Memory { bytes, written, replace: false } }))
     }
 
     pub fn path(&self) -> &Path {
@@ -113,32 +113,27 @@ impl<const BYTES: usize> SparseFile<BYTES> {
 
     /// Drops all entries from `count` on; the file follows at the next flush.
     pub fn truncate(&mut self, count: usize) {
-        if let Entries::Memory { bytes, written } = &mut self.entries {
+        if let Entries::Memory { bytes, written, replace } = &mut self.entries {
             bytes.truncate(count * BYTES);
-            if *written > bytes.len() {
-                *written = usize::MAX;
-            }
+            *replace |= *written > bytes.len();
         }
     }
 
     /// Brings the file to what memory holds; `sync` makes it survive a power cut.
     pub fn flush(&mut self, disk: &dyn Disk, sync: bool) -> io::Result<()> {
-        let Entries::Memory { bytes, written } = &mut self.entries else { return Ok(()) };
-        let behind = *written != bytes.len();
-        // A fresh index may find an older file under its name.
-        let replace = *written == usize::MAX || *written == 0;
-        if !behind && !replace && !sync {
+        let Entries::Memory { bytes, written, replace } = &mut self.entries else { return Ok(()) };
+        if !*replace && *written == bytes.len() && !sync {
             return Ok(());
         }
-        let file = disk.open(&self.path, if replace { OpenMode::Truncate } else { OpenMode::Create })?;
-        let from = if replace { 0 } else { *written };
+        let file = disk.open(&self.path, if *replace { OpenMode::Truncate } else { OpenMode::Create })?;
+        let from = if *replace { 0 } else { *written };
         if from < bytes.len() {
             file.write_at(&mut [IoSlice::new(&bytes[from..])], from as u64)?;
         }
         if sync {
             file.sync_data()?;
         }
-        *written = bytes.len();
+        (*written, *replace) = (bytes.len(), false);
         Ok(())
     }
 
@@ -153,7 +148,7 @@ impl<const BYTES: usize> SparseFile<BYTES> {
             let mut bytes = crate::env::read_file(disk, &self.path, u64::MAX)?;
             bytes.truncate(count * BYTES);
             let written = bytes.len();
-            self.entries = Entries::Memory { bytes, written };
+            self.entries = Entries::Memory { bytes, written, replace: false };
         }
         Ok(())
     }

@@ -58,10 +58,11 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<AbortedEntry>> {
     }
 }
 
-/// Writes `entry` as number `index`.
-pub fn append(disk: &dyn Disk, path: &Path, index: usize, entry: &AbortedEntry) -> io::Result<()> {
+/// Writes `entries` behind the first `index`.
+pub fn append(disk: &dyn Disk, path: &Path, index: usize, entries: &[AbortedEntry]) -> io::Result<()> {
+    let bytes: Vec<u8> = entries.iter().flat_map(AbortedEntry::encode).collect();
     let file = disk.open(path, OpenMode::Create)?;
-    file.write_at(&mut [IoSlice::new(&entry.encode())], (index * ENTRY_BYTES) as u64)
+    file.write_at(&mut [IoSlice::new(&bytes)], (index * ENTRY_BYTES) as u64)
 }
 
 /// Replaces the file; no entries, no file.

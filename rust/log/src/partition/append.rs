@@ -248,16 +248,19 @@ impl Partition {
         i64::from(seed) % config.segment_jitter_ms
     }
 
-    /// Ends the segment being written and begins the next at the log end.
+    /// Ends the segment being written and begins the next at the log end. On an error the old one is written on.
     pub(super) fn roll_locked(&self, state: &mut State, now_ms: i64) -> Result<Arc<Segment>, StorageError> {
-        if let Some(active) = state.active() {
-            if active.size() == 0 {
-                return Ok(active.clone());
-            }
-            active.retire(self.disk())?;
+        let Some(active) = state.active().cloned() else {
+            return self.add_segment(state, now_ms);
+        };
+        if active.size() == 0 {
+            return Ok(active);
         }
+        active.seal_indexes(self.disk(), false)?;
         self.write_snapshot(state, false)?;
-        self.add_segment(state, now_ms)
+        let next = self.add_segment(state, now_ms)?;
+        active.retire();
+        Ok(next)
     }
 
     fn add_segment(&self, state: &mut State, now_ms: i64) -> Result<Arc<Segment>, StorageError> {

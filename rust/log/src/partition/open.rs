@@ -45,18 +45,7 @@ impl Partition {
                     ..State::empty(leader_epoch)
                 };
                 state.producers.high_watermark_moved(end.offset);
-                for first_offset in state.producers.open_starts() {
-                    // A transaction whose first batch is gone begins, for readers, at the log start.
-                    let offset = first_offset.max(state.log_start);
-                    let mark = match state.segment_index(offset).map(|index| state.segments[index].clone()) {
-                        Some(segment) => match segment.find(disk, offset, segment.size())? {
-                            Some(found) => Mark { offset, segment: segment.base_offset(), position: found.position },
-                            None => Mark { offset, segment: segment.base_offset(), position: segment.size() },
-                        },
-                        None => end,
-                    };
-                    state.unstable.insert(first_offset, mark);
-                }
+                state.mark_open_transactions(disk)?;
                 (state, loaded.report)
             }
         };

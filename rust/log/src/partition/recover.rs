@@ -9,7 +9,7 @@
 //! indexes are rebuilt, and damage found on the way is reported but nothing is cut.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{OpenHint, RecoveryReport, snapshot};
 use crate::batch::header::HEADER_BYTES;
 use crate::batch::records::Records;
 use crate::batch::{BatchHeader, Marker, control};
-use crate::env::{DirEntry, Disk, read_file};
+use crate::env::{DirEntry, Disk, OpenMode, read_file};
 use crate::error::{IoContext, StorageError};
 use crate::index::{offset, time};
 use crate::segment::scan::{Gaps, Scan, Step, Stop};
@@ -129,6 +129,7 @@ impl Load<'_> {
         let stored = checkpoint::read_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS))?;
         let mut epochs = Epochs::new(stored.clone().unwrap_or_default());
         self.replay(&segments, snapshot_offset, scan_base, &mut producers, stored.is_none().then_some(&mut epochs))?;
+        self.drop_snapshots_above(scan_base)?;
         if scan_from < bases.len() {
             epochs.truncate_end(scan_base);
             let stored = stored.as_deref().map(|entries| Epochs::new(entries.to_vec()));
@@ -149,8 +150,7 @@ impl Load<'_> {
         if stored.as_deref() != Some(epochs.entries()) {
             checkpoint::write_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS), epochs.entries())?;
         }
-        let limit = if self.report.segments_scanned > 0 { scan_base } else { log_end };
-        self.drop_stray_snapshots(&segments, limit, snapshot_offset)?;
+        self.drop_stray_snapshots(&segments, snapshot_offset)?;
         if self.report.segments_scanned > 0 {
             self.disk.sync_dir(self.path).at("sync", self.path)?;
         }
@@ -216,8 +216,8 @@ impl Load<'_> {
             }
         }
         self.report.indexes_rebuilt += 1;
-        segment.retire(self.disk)?;
-        segment.sync_closed_indexes(self.disk)?;
+        segment.seal_indexes(self.disk, true)?;
+        segment.retire();
         Ok(segment)
     }
 
@@ -304,6 +304,12 @@ impl Load<'_> {
                 break;
             }
             log_end = base;
+            if index > 0 {
+                // As a roll would have: retention may take what these producers are known from.
+                let path = names::file(self.path, base, names::PRODUCER_SNAPSHOT);
+                let file = self.disk.open(&path, OpenMode::Truncate).at("create", &path)?;
+                file.write_at(&mut [IoSlice::new(&snapshot::encode(producers))], 0).at("write", &path)?;
+            }
             let size = self.length_of(base);
             let segment = Segment::writable(self.path, base, size, self.modified_of(base));
             let mut aborted = Vec::new();
@@ -367,7 +373,7 @@ impl Load<'_> {
                 segment.flush_indexes(self.disk, true)?;
             } else {
                 segment.seal_indexes(self.disk, true)?;
-                segment.retire(self.disk)?;
+                segment.retire();
             }
             segment.sync_log(self.disk)?;
             segments.push(Arc::new(segment));
@@ -376,16 +382,11 @@ impl Load<'_> {
                 break;
             }
         }
-        // A dropped successor may have left a retired segment in front: the last one is the one that is written.
-        if let Some(last) = segments.pop() {
-            segments.push(self.writable_again(last)?);
+        // When the successors were dropped for what they were, a retired segment is the last one and is written on.
+        if let Some(last) = segments.last() {
+            last.revive_indexes(self.disk)?;
         }
         Ok(log_end)
-    }
-
-    fn writable_again(&self, segment: Arc<Segment>) -> Result<Arc<Segment>, StorageError> {
-        segment.revive_indexes(self.disk)?;
-        Ok(segment)
     }
 
     /// Segments behind a cut.
@@ -399,17 +400,21 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Keeps the snapshots segments begin with and the one that was used. Those made of batches that were scanned again or cut say
-    /// nothing any more, and each stop leaves one at an offset of its own (Kafka's `removeStraySnapshots`).
-    fn drop_stray_snapshots(
-        &mut self,
-        segments: &[Arc<Segment>],
-        limit: Offset,
-        used: Option<Offset>,
-    ) -> Result<(), StorageError> {
+    /// Snapshots of batches that will be scanned again, or that lie behind the end, say nothing any more.
+    fn drop_snapshots_above(&mut self, limit: Offset) -> Result<(), StorageError> {
+        for at in self.listing.snapshots.iter().filter(|at| **at > limit) {
+            remove_if_there(self.disk, &names::file(self.path, *at, names::PRODUCER_SNAPSHOT))?;
+        }
+        self.listing.snapshots.retain(|at| *at <= limit);
+        Ok(())
+    }
+
+    /// Each stop leaves a snapshot at an offset of its own: kept are those segments begin with and the one that was used (Kafka's
+    /// `removeStraySnapshots`).
+    fn drop_stray_snapshots(&mut self, segments: &[Arc<Segment>], used: Option<Offset>) -> Result<(), StorageError> {
         for at in &self.listing.snapshots {
             let begins_segment = segments.iter().any(|segment| segment.base_offset() == *at);
-            if *at > limit || (!begins_segment && Some(*at) != used) {
+            if !begins_segment && Some(*at) != used {
                 remove_if_there(self.disk, &names::file(self.path, *at, names::PRODUCER_SNAPSHOT))?;
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::epochs::Epochs;
 use super::producers::Producers;
+use crate::env::Disk;
 use crate::error::StorageError;
 use crate::segment::Segment;
 use crate::{Offset, Offsets};
@@ -162,6 +163,25 @@ impl State {
             self.producers.high_watermark_moved(to.offset);
             self.drop_stable();
         }
+    }
+
+    /// Finds where the open transactions begin, after the producers were rebuilt.
+    pub fn mark_open_transactions(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+        self.unstable.clear();
+        for first_offset in self.producers.open_starts() {
+            // A transaction whose first batch is gone begins, for readers, at the log start.
+            let offset = first_offset.max(self.log_start);
+            let mark = match self.segment_index(offset).map(|index| self.segments[index].clone()) {
+                Some(segment) => {
+                    let found = segment.find(disk, offset, segment.size())?;
+                    let position = found.map_or(segment.size(), |found| found.position);
+                    Mark { offset, segment: segment.base_offset(), position }
+                }
+                None => self.log_end,
+            };
+            self.unstable.insert(first_offset, mark);
+        }
+        Ok(())
     }
 
     /// Forgets marks of transactions that are stable now.

@@ -166,7 +166,6 @@ impl Partition {
         let disk = self.disk();
         let end = state.log_end.offset;
         state.producers.clear();
-        state.unstable.clear();
         state.snapshot_offset = None;
         let entries = disk.list(&self.path).at("list", &self.path)?;
         let mut snapshots: Vec<Offset> =
@@ -191,18 +190,7 @@ impl Partition {
             }
         }
         state.producers.high_watermark_moved(state.high_watermark.offset);
-        for first_offset in state.producers.open_starts() {
-            if let Some(index) = state.segment_index(first_offset) {
-                let segment = state.segments[index].clone();
-                if let Some(found) = segment.find(disk, first_offset, segment.size())? {
-                    state.unstable.insert(
-                        first_offset,
-                        Mark { offset: first_offset, segment: segment.base_offset(), position: found.position },
-                    );
-                }
-            }
-        }
-        Ok(())
+        state.mark_open_transactions(disk)
     }
 
     /// Ends the segment being written, unless it is empty.

@@ -49,6 +49,8 @@ struct Indexes {
     time: TimeIndex,
     /// None: not read yet.
     txn: Option<Vec<AbortedEntry>>,
+    /// How many of them the file has.
+    txn_written: usize,
     /// None: not read yet. Some(None): no record has a timestamp.
     max: Option<Option<TimeEntry>>,
     /// Timestamp of the first batch, for `segment.ms`. None: not read yet or nothing there.
@@ -98,6 +100,7 @@ impl Segment {
                 offset: OffsetIndex::fresh(base_offset, names::file(directory, base_offset, names::OFFSET_INDEX)),
                 time: TimeIndex::fresh(base_offset, names::file(directory, base_offset, names::TIME_INDEX)),
                 txn: Some(Vec::new()),
+                txn_written: 0,
                 max: Some(None),
                 first_timestamp_ms: None,
                 bytes_since_entry: 0,
@@ -250,13 +253,15 @@ impl Segment {
         indexes.bytes_since_entry = indexes.bytes_since_entry.saturating_add(bytes);
     }
 
-    /// Notes the end of an aborted transaction, in memory and in the file.
+    /// Notes the end of an aborted transaction. Memory has it at once; the file as soon as the disk takes it: the marker is in the log
+    /// already, from which the file is rebuilt.
     pub fn note_aborted(&self, disk: &dyn Disk, entry: AbortedEntry) -> Result<(), StorageError> {
         let path = self.txn_path();
         let mut indexes = self.indexes.lock();
-        let entries = load_txn(&mut indexes, disk, &path)?;
-        txn::append(disk, &path, entries.len(), &entry).at("append to", &path)?;
-        entries.push(entry);
+        load_txn(&mut indexes, disk, &path)?.push(entry);
+        if let Err(error) = flush_txn(&mut indexes, disk, &path) {
+            tracing::warn!(%error, "an aborted transaction is not in its index file yet");
+        }
         Ok(())
     }
 
@@ -264,7 +269,9 @@ impl Segment {
     pub fn set_aborted(&self, disk: &dyn Disk, entries: Vec<AbortedEntry>) -> Result<(), StorageError> {
         let path = self.txn_path();
         txn::write(disk, &path, &entries).at("write", &path)?;
-        self.indexes.lock().txn = Some(entries);
+        let mut indexes = self.indexes.lock();
+        indexes.txn_written = entries.len();
+        indexes.txn = Some(entries);
         Ok(())
     }
 
@@ -383,7 +390,8 @@ impl Segment {
     pub fn flush_indexes(&self, disk: &dyn Disk, sync: bool) -> Result<(), StorageError> {
         let mut indexes = self.indexes.lock();
         indexes.offset.file().flush(disk, sync).at("write the index of", &self.log_path)?;
-        indexes.time.file().flush(disk, sync).at("write the time index of", &self.log_path)
+        indexes.time.file().flush(disk, sync).at("write the time index of", &self.log_path)?;
+        flush_txn(&mut indexes, disk, &self.txn_path())
     }
 
     /// Makes the index files of a closed segment survive a power cut; an open one's are rebuilt anyway.
@@ -415,13 +423,11 @@ impl Segment {
         self.flush_indexes(disk, sync)
     }
 
-    /// No more appends: indexes go to disk.
-    pub fn retire(&self, disk: &dyn Disk) -> Result<(), StorageError> {
-        self.seal_indexes(disk, false)?;
+    /// No more appends: the indexes, sealed before, leave memory.
+    pub fn retire(&self) {
         let mut indexes = self.indexes.lock();
         indexes.offset.file().retire();
         indexes.time.file().retire();
-        Ok(())
     }
 
     /// The segment will be written on: its indexes go to memory.
@@ -450,6 +456,7 @@ impl Segment {
             if entries.iter().any(|entry| entry.last_offset >= next_offset) {
                 entries.retain(|entry| entry.last_offset < next_offset);
                 txn::write(disk, &txn_path, entries).at("write", &txn_path)?;
+                indexes.txn_written = entries.len();
             }
             if position == 0 {
                 indexes.first_timestamp_ms = None;
@@ -511,7 +518,19 @@ fn load_txn<'i>(
     path: &Path,
 ) -> Result<&'i mut Vec<AbortedEntry>, StorageError> {
     if indexes.txn.is_none() {
-        indexes.txn = Some(txn::read(disk, path).at("read", path)?);
+        let entries = txn::read(disk, path).at("read", path)?;
+        indexes.txn_written = entries.len();
+        indexes.txn = Some(entries);
     }
     Ok(indexes.txn.get_or_insert_default())
+}
+
+fn flush_txn(indexes: &mut Indexes, disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
+    if let Some(entries) = &indexes.txn
+        && indexes.txn_written < entries.len()
+    {
+        txn::append(disk, path, indexes.txn_written, &entries[indexes.txn_written..]).at("append to", path)?;
+        indexes.txn_written = entries.len();
+    }
+    Ok(())
 }

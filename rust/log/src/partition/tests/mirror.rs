@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::Marker;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -13,6 +14,15 @@ enum Step {
         producer: i64,
         records: usize,
         codec: usize,
+    },
+    /// One record in the producer's transaction, which begins with it if none is open.
+    Transact {
+        producer: i64,
+    },
+    /// Ends the producer's transaction, or writes a marker for none.
+    End {
+        producer: i64,
+        commit: bool,
     },
     /// The producer's last batch again.
     Repeat {
@@ -37,6 +47,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => (0..3i64, 1..6usize, 0..5usize).prop_map(|(producer, records, codec)| Step::Append { producer, records, codec }),
         2 => (1..3i64).prop_map(|producer| Step::Repeat { producer }),
+        4 => (10..13i64).prop_map(|producer| Step::Transact { producer }),
+        2 => (10..13i64, any::<bool>()).prop_map(|(producer, commit)| Step::End { producer, commit }),
         1 => Just(Step::Roll),
         1 => Just(Step::Flush),
         1 => (0..12i64).prop_map(|back| Step::Truncate { back }),
@@ -48,10 +60,21 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// The model: batches as (base offset, values), and where each producer is.
+/// What a batch of the model means to transactions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Plain,
+    Open(i64),
+    End { producer: i64, commit: bool },
+}
+
+/// Producer, first offset, offset of the marker.
+type Aborted = (i64, i64, i64);
+
+/// The model: batches as (base offset, values, kind), and where each producer is.
 #[derive(Default)]
 struct Model {
-    batches: Vec<(i64, Vec<String>)>,
+    batches: Vec<(i64, Vec<String>, Kind)>,
     log_start: i64,
     log_end: i64,
     /// Batches of each producer still in the log, as (base offset, sequence, bytes sent).
@@ -64,14 +87,34 @@ impl Model {
     fn records(&self) -> Vec<(i64, String)> {
         self.batches
             .iter()
-            .flat_map(|(base, values)| (*base..).zip(values.iter().cloned()))
+            .filter(|(_, _, kind)| !matches!(kind, Kind::End { .. }))
+            .flat_map(|(base, values, _)| (*base..).zip(values.iter().cloned()))
             .filter(|(offset, _)| *offset >= self.log_start)
             .collect()
     }
 
+    /// First offsets of open transactions by producer, and the aborted ones.
+    fn transactions(&self) -> (HashMap<i64, i64>, Vec<Aborted>) {
+        let (mut open, mut aborted) = (HashMap::new(), Vec::new());
+        for (base, _, kind) in &self.batches {
+            match kind {
+                Kind::Plain => {}
+                Kind::Open(producer) => {
+                    open.entry(*producer).or_insert(*base);
+                }
+                Kind::End { producer, commit } => {
+                    if let (Some(first), false) = (open.remove(producer), *commit) {
+                        aborted.push((*producer, first, *base));
+                    }
+                }
+            }
+        }
+        (open, aborted)
+    }
+
     fn truncate(&mut self, offset: i64) {
         let offset = offset.max(self.log_start);
-        while let Some((base, values)) = self.batches.last() {
+        while let Some((base, values, _)) = self.batches.last() {
             let end = base + values.len() as i64;
             if end <= offset || self.log_end <= offset {
                 break;
@@ -114,7 +157,26 @@ fn run(steps: Vec<Step>) {
                     model.sent.entry(id).or_default().push((model.log_end, sequence, bytes));
                 }
                 model.log_end += records as i64;
-                model.batches.push((appended.base_offset, values));
+                model.batches.push((appended.base_offset, values, Kind::Plain));
+            }
+            Step::Transact { producer: id } => {
+                let sequence = model.next_sequence(id);
+                let guard = partition.start_verification(id, 0, sequence);
+                assert_eq!(guard.is_none(), model.transactions().0.contains_key(&id), "before {step:?}");
+                let mut bytes = batch(transaction(id, 0, sequence), &["in a transaction"]);
+                let sent = bytes.clone();
+                partition
+                    .append(&mut bytes, Origin::Client, AppendOptions { guard, ..AppendOptions::default() })
+                    .unwrap();
+                model.sent.entry(id).or_default().push((model.log_end, sequence, sent));
+                model.batches.push((model.log_end, vec!["in a transaction".to_owned()], Kind::Open(id)));
+                model.log_end += 1;
+            }
+            Step::End { producer, commit } => {
+                let marker = if commit { Marker::Commit } else { Marker::Abort };
+                partition.append_marker(producer, 0, marker, 0, 0).unwrap();
+                model.batches.push((model.log_end, vec![String::new()], Kind::End { producer, commit }));
+                model.log_end += 1;
             }
             Step::Repeat { producer } => {
                 if let Some((base, _, bytes)) = model.sent.get(&producer).and_then(|sent| sent.last().cloned()) {
@@ -161,6 +223,25 @@ fn run(steps: Vec<Step>) {
             "after {step:?}"
         );
         assert_eq!(records(&partition, ReadUpTo::HighWatermark), model.records(), "after {step:?}");
+        let (open, aborted) = model.transactions();
+        let stable = open.values().copied().min().unwrap_or(model.log_end).max(model.log_start);
+        assert_eq!(offsets.last_stable, stable, "after {step:?}");
+        for from in [model.log_start, (model.log_start + stable) / 2] {
+            let read = partition.read(from, 300, ReadUpTo::LastStable, true).unwrap();
+            let Some(slice) = read.slice else { continue };
+            let named: Vec<(i64, i64)> =
+                read.aborted.iter().map(|found| (found.producer_id, found.first_offset)).collect();
+            let past: Vec<(i64, i64)> =
+                aborted.iter().filter(|(_, _, last)| *last >= from).map(|(id, first, _)| (*id, *first)).collect();
+            // It may name more than lies in the slice, but nothing that is not there, and all that is.
+            assert!(named.iter().all(|found| past.contains(found)), "{named:?} of {past:?} from {from} after {step:?}");
+            let batch_end = read.first_offset + i64::from(slice.length.min(1));
+            let needed = past.iter().filter(|(_, first)| *first < batch_end);
+            assert!(
+                needed.clone().all(|found| named.contains(found)),
+                "{named:?} of {past:?} from {from} after {step:?}"
+            );
+        }
     }
 }
 
