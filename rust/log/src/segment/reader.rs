@@ -1,0 +1,121 @@
+//! Finding things in a segment: batches by offset, timestamps, aborted transactions.
+
+use super::*;
+
+impl Segment {
+    /// Can a batch ending at `last_offset` and `bytes` long go in here?
+    pub fn has_room(&self, last_offset: Offset, bytes: usize, segment_bytes: u32, index_bytes: u32) -> bool {
+        let size = self.size() as usize;
+        let mut indexes = self.indexes.lock();
+        let index_room = indexes.offset.file().bytes() + crate::index::offset::ENTRY_BYTES <= index_bytes as usize
+            && indexes.time.file().bytes() + 2 * crate::index::time::ENTRY_BYTES <= index_bytes as usize;
+        (size == 0 || size + bytes <= segment_bytes as usize) && indexes.offset.can_hold(last_offset) && index_room
+    }
+
+    /// Hands the aborted transactions of this segment to `look` one by one, until it says false.
+    pub fn aborted(&self, disk: &dyn Disk, look: impl FnMut(&AbortedEntry) -> bool) -> Result<bool, StorageError> {
+        let path = self.txn_path();
+        let mut indexes = self.indexes.lock();
+        let entries = load_txn(&mut indexes, disk, &path)?;
+        Ok(entries.iter().all(look))
+    }
+
+    /// The batch that holds `target`, or the first behind it; None when every batch below `limit` ends before it.
+    pub fn find(&self, disk: &dyn Disk, target: Offset, limit: u32) -> Result<Option<Found>, StorageError> {
+        let from = {
+            let mut indexes = self.indexes.lock();
+            indexes.offset.lookup(disk, target).at("search the index of", &self.log_path)?
+        };
+        self.walk(disk, from, limit, |found| found.header.last_offset() >= target)
+    }
+
+    /// Walks batch headers from `position` until `wanted` says so.
+    pub fn walk(
+        &self,
+        disk: &dyn Disk,
+        mut position: u32,
+        limit: u32,
+        mut wanted: impl FnMut(&Found) -> bool,
+    ) -> Result<Option<Found>, StorageError> {
+        let log = self.log(disk)?;
+        let mut window = [0u8; WALK_BYTES];
+        let (mut window_at, mut window_bytes) = (position, 0u32);
+        while position < limit {
+            if position < window_at || position + HEADER_BYTES as u32 > window_at + window_bytes {
+                let wish = WALK_BYTES.min((limit - position) as usize);
+                let read = log.read_at(&mut window[..wish], u64::from(position)).at("read", &self.log_path)?;
+                (window_at, window_bytes) = (position, read as u32);
+            }
+            let from = (position - window_at) as usize;
+            let header = BatchHeader::read(&window[from..window_bytes as usize]);
+            let bytes = header.as_ref().and_then(BatchHeader::total_bytes).filter(|bytes| *bytes <= limit - position);
+            let (Some(header), Some(bytes)) = (header, bytes) else {
+                return Err(StorageError::corrupt(&self.log_path, u64::from(position), "no whole batch here"));
+            };
+            let found = Found { position, header, bytes };
+            if wanted(&found) {
+                return Ok(Some(found));
+            }
+            position += bytes;
+        }
+        Ok(None)
+    }
+
+    /// A whole batch, header and all.
+    pub fn read_batch(&self, disk: &dyn Disk, found: &Found) -> Result<Vec<u8>, StorageError> {
+        let mut bytes = vec![0; found.bytes as usize];
+        read_exact_at(self.log(disk)?.as_ref(), &mut bytes, u64::from(found.position)).at("read", &self.log_path)?;
+        Ok(bytes)
+    }
+
+    /// An offset that no batch starting before `position` reaches; None when the index does not know one.
+    pub fn offset_at_or_after(&self, disk: &dyn Disk, position: u32) -> Result<Option<Offset>, StorageError> {
+        self.indexes.lock().offset.offset_at_or_after(disk, position).at("search the index of", &self.log_path)
+    }
+
+    /// The greatest timestamp in the segment, and the last offset of the batch it came with.
+    pub fn max_timestamp(&self, disk: &dyn Disk) -> Result<Option<TimeEntry>, StorageError> {
+        let mut indexes = self.indexes.lock();
+        if let Some(max) = indexes.max {
+            return Ok(max);
+        }
+        let max = indexes.time.last(disk).at("read the time index of", &self.log_path)?;
+        indexes.max = Some(max);
+        Ok(max)
+    }
+
+    /// For retention: the greatest timestamp, or when the file was last written if no record has one.
+    pub fn largest_timestamp_ms(&self, disk: &dyn Disk) -> Result<i64, StorageError> {
+        Ok(self.max_timestamp(disk)?.map_or(self.created_ms, |max| max.timestamp_ms))
+    }
+
+    /// Where a search for `timestamp_ms` may begin.
+    pub fn time_floor(&self, disk: &dyn Disk, timestamp_ms: i64) -> Result<Offset, StorageError> {
+        let entry =
+            self.indexes.lock().time.lookup(disk, timestamp_ms).at("search the time index of", &self.log_path)?;
+        Ok(entry.map_or(self.base_offset, |entry| entry.offset))
+    }
+
+    /// How long the segment has been filling when a batch of `timestamp_ms` arrives: by its first record's time if it has one, else by
+    /// the wall clock (Kafka's `LogSegment.timeWaitedForRoll`).
+    pub fn waited_ms(&self, disk: &dyn Disk, now_ms: i64, timestamp_ms: i64) -> Result<i64, StorageError> {
+        let first_ms = self.indexes.lock().first_timestamp_ms;
+        let first_ms = match first_ms {
+            Some(first_ms) => Some(first_ms),
+            None => {
+                let first = self.walk(disk, 0, self.size(), |_| true)?.map(|found| found.header.max_timestamp_ms);
+                self.indexes.lock().first_timestamp_ms = first;
+                first
+            }
+        };
+        Ok(match first_ms {
+            Some(first_ms) if first_ms >= 0 => timestamp_ms.saturating_sub(first_ms),
+            _ => now_ms.saturating_sub(self.created_ms),
+        })
+    }
+
+    /// Position of the last index entry: where a walk to the end begins.
+    pub fn last_indexed_position(&self, disk: &dyn Disk) -> Result<u32, StorageError> {
+        self.indexes.lock().offset.last_position(disk).at("read the index of", &self.log_path)
+    }
+}
