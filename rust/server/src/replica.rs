@@ -17,6 +17,9 @@ use crate::error_code::ErrorCode;
 use crate::reply::FileRegion;
 use crate::waiting::Waiters;
 
+/// Produce below this version may not carry zstd (KIP-110).
+const FIRST_WITH_ZSTD: i16 = 7;
+
 /// How far a reader sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
@@ -255,8 +258,12 @@ impl Replica {
         guard: Option<VerificationGuard>,
     ) -> Result<Appended, Refusal> {
         let partition = self.live().map_err(|code| Refusal::of(code, "the partition is not available"))?;
-        let options = AppendOptions { zstd_allowed: version >= 7, guard, size_limited: true };
-        partition.append(records, Origin::Client, options).map_err(|failure| Refusal::from_append(partition, &failure))
+        let zstd_allowed = version >= FIRST_WITH_ZSTD;
+        let options = AppendOptions { zstd_allowed, guard, size_limited: true };
+        let is_forbidden_zstd = !zstd_allowed && BatchPeek::of(records).is_some_and(|peek| peek.is_zstd);
+        partition
+            .append(records, Origin::Client, options)
+            .map_err(|failure| Refusal::from_append(partition, &failure, is_forbidden_zstd))
     }
 
     /// Reads from an offset on, within the isolation's bound.
@@ -345,21 +352,22 @@ impl Refusal {
         Self { code, message: message.to_owned(), record_errors: Vec::new(), log_start_offset: -1 }
     }
 
-    fn from_append(partition: &Partition, failure: &AppendError) -> Self {
+    fn from_append(partition: &Partition, failure: &AppendError, is_of_request: bool) -> Self {
         let record_errors = failure
             .record_errors()
             .iter()
             .map(|record| RecordError { batch_index: record.batch_index, message: Some(record.message.clone()) })
             .collect();
         // Kafka tells the log start of what the log itself refused (`ReplicaManager.appendToLocalLog`), but for these.
-        let is_silent = matches!(
-            failure,
-            AppendError::NotOneBatch(_)
-                | AppendError::CorruptMessage(_)
-                | AppendError::MessageTooLarge(_)
-                | AppendError::RecordListTooLarge(_)
-                | AppendError::Storage(_)
-        );
+        let is_silent = is_of_request
+            || matches!(
+                failure,
+                AppendError::NotOneBatch(_)
+                    | AppendError::CorruptMessage(_)
+                    | AppendError::MessageTooLarge(_)
+                    | AppendError::RecordListTooLarge(_)
+                    | AppendError::Storage(_)
+            );
         Self {
             code: ErrorCode(failure.code()),
             message: failure.to_string(),
@@ -374,6 +382,7 @@ impl Refusal {
 #[derive(Clone, Copy, Debug)]
 pub struct BatchPeek {
     pub is_transactional: bool,
+    pub is_zstd: bool,
     pub producer_id: i64,
     pub producer_epoch: i16,
     pub base_sequence: i32,
@@ -383,6 +392,8 @@ impl BatchPeek {
     const ATTRIBUTES: usize = 21;
     const PRODUCER_ID: usize = 43;
     const TRANSACTIONAL: i16 = 0x10;
+    const CODEC: i16 = 7;
+    const ZSTD: i16 = 4;
 
     /// `None` when there is no header to look at.
     #[must_use]
@@ -393,6 +404,7 @@ impl BatchPeek {
         let base_sequence = i32::from_be_bytes(*records.get(Self::PRODUCER_ID + 10..)?.first_chunk()?);
         Some(Self {
             is_transactional: attributes & Self::TRANSACTIONAL != 0,
+            is_zstd: attributes & Self::CODEC == Self::ZSTD,
             producer_id,
             producer_epoch,
             base_sequence,
