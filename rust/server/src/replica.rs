@@ -260,10 +260,10 @@ impl Replica {
         let partition = self.live().map_err(|code| Refusal::of(code, "the partition is not available"))?;
         let zstd_allowed = version >= FIRST_WITH_ZSTD;
         let options = AppendOptions { zstd_allowed, guard, size_limited: true };
-        let is_forbidden_zstd = !zstd_allowed && BatchPeek::of(records).is_some_and(|peek| peek.is_zstd);
+        let is_of_request = !zstd_allowed && BatchPeek::of(records).is_some_and(|peek| peek.is_zstd_or_unknown);
         partition
             .append(records, Origin::Client, options)
-            .map_err(|failure| Refusal::from_append(partition, &failure, is_forbidden_zstd))
+            .map_err(|failure| Refusal::from_append(partition, &failure, is_of_request))
     }
 
     /// Reads from an offset on, within the isolation's bound.
@@ -382,7 +382,8 @@ impl Refusal {
 #[derive(Clone, Copy, Debug)]
 pub struct BatchPeek {
     pub is_transactional: bool,
-    pub is_zstd: bool,
+    /// Codec 4, or a number that means no codec.
+    pub is_zstd_or_unknown: bool,
     pub producer_id: i64,
     pub producer_epoch: i16,
     pub base_sequence: i32,
@@ -404,7 +405,7 @@ impl BatchPeek {
         let base_sequence = i32::from_be_bytes(*records.get(Self::PRODUCER_ID + 10..)?.first_chunk()?);
         Some(Self {
             is_transactional: attributes & Self::TRANSACTIONAL != 0,
-            is_zstd: attributes & Self::CODEC == Self::ZSTD,
+            is_zstd_or_unknown: attributes & Self::CODEC >= Self::ZSTD,
             producer_id,
             producer_epoch,
             base_sequence,

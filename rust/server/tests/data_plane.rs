@@ -200,17 +200,19 @@ fn a_transactional_batch_needs_an_id() {
     assert_eq!(produced(&answer), (53, -1));
 }
 
-/// acks=all is refused where fewer replicas are in sync than the topic asks for; acks=1 is not.
+/// acks=all is refused where fewer replicas are in sync than the topic asks for, if it has that many; acks=1 is not.
 #[test]
 fn min_insync_replicas() {
     let harness = Harness::start();
-    let strict = TopicUpdate { min_insync_replicas: 2, ..topic("strict", [8; 16], 1, PartitionConfig::default()) };
+    let config = PartitionConfig { durability: ottla_log::Durability::Os, ..PartitionConfig::default() };
+    let mut strict = TopicUpdate { min_insync_replicas: 2, ..topic("strict", [8; 16], 2, config) };
+    strict.partitions[0].replicas = vec![1, 2];
     harness.publish(2, vec![strict], vec![]);
     let mut client = harness.connect();
     let sent = batch(&["x"]);
-    for (acks, expected) in [(-1, (19, -1)), (1, (0, 0))] {
-        let answer = client.ask(0, 7, |w| produce_body(w, None, acks, "strict", 0, &sent));
-        assert_eq!(produced(&answer), expected, "acks={acks}");
+    for (partition, acks, expected) in [(0, -1, (19, -1)), (0, 1, (0, 0)), (1, -1, (0, 0))] {
+        let answer = client.ask(0, 7, |w| produce_body(w, None, acks, "strict", partition, &sent));
+        assert_eq!(produced(&answer), expected, "partition {partition}, acks={acks}");
     }
 }
 

@@ -5,7 +5,8 @@
 //!   answer for every partition of the request
 //! - acks other than -1, 0, 1: INVALID_REQUIRED_ACKS
 //! - unknown topic or partition: 3 by name, UNKNOWN_TOPIC_ID by id; internal topics: INVALID_TOPIC_EXCEPTION
-//! - acks -1 with fewer replicas in sync than `min.insync.replicas`: NOT_ENOUGH_REPLICAS
+//! - acks -1 with fewer replicas in sync than the smaller of `min.insync.replicas` and the replication factor:
+//!   NOT_ENOUGH_REPLICAS
 //! - the batch: structure, CRC, sizes, timestamps, producer state (crate `ottla-log`)
 //! - acks 1 is answered at append, acks -1 when the high watermark covers the batch, or REQUEST_TIMED_OUT
 //! - acks 0 has no answer; an error then closes the connection, the only way to tell
@@ -72,12 +73,16 @@ impl TopicPlan {
         }
     }
 
-    /// Whether acks=all would promise more than the replicas in sync can keep.
+    /// Whether acks=all would promise more than the replicas in sync can keep. A partition with fewer replicas than
+    /// the setting asks for needs all of them (Kafka: `Partition.effectiveMinIsr`).
     fn lacks_replicas(&self, partition: &PartitionState) -> Option<String> {
-        let needed = self.topic.as_ref()?.min_insync_replicas;
+        let needed = self.topic.as_ref()?.min_insync_replicas.min(partition.replicas.len());
         let in_sync = partition.isr.len();
         (in_sync < needed).then(|| {
-            format!("{in_sync} replicas in sync are fewer than min.insync.replicas = {needed} of {}", self.name)
+            format!(
+                "{in_sync} replicas in sync are fewer than the {needed} that min.insync.replicas asks of {}",
+                self.name
+            )
         })
     }
 
