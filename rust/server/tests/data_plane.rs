@@ -274,6 +274,18 @@ fn fetch_limits() {
     assert_eq!(codes, [1, 1, 3]);
 }
 
+/// A poll that asks for more than it may be sent is answered with what it may be sent, at once.
+#[test]
+fn min_bytes_beyond_max_bytes() {
+    let harness = Harness::start();
+    let mut client = harness.connect();
+    let sent = batch(&["0123456789"]);
+    client.ask(0, 7, |w| produce_body(w, None, 1, "t", 0, &sent));
+    let ask = FetchAsk { max_wait_ms: 60_000, min_bytes: 1 << 20, max_bytes: 10, ..FetchAsk::default() };
+    let answer = fetched(&client.ask(1, 7, |w| fetch_body(w, &ask)));
+    assert_eq!(answer.partitions[0].3.len(), sent.len());
+}
+
 /// A session's answers hold only partitions with news.
 #[test]
 fn an_incremental_fetch_answers_only_news() {

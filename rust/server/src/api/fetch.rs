@@ -85,7 +85,8 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
         info: info.clone(),
         isolation: Isolation::from_wire(request.isolation_level),
         is_consumer: matches!(request.replica_id, CONSUMER | DEBUGGING_CONSUMER),
-        min_bytes: bounded(request.min_bytes),
+        // Never more than may be sent at all, or the poll would always wait its time out.
+        min_bytes: bounded(request.min_bytes).min(bounded(request.max_bytes)),
         max_bytes: bounded(request.max_bytes),
         wanted,
         context,
