@@ -24,17 +24,29 @@ struct Faults {
     sync_fails: AtomicBool,
     disk_full: AtomicBool,
     syncs: AtomicU64,
+    /// While true, syncs of logs wait.
+    held: Mutex<bool>,
+    released: parking_lot::Condvar,
+}
+
+impl Faults {
+    fn hold(&self, held: bool) {
+        *self.held.lock() = held;
+        self.released.notify_all();
+    }
 }
 
 #[derive(Debug)]
 struct BrittleFile {
     file: Arc<dyn File>,
     faults: Arc<Faults>,
+    is_log: bool,
 }
 
 impl Disk for Brittle {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(BrittleFile { file: self.memory.open(path, mode)?, faults: self.faults.clone() }))
+        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        Ok(Arc::new(BrittleFile { file: self.memory.open(path, mode)?, faults: self.faults.clone(), is_log }))
     }
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.memory.exists(path)
@@ -77,6 +89,9 @@ impl File for BrittleFile {
     }
     fn sync_data(&self) -> io::Result<()> {
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.is_log {
+            self.faults.released.wait_while(&mut self.faults.held.lock(), |held| *held);
+        }
         if self.faults.sync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(5));
         }
@@ -209,6 +224,37 @@ fn full_disk() {
     assert_eq!(send_values(&partition, &["c"]).base_offset, 1);
     drop(partition);
     assert_eq!(records(&bench.open(), ReadUpTo::LogEnd), [(0, "a".to_owned()), (1, "c".to_owned())]);
+}
+
+/// A reader is never shown what lies past its limit, wherever in the segments the high watermark or an open transaction stands.
+#[test]
+fn limits_hold() {
+    for stand in 0..30 {
+        let (mut bench, faults) = brittle(Durability::Fsync, 1);
+        bench.config.segment_bytes = 1000;
+        bench.config.index_interval_bytes = 150;
+        let partition = bench.open();
+        for index in 0..30 {
+            if index == stand {
+                partition.flush().unwrap();
+                faults.hold(true);
+            }
+            send_values(&partition, &["v"]);
+        }
+        let high_watermark = partition.offsets().high_watermark;
+        assert_eq!(high_watermark, stand, "the commit is held");
+        for (up_to, end) in [(ReadUpTo::HighWatermark, stand), (ReadUpTo::LastStable, stand), (ReadUpTo::LogEnd, 30)] {
+            let found = records(&partition, up_to);
+            assert_eq!(found.len() as i64, end, "{up_to:?} with the high watermark at {stand}");
+            for start in 0..=30 {
+                let read = partition.read(start, 500, up_to, true).unwrap();
+                assert_eq!(read.slice.is_some(), start < end, "{up_to:?} from {start}");
+            }
+        }
+        faults.hold(false);
+        bench.host.stop();
+        assert_eq!(offsets_of(&partition), (30, 30, 30));
+    }
 }
 
 /// Appenders and readers side by side over commit threads: offsets are dense, every reader sees whole batches in order, everything

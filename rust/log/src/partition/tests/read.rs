@@ -77,34 +77,6 @@ fn ends() {
     assert_eq!(partition.read(1, 100, ReadUpTo::LogEnd, true).unwrap().first_offset, 0);
 }
 
-/// A reader is never shown what lies past the limit it asked for, at whatever batch the limit stands.
-#[test]
-fn limits_hold() {
-    let mut bench = Bench::small();
-    bench.config.durability = Durability::Fsync;
-    // Threads that nobody serves: commits are queued and the test does them.
-    let partition = bench.open();
-    for _ in 0..30 {
-        send_values(&partition, &["v"]);
-    }
-    for end in (0..30).rev() {
-        let high_watermark = partition.offsets().high_watermark;
-        for start in 0..=high_watermark {
-            let read = partition.read(start, 500, ReadUpTo::HighWatermark, true).unwrap();
-            let bytes = bytes(&read);
-            let mut at = 0;
-            while let Some(header) = BatchHeader::read(&bytes[at..]) {
-                assert!(header.last_offset() < high_watermark);
-                at += header.total_bytes().unwrap() as usize;
-                if at > bytes.len() {
-                    break;
-                }
-            }
-        }
-        partition.truncate_to(end).unwrap();
-    }
-}
-
 /// A file a reader has got stays readable after retention took the segment.
 #[test]
 fn slices_outlive_segments() {
