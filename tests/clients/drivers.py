@@ -179,7 +179,9 @@ class KafkaPythonConsumer:
         self.consumer = consumer
 
     def poll(self) -> list[Rec]:
-        found = self.consumer.poll(timeout_ms=100)
+        # Long enough for a round of JoinGroup and SyncGroup on a busy machine: kafka-python 3.0.12 forgets to take over
+        # the assignment when its poll times out just before SyncGroup is answered, and stays without partitions.
+        found = self.consumer.poll(timeout_ms=2000)
         return [
             Rec(each.value, each.key, tuple(each.headers), each.timestamp, each.partition, each.offset)
             for records in found.values()
