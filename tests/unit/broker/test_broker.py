@@ -205,6 +205,25 @@ socket.create_connection((host, int(port))).close()
         assert broker.status().clean_start
 
 
+@pytest.mark.parametrize("end", ["broker.stop()", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_forked_child_does_not_hold_the_directory(tmp_path: Path, end: str) -> None:
+    """The next owner gets in while a child of the last one lives: after a stop, and after a kill."""
+    program = f"""
+import os, signal, sys, ottla
+broker = ottla.Broker({str(tmp_path / "data")!r}).start()
+if not os.fork():
+    sys.stdin.read()  # until the test closes the pipe
+    os._exit(0)
+{end}
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
+    assert parent.stdin is not None
+    with parent.stdin:
+        parent.wait(60)
+        with ottla.Broker(tmp_path / "data") as broker:
+            assert broker.status().clean_start is ("stop" in end)
+
+
 def test_settings_are_checked_before_anything_is_opened(tmp_path: Path) -> None:
     """Every problem at once, and no directory made."""
     with pytest.raises(ottla.ConfigError) as caught:

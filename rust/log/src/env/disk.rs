@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use super::lock::HeldLock;
 use super::{DirEntry, DirLock, Disk, File, OpenMode};
 
 #[derive(Debug)]
@@ -79,19 +80,7 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
-        super::lock::lock(&file)?;
-        Ok(Box::new(HeldLock(file)))
-    }
-}
-
-/// Closing the descriptor lets go of the lock; the file stays, as Kafka's does.
-#[derive(Debug)]
-struct HeldLock(fs::File);
-
-impl DirLock for HeldLock {
-    fn write_owner(&self, text: &str) -> io::Result<()> {
-        self.0.set_len(0)?;
-        self.0.write_all_at(text.as_bytes(), 0)
+        Ok(Box::new(HeldLock::take(file)?))
     }
 }
 
