@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benches import produce, start
-from benches.meters import machine
+from benches.meters import FullPageCache, machine
 from benches.peers import client_versions, make_peers
 from benches.report import markdown
 from tests.kafka import jars
@@ -51,11 +51,12 @@ def main() -> None:
             print("start and idle memory ...", file=sys.stderr)
             results["workloads"].append(start.run(peers))
         if "produce" in wanted:
-            print("produce: warm-up, then interleaved rounds ...", file=sys.stderr)
             for peer in peers:
                 if not peer.process.running:
                     peer.process.start()
-            results["workloads"].append(produce.run(peers, options.records))
+            print("produce: warm-up, then interleaved rounds ...", file=sys.stderr)
+            with FullPageCache(folder) as memory:
+                results["workloads"].append(produce.run(peers, options.records, memory))
     finally:
         for peer in peers:
             peer.process.kill()

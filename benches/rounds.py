@@ -13,19 +13,19 @@ SETTLED_WITHIN = 0.05
 WARM_UP_MAX = 6
 
 
-def warm_up(peer: Peer, run: Callable[[Peer], Round], figure: str) -> list[Round]:
-    """Rounds until two in a row differ by less than 5 %, at most six. A cold JIT is not Kafka's speed."""
+def warm_up(peer: Peer, run: Callable[[Peer], Round], figures: Sequence[str]) -> list[Round]:
+    """Rounds until two in a row differ by < 5 % in every figure, at most six: a cold JIT is not Kafka's speed."""
     rounds = [run(peer)]
     while len(rounds) < WARM_UP_MAX:
         rounds.append(run(peer))
-        if settled(rounds, figure):
+        if settled(rounds, figures):
             break
     return rounds
 
 
-def settled(rounds: Sequence[Round], figure: str) -> bool:
-    before, last = (each[figure] for each in rounds[-2:])
-    return bool(abs(last - before) < SETTLED_WITHIN * before)
+def settled(rounds: Sequence[Round], figures: Sequence[str]) -> bool:
+    before, last = rounds[-2:]
+    return all(abs(last[figure] - before[figure]) < SETTLED_WITHIN * before[figure] for figure in figures)
 
 
 def interleaved(peers: Sequence[Peer], count: int) -> Iterator[Peer]:
