@@ -3,8 +3,9 @@
     turn:  now          the clock is read first
            drain        at most `drain_max` items from the native side
            items        requests to their handlers, commits to who waits for them, questions of the data plane
-           deadlines    only if nothing is left to drain: what was received before a deadline counts before it fires,
-                        so that a program which holds the GIL for a minute expires no member
+           deadlines    what was received before a deadline counts before it fires, so that a program which holds the
+                        GIL for a minute expires no member: up to now if nothing waited, else up to the last request
+                        served, since nothing older is left behind it. Load that never ends holds no deadline up
            flush        what coordinators wrote in this turn: one append per shard
            answer       all answers of the turn in one call
 
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
     from ottla.types import Clock
 
 log = logging.getLogger(__name__)
+
+# Items that carry no time (commits, questions of the data plane) say nothing about what is left behind them. After this
+# many turns of nothing else deadlines fire all the same.
+_TIMELESS_TURNS_MAX = 64
+# Where the time of a request stands in its item.
+_RECEIVED_MS = 9
 
 
 class Bridge(Protocol):
@@ -106,6 +113,9 @@ class Dispatcher:
         self._drain_max = drain_max
         self._answers: list[tuple[int, Struct]] = []
         self._in_turn = False
+        # Nothing that still waits was received before this.
+        self._served_to_ms = -1
+        self._timeless_turns = 0
         self._turns = self._requests = self._answered = self._failures = 0
         self._serve: dict[str, Callable[..., None]] = {
             "request": self._request,
@@ -136,15 +146,30 @@ class Dispatcher:
             items = self._bridge.drain(self._drain_max)
             for item in items:
                 self._guarded(self._serve.get(item[0], self._unknown), *item[1:])
-            if len(items) < self._drain_max:
-                for callback in self._deadlines.due(now_ms):
-                    self._guarded(callback)
-            else:
-                self._request_turn()
+            for callback in self._deadlines.due(self._horizon_ms(items, now_ms)):
+                self._guarded(callback)
+            if items:
+                # Perhaps nothing is left, perhaps a full drain's worth.
+                next_deadline_ms = self._deadlines.next_deadline_ms
+                if len(items) >= self._drain_max or (next_deadline_ms is not None and next_deadline_ms <= now_ms):
+                    self._request_turn()
             self._guarded(self._flush)
         finally:
             self._in_turn = False
             self._send()
+
+    def _horizon_ms(self, items: Sequence[tuple[Any, ...]], now_ms: int) -> int:
+        """Up to when deadlines may fire in a turn that drained these items."""
+        received_ms = max((item[_RECEIVED_MS] for item in items if item[0] == "request"), default=None)
+        if received_ms is not None:
+            self._timeless_turns = 0
+            self._served_to_ms = max(self._served_to_ms, received_ms)
+        elif items:
+            self._timeless_turns += 1
+        if not items or self._timeless_turns >= _TIMELESS_TURNS_MAX:
+            self._timeless_turns = 0
+            self._served_to_ms = max(self._served_to_ms, now_ms)
+        return min(self._served_to_ms, now_ms)
 
     def _guarded(self, call: Callable[..., None], *arguments: Any) -> None:
         """Nothing that goes wrong in one thing keeps the others of the turn from being done."""

@@ -120,7 +120,7 @@ def test_a_failure_without_a_shape_closes_the_connection() -> None:
 
 
 def test_what_was_received_counts_before_a_deadline_fires() -> None:
-    """Five requests, two drained in a turn: the deadline that is long due fires in the third turn, after them."""
+    """Five requests, two drained in a turn: the deadline that is long due fires once nothing is left, after them."""
     order: list[str] = []
 
     def handle(context: Any, _request: Any, _services: Any, answer: Any) -> None:
@@ -137,7 +137,43 @@ def test_what_was_received_counts_before_a_deadline_fires() -> None:
     assert order == [f"request {token}" for token in range(4)]
     assert world.turns_requested == 2
     world.turn()
+    assert world.turns_requested == 3
+    world.turn()
     assert order[4:] == ["request 4", "deadline"]
+    assert world.turns_requested == 3
+
+
+def test_load_that_never_ends_holds_no_deadline_up() -> None:
+    """Every drain is full: a deadline fires after what was received before it and before what was received later."""
+    order: list[str] = []
+
+    def handle(context: Any, _request: Any, _services: Any, answer: Any) -> None:
+        order.append(f"request {context.correlation_id}")
+        answer(HeartbeatResponse())
+
+    world = World(heartbeat(handle), drain_max=2)
+    world.deadlines.at(25, lambda: order.append("deadline"))
+    for token in range(100):
+        world.ask(token, HEARTBEAT, 4, HeartbeatRequest())
+        world.clock.advance(10)
+    # Received at 0, 10, 20, ...: 25 has passed for certain once the one of 30 is served.
+    world.turn()
+    assert order == ["request 0", "request 1"]
+    world.turn()
+    assert order == ["request 0", "request 1", "request 2", "request 3", "deadline"]
+
+
+@pytest.mark.parametrize("drain_max", [2, 256])
+def test_items_without_a_time_hold_no_deadline_up(drain_max: int) -> None:
+    """Connections come and go without end: the deadline fires all the same, some turns late."""
+    fired: list[int] = []
+    world = World(drain_max=drain_max)
+    world.deadlines.at(10, lambda: fired.append(1))
+    for _ in range(100):
+        world.clock.advance(10)
+        world.bridge.items += [("disconnected", 1)] * 2
+        world.turn()
+    assert fired == [1]
 
 
 def test_the_clock_is_read_before_the_drain() -> None:
