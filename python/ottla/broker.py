@@ -21,6 +21,7 @@ import logging
 import os
 import select
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ from ottla.config.listeners import advertised_of
 from ottla.config.topic_config import effective
 from ottla.controller.controller import Controller
 from ottla.controller.create_topics import TopicDefaults
-from ottla.controller.names import INTERNAL_TOPICS, OFFSETS_TOPIC
+from ottla.controller.internal_topics import offsets_topic
+from ottla.controller.names import INTERNAL_TOPICS, METADATA_TOPIC, OFFSETS_TOPIC
 from ottla.controller.producer_ids import ProducerIds
 from ottla.controller.registration import SUPPORTED_FEATURES, check_features, register
 from ottla.coordinator.group.coordinator import GroupCoordinator
@@ -225,23 +227,21 @@ class _Running:
                 "version that wrote it"
             )
         random = SystemRandom()
-        offsets_topic = self.controller.image.topics.get(OFFSETS_TOPIC)
         self.groups = GroupCoordinator(
             journals=lambda index: CommittingJournal(engine.journal(OFFSETS_TOPIC, index), self.commits),
-            # Groups are found by this number, so what exists counts, not what is set now.
-            partition_count=(
-                config.integer("offsets.topic.num.partitions")
-                if offsets_topic is None
-                else len(offsets_topic.partitions)
-            ),
+            # Until the topic is there: then what exists counts, see `_load_groups`.
+            partition_count=config.integer("offsets.topic.num.partitions"),
             codec=codec,
             scheduler=self.deadlines,
             clock=engine,
             random=random,
-            settings=_group_settings(config),
+            settings=GroupSettings.from_config(config),
         )
         defaults = TopicDefaults(
-            config.integer("num.partitions"), config.integer("default.replication.factor"), config.topic_defaults
+            config.integer("num.partitions"),
+            config.integer("default.replication.factor"),
+            config.topic_defaults,
+            {OFFSETS_TOPIC: offsets_topic(config, live_brokers=1)},
         )
         internal_topics = InternalTopics(self.controller, config, defaults, random)
         self.services = Services(
@@ -280,6 +280,9 @@ class _Running:
         except ValueError as error:
             # A host that has no address.
             raise ConfigError([str(error)]) from error
+        # Whether the image was ever shown to the data plane and the coordinators, and what went wrong then.
+        self._shown = False
+        self._first_show_failed: BaseException | None = None
         # As bound, once the server has started.
         self.bound: tuple[tuple[str, str, int], ...] = ()
         self.advertised: tuple[Endpoint, ...] = ()
@@ -296,8 +299,10 @@ class _Running:
                 self.dispatcher.turn,
             )
         except BaseException:
-            self.server.stop(0)
-            self.engine.close()
+            try:
+                self.server.stop(0)
+            finally:
+                self.engine.close()
             raise
         log.info("broker %d of cluster %s serves %s", self.config.node_id, self.engine.cluster_id, self.bound)
 
@@ -331,24 +336,49 @@ class _Running:
             ),
             outcome.append,
         )
-        # The loop does not run yet: wait for the commit here, and let its notice come up.
+        # The loop does not run yet: wait for the commit here, and let its notice come up. Not by select(), which
+        # refuses the descriptors of a program that has more than a thousand open.
+        noticed = select.poll()
+        noticed.register(self.bridge.fileno(), select.POLLIN)
+        until_s = time.monotonic() + _REGISTRATION_TIMEOUT_S
         while not outcome:
-            readable, _, _ = select.select([self.bridge.fileno()], [], [], _REGISTRATION_TIMEOUT_S)
-            if not readable:
-                raise NotReady("the registration of this broker did not reach the disk in time")
+            if not noticed.poll(max(0, until_s - time.monotonic()) * 1000):
+                raise NotReady(
+                    f"the registration of this broker in {METADATA_TOPIC}-0 did not reach the disk of "
+                    f"{', '.join(self.data_dirs or ['memory'])} in {_REGISTRATION_TIMEOUT_S} s; see whether that disk "
+                    "answers, then start again"
+                )
             self.dispatcher.turn()
+        if self._first_show_failed is not None:
+            raise self._first_show_failed
         if isinstance(outcome[0], RequestError):
             raise NotReady(f"this broker could not register itself: {outcome[0].message}")
 
     def stop(self, timeout_ms: int) -> None:
-        self.server.stop(timeout_ms)
-        self.loop.stop()
-        self.engine.close()
+        # Whatever goes wrong in one step (a Ctrl-C, for one), the thread ends and the directory is let go of.
+        try:
+            try:
+                self.server.stop(timeout_ms)
+            finally:
+                self.loop.stop()
+        finally:
+            self.engine.close()
         log.info("broker %d has stopped", self.config.node_id)
 
     # What exists, shown to the data plane and the coordinators.
 
     def _show(self, image: MetadataImage, change: Change) -> None:
+        try:
+            self._publish(image, change)
+        except BaseException as error:
+            # At a start this is everything there is: who asked for the start is told.
+            if not self._shown:
+                self._first_show_failed = error
+            raise
+        finally:
+            self._shown = True
+
+    def _publish(self, image: MetadataImage, change: Change) -> None:
         self.engine.publish(
             offset=self.controller.applied_offset,
             controller_id=self.config.node_id,
@@ -395,6 +425,8 @@ class _Running:
         )
 
     def _load_groups(self, topic: Topic) -> None:
+        # Groups are found by this number. It never changes while the topic exists: growing it is refused.
+        self.groups.partition_count = len(topic.partitions)
         for partition in topic.partitions:
             if partition.leader == self.config.node_id:
                 self.groups.load(partition.index)
@@ -472,7 +504,8 @@ def _given(config: Mapping[str, object] | str | os.PathLike[str] | Sequence[Give
     if isinstance(config, (str, os.PathLike)):
         return read_config_file(config)
     if isinstance(config, Mapping):
-        return [Given(name, _text(value), "config") for name, value in config.items()]
+        # None is how a program says "not set".
+        return [Given(name, _text(value), "config") for name, value in config.items() if value is not None]
     return list(config)
 
 
@@ -482,16 +515,3 @@ def _text(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(str(entry) for entry in value)
     return str(value)
-
-
-def _group_settings(config: BrokerConfig) -> GroupSettings:
-    return GroupSettings(
-        session_timeout_ms_min=config.integer("group.min.session.timeout.ms"),
-        session_timeout_ms_max=config.integer("group.max.session.timeout.ms"),
-        initial_rebalance_delay_ms=config.integer("group.initial.rebalance.delay.ms"),
-        group_size_max=config.integer("group.max.size"),
-        offset_metadata_bytes_max=config.integer("offset.metadata.max.bytes"),
-        offsets_retention_ms=config.integer("offsets.retention.minutes") * 60_000,
-        offsets_retention_check_interval_ms=config.integer("offsets.retention.check.interval.ms"),
-        offset_commit_timeout_ms=config.integer("offsets.commit.timeout.ms"),
-    )

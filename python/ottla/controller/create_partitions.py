@@ -1,4 +1,8 @@
-"""Deciding on more partitions for existing topics: a count can only grow. Kafka's order and words."""
+"""Deciding on more partitions for existing topics: a count can only grow. Kafka's order and words.
+
+One refusal is ours: `__consumer_offsets`. A group is found by the number of its partitions, so that one more would
+leave most groups without their committed offsets at the next start. Kafka 4.3.1 does it (its docs say not to).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ottla.controller.decision import NEW_PARTITIONS_MAX, Decision
+from ottla.controller.names import OFFSETS_TOPIC
 from ottla.controller.placement import check_assignment, partition_record, place
 from ottla.errors import ErrorCode, RequestError
 
@@ -66,6 +71,12 @@ def _grow(image: MetadataImage, wanted: MorePartitions, random: Random) -> list[
     topic = image.topics.get(wanted.name)
     if topic is None:
         raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    if topic.name == OFFSETS_TOPIC:
+        raise RequestError(
+            ErrorCode.INVALID_PARTITIONS,
+            f"The number of partitions of {OFFSETS_TOPIC} cannot be changed: groups are found by it, and most would "
+            "lose their committed offsets.",
+        )
     current = len(topic.partitions)
     if wanted.partition_count == current:
         raise RequestError(ErrorCode.INVALID_PARTITIONS, f"Topic already has {current} partition(s).")

@@ -9,7 +9,7 @@ As in Kafka, `a.b` and `a_b` of one request do not see each other, only existing
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ottla.config.topic_config import validate
@@ -53,6 +53,8 @@ class TopicDefaults:
     replication_factor: int
     # Values of topic settings, by topic name of the setting.
     settings: Mapping[str, SettingValue]
+    # What the broker's own topics get where whoever makes them does not say, by name.
+    own_topics: Mapping[str, NewTopic] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def create_topics(
     validate_only: bool = False,
 ) -> Decision[CreatedTopic]:
     """Decide on each topic; `validate_only` decides the same and leaves the records out."""
+    topics = [_with_own_defaults(topic, defaults) for topic in topics]
     twice = {name for name, count in Counter(topic.name for topic in topics).items() if count > 1}
     results: dict[str, CreatedTopic] = {}
     for topic in topics:
@@ -101,6 +104,19 @@ def create_topics(
     if len(records) > RECORDS_MAX:
         return _refuse_all(topics, {}, "Unable to perform excessively large batch operation.")
     return Decision(_in_order(topics, results), [] if validate_only else records)
+
+
+def _with_own_defaults(topic: NewTopic, defaults: TopicDefaults) -> NewTopic:
+    """Give the broker's own topics what they need, also if a client makes them.
+
+    Kafka makes such a topic like any other, with cleanup.policy=delete: committed offsets are then lost to retention.
+    """
+    own = defaults.own_topics.get(topic.name)
+    if own is None:
+        return topic
+    asked = topic.assignments or topic.partition_count != DEFAULT_COUNT
+    count = topic.partition_count if asked else own.partition_count
+    return replace(topic, partition_count=count, configs={**own.configs, **topic.configs})
 
 
 def _create(

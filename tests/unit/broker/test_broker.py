@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import KafkaAdminClient, NewPartitions, NewTopic
+from kafka.errors import InvalidPartitionsError
+from kafka.structs import OffsetAndMetadata
 
 import ottla
 from ottla import _core, messages
+from ottla import broker as broker_module
 from ottla.controller.names import OFFSETS_TOPIC
-from ottla.errors import DirectoryInUse, NewerFormat, NotReady
+from ottla.errors import DirectoryInUse, NewerFormat, NotReady, StorageError
 
 
 def produce(broker: ottla.Broker, topic: str, *values: bytes) -> None:
@@ -90,6 +93,31 @@ def test_a_lone_broker_with_an_empty_configuration_keeps_offsets(tmp_path: Path)
         assert committed == 4
 
 
+def test_the_offsets_topic_may_be_made_by_a_client(tmp_path: Path, admin: list[KafkaAdminClient]) -> None:
+    """With the partitions it asks for, by which groups are found from then on, and compacted all the same."""
+    groups = [f"g{number}" for number in range(8)]
+    at = TopicPartition("t", 0)
+    with ottla.Broker(tmp_path / "data") as broker:
+        produce(broker, "t", b"1")
+        admin.append(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers))
+        admin[0].create_topics([NewTopic(OFFSETS_TOPIC, 2, 1)])
+        image = broker._now().controller.image
+        assert image.topic_config(OFFSETS_TOPIC)["cleanup.policy"] == "compact"
+        for number, group in enumerate(groups):
+            consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, group_id=group)
+            consumer.assign([at])
+            consumer.commit({at: OffsetAndMetadata(number, "", -1)}, timeout_ms=30_000)
+            consumer.close(autocommit=False)
+        with pytest.raises(InvalidPartitionsError, match="lose their committed offsets"):
+            admin[0].create_partitions({OFFSETS_TOPIC: NewPartitions(3)})
+        admin.pop().close()
+    with ottla.Broker(tmp_path / "data") as broker:
+        for number, group in enumerate(groups):
+            consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, group_id=group)
+            assert consumer.committed(at) == number
+            consumer.close(autocommit=False)
+
+
 def test_what_exists_survives_a_restart(tmp_path: Path, admin: list[KafkaAdminClient]) -> None:
     """Topics with their ids, partitions and settings, the cluster id; producer ids are never handed out twice."""
     with ottla.Broker(tmp_path / "data") as broker:
@@ -148,6 +176,73 @@ def test_a_taken_port_fails_the_start_and_lets_go_of_everything(tmp_path: Path) 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ottla-control")]
     with ottla.Broker(tmp_path / "data", listen=listen) as broker:
         assert broker.bootstrap_servers == listen
+
+
+def test_a_start_that_cannot_show_what_exists_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients would find a broker without its topics or groups; the caller is told, and may start again."""
+    with ottla.Broker(tmp_path / "data") as broker:
+        produce(broker, "t", b"1")
+
+    def broken(*_: object) -> None:
+        raise StorageError("no such luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(broker_module._Running, "_topic", broken)
+        with pytest.raises(StorageError, match="no such luck"):
+            ottla.Broker(tmp_path / "data").start()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ottla-control")]
+    with ottla.Broker(tmp_path / "data") as broker:
+        assert broker.status().controller.topics == 1
+
+
+def test_a_start_in_a_program_with_many_open_files(tmp_path: Path) -> None:
+    """More than select() can name."""
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with ottla.Broker(tmp_path / "data") as broker:
+            assert broker._now().bridge.fileno() > 1024
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def test_a_registration_that_does_not_reach_the_disk_fails_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which file, and how long it waited."""
+    monkeypatch.setattr(broker_module, "_REGISTRATION_TIMEOUT_S", 0)
+    monkeypatch.setattr(broker_module._MetadataJournal, "when_committed", lambda *_: None)
+    with pytest.raises(NotReady, match=f"__cluster_metadata-0 did not reach the disk of {tmp_path}/data in 0 s"):
+        ottla.Broker(tmp_path / "data").start()
+
+
+def test_a_stop_that_fails_lets_go_of_everything_all_the_same(tmp_path: Path) -> None:
+    """An error, or a Ctrl-C, while answers drain: the thread ends and the directory may be opened again."""
+    broker = ottla.Broker(tmp_path / "data").start()
+    running = broker._now()
+
+    class Interrupted:
+        """A server whose draining is interrupted."""
+
+        def stop(self, timeout_ms: int) -> None:
+            server.stop(timeout_ms)
+            raise KeyboardInterrupt
+
+    server: Any = running.server
+    running.server = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        broker.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ottla-control")]
+    with ottla.Broker(tmp_path / "data") as again:
+        assert again.status().clean_start
+
+
+def test_none_is_a_setting_that_is_not_set() -> None:
+    """A program that passes on what it was not given gets the default, not the text "None"."""
+    broker = ottla.Broker(config={"broker.rack": None, "num.partitions": None, "node.id": 7})
+    assert broker.config["broker.rack"] is None
+    assert broker.config.given.keys() >= {"node.id"}
+    assert not broker.config.given.keys() & {"broker.rack", "num.partitions"}
 
 
 def test_a_host_without_an_address_is_a_mistake_of_the_settings(tmp_path: Path) -> None:
