@@ -69,3 +69,29 @@ def test_nothing_is_remembered_while_replaying() -> None:
     found.remove("b")
     assert len(timeline) == 0
     assert found.committed_items() == [("a", 2)]
+
+
+def test_changes_can_be_taken_back() -> None:
+    """Newest first, down to an offset, committed or not before it; both views are as if nothing had happened."""
+    timeline = Timeline()
+    timeline.replaying = False
+    values: TimelineDict[str, int] = TimelineDict(timeline)
+    for offset, change in enumerate([1, 2, None, 3, None]):
+        timeline.offset = offset
+        if change is None:
+            values.remove("a")
+        else:
+            values.set("a", change)
+        values.set(f"b{offset}", offset)
+    timeline.undo(2)
+    assert dict(values.items()) == {"a": 2, "b0": 0, "b1": 1}
+    assert len(timeline) == 4
+    timeline.committed(1)
+    assert dict(values.committed_items()) == {"a": 1, "b0": 0}
+    timeline.committed(2)
+    assert dict(values.committed_items()) == {"a": 2, "b0": 0, "b1": 1}
+    timeline.undo(0)
+    assert dict(values.items()) == {"a": 2, "b0": 0, "b1": 1}
+    values.remove("a")
+    timeline.undo(0)
+    assert values.get("a") == 2

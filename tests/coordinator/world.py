@@ -6,6 +6,7 @@ decided. Time passes only in `wait`. Answers land in `Box`es, so that a test see
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import Any, Literal
 
@@ -128,6 +129,28 @@ def subscription(*topics: str) -> bytes:
     )
 
 
+class Raised(logging.Handler):
+    """Errors that the coordinator logs and survives, a failed assertion of a box among them: no test may."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            self.errors.append(record.exc_info[1])
+
+    def check(self) -> None:
+        """Raise the first one."""
+        errors, self.errors = self.errors, []
+        if errors:
+            raise errors[0]
+
+
+RAISED = Raised()
+logging.getLogger("ottla.coordinator").addHandler(RAISED)
+
+
 class World:
     """A coordinator, and everything around it."""
 
@@ -148,6 +171,7 @@ class World:
             partition: MemoryJournal(commit_at_once=commit_at_once) for partition in range(partition_count)
         }
         self.boxes: list[Box] = []
+        RAISED.errors.clear()
         self.start()
 
     # The loop.
@@ -171,6 +195,7 @@ class World:
     def turn(self) -> None:
         """The turn of the loop is over."""
         self.coordinator.flush_turn()
+        RAISED.check()
 
     def wait(self, elapsed_ms: int) -> None:
         """Let time pass; each deadline fires in a turn of its own moment."""

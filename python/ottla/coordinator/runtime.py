@@ -16,21 +16,27 @@ describe state it has changed itself says so (`Result.applied`); such records ar
 **Batches are bounded**: records that would make a batch longer than `batch_bytes_max` start another; a single write
 longer than that is refused with RECORD_LIST_TOO_LARGE before anything is changed, unless it need not be atomic.
 
-**A failed append** cannot be undone record by record, since what is not in the log has gone on meanwhile. The shard is
-thrown away (its state machine answers what it had parked: NOT_COORDINATOR, clients come back) and replayed from the
-journal, once everything appended before is committed. If that never happens, because the partition is offline, the
-shard stays away and says NOT_COORDINATOR.
+**A failed append** answers everyone who waits for it. If the records have changed nothing but timeline maps (commits of
+offsets; `Result.undoable`) they are taken back, and everything else goes on: a full disk refuses commits, no more. Else
+they cannot be taken back one by one, since what is not in the log has gone on meanwhile. The shard is thrown away (its
+state machine answers what it had parked: NOT_COORDINATOR, clients come back) and replayed from the journal, once
+everything appended before is committed; at once the first time, then after pauses that double, until an append works
+again. If that never happens, because the partition is offline, the shard stays away and says NOT_COORDINATOR. (Apache
+Kafka takes the timeline back in any case, and leaves what is outside of it as it is.)
 
 **Loading** reads the journal in pieces of `load_bytes_max`, one per turn, so that a shard of a million records does
 not hold up the others; writes and reads meanwhile get COORDINATOR_LOAD_IN_PROGRESS. Replay is `apply` of the records,
-nothing else: there is no second recovery path.
+nothing else: there is no second recovery path. A partition that cannot be opened or read fails its own shard only.
 
     absent --load--> LOADING --end of journal--> ACTIVE --append failed--> FAILED --all committed--> LOADING
                         |                           |
                         +---- unreadable: FAILED    +--unload--> absent          absent, FAILED: NOT_COORDINATOR
 
 **A commit that takes too long** (`commit_timeout_ms`) answers REQUEST_TIMED_OUT; the records stay, and so does the
-state.
+state (`batch`).
+
+**An error that nobody foresaw**, a Rust panic too, is logged and ends what it happened in: the operation, the append,
+the loading of one shard. Nobody else waits longer for it.
 
 The runtime is the only writer of its partitions. All of it runs on the control-plane thread.
 """
@@ -43,28 +49,32 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal
 
+from ottla.coordinator.batch import LEAVING, Batch, Waiter
 from ottla.coordinator.shard import (
     BATCH_OVERHEAD_BYTES,
-    Batch,
     M,
     Result,
     Shard,
     ShardContext,
     ShardStatus,
     State,
-    Waiter,
     record_bytes,
 )
 from ottla.errors import CodecError, ErrorCode, RequestError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from msgspec import Struct
 
+    from ottla.coordinator.shard import CoordinatorRecord
     from ottla.types import Clock, Codec, Journal, Record, Scheduler
 
 log = logging.getLogger(__name__)
+
+# How long a shard stays away after the second failed append in a row, and after many.
+_RELOAD_PAUSE_MS = 100
+_RELOAD_PAUSE_MS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,8 @@ class CoordinatorRuntime(Generic[M]):
         self._shards: dict[int, Shard[M]] = {}
         # Shards with something in the buffer, in the order they got it.
         self._dirty: dict[Shard[M], None] = {}
+        # Partitions whose last append failed, and how often their shards were thrown away since one worked.
+        self._failing: dict[int, int] = {}
         self._running = False
         self._appended_batches = 0
         self._appended_records = 0
@@ -135,23 +147,29 @@ class CoordinatorRuntime(Generic[M]):
         old = self._shards.get(partition)
         if old is not None and (old.state is not State.FAILED or old.batches):
             return
-        self._start_loading(partition, self.journals(partition))
+        self._start_loading(partition)
 
     def unload(self, partition: int) -> None:
         """This broker does not lead the partition any more: parked responses are NOT_COORDINATOR."""
         shard = self._shards.pop(partition, None)
+        self._failing.pop(partition, None)
         if shard is None:
             return
         if shard.state is not State.FAILED:
             self._abandon(shard, ErrorCode.NOT_COORDINATOR)
-        for batch in shard.batches:
-            self._give_up(batch, ErrorCode.NOT_COORDINATOR)
-        shard.batches.clear()
+        self._give_up(shard, ErrorCode.NOT_COORDINATOR)
         log.info("%s coordinator %d unloaded", self.topic_kind, partition)
 
-    def _start_loading(self, partition: int, journal: Journal) -> None:
-        shard = Shard(self, partition, journal, self.make)
+    def _start_loading(self, partition: int) -> None:
+        shard = Shard(self, partition, self.make)
         self._shards[partition] = shard
+        try:
+            shard.open(self.journals(partition))
+        except LEAVING:
+            raise
+        except BaseException as error:  # noqa: BLE001 - logged with it; a Rust panic is no Exception
+            self._cannot_load(shard, error)
+            return
         # The first piece at once: the shard of a new partition is there when the call returns.
         self._load_piece(shard)
 
@@ -159,15 +177,17 @@ class CoordinatorRuntime(Generic[M]):
         if self._shards.get(shard.partition) is not shard or shard.state is not State.LOADING:
             return
         try:
-            finished = self._replay_piece(shard)
-        except Exception:
-            # The disk, or a record that cannot be what a coordinator wrote: better no answer than a wrong one.
-            shard.state = State.FAILED
-            log.exception("%s coordinator %d cannot be loaded", self.topic_kind, shard.partition)
-            return
-        if not finished:
-            self.scheduler.at(self.clock.monotonic_ms(), lambda: self._load_piece(shard))
-            return
+            if shard.replay(self.codec, self.topic_kind, self.settings.load_bytes_max):
+                self._finish_loading(shard)
+            else:
+                self.scheduler.at(self.clock.monotonic_ms(), lambda: self._load_piece(shard))
+        except LEAVING:
+            raise
+        except BaseException as error:  # noqa: BLE001 - logged with it; a Rust panic is no Exception
+            self._cannot_load(shard, error)
+        self._run_submitted()
+
+    def _finish_loading(self, shard: Shard[M]) -> None:
         shard.next_offset = max(shard.next_offset, shard.load_end)
         shard.timeline.offset = shard.next_offset
         shard.timeline.replaying = False
@@ -179,24 +199,17 @@ class CoordinatorRuntime(Generic[M]):
                 *(self.topic_kind, shard.partition, shard.skipped),
             )
         shard.machine.on_loaded()
-        self._run_submitted()
 
-    def _replay_piece(self, shard: Shard[M]) -> bool:
-        if shard.next_offset >= shard.load_end:
-            return True
-        records = shard.journal.read(shard.next_offset, self.settings.load_bytes_max)
-        decode, kind, apply = self.codec.decode_coordinator_record, self.topic_kind, shard.machine.apply
-        timeline = shard.timeline
-        for offset, _, key, value in records:
-            decoded = None if key is None else decode(kind, key, value)
-            if decoded is None:
-                shard.skipped += 1
-                continue
-            timeline.offset = offset
-            apply(offset, decoded[0], decoded[1])
-        if records:
-            shard.next_offset = records[-1][0] + 1
-        return not records or shard.next_offset >= shard.load_end
+    def _cannot_load(self, shard: Shard[M], error: BaseException) -> None:
+        """The disk, or a record that cannot be what a coordinator wrote: better no answer than a wrong one."""
+        log.error(
+            "%s coordinator %d cannot be loaded, what it coordinates is not available until the broker has started "
+            "again: %s",
+            *(self.topic_kind, shard.partition, error),
+            # The disk's own words say everything; any other error is ours.
+            exc_info=None if isinstance(error, StorageError) else error,
+        )
+        self._abandon(shard, ErrorCode.NOT_COORDINATOR)
 
     # Operations.
 
@@ -278,7 +291,9 @@ class CoordinatorRuntime(Generic[M]):
         except RequestError as error:
             if refuse is not None:
                 refuse(error.code)
-        except Exception:
+        except LEAVING:
+            raise
+        except BaseException:
             log.exception("%s coordinator %d: an operation failed", self.topic_kind, shard.partition)
             if refuse is not None:
                 refuse(ErrorCode.UNKNOWN_SERVER_ERROR)
@@ -293,6 +308,7 @@ class CoordinatorRuntime(Generic[M]):
         refuse: Callable[[ErrorCode], None] | None,
     ) -> None:
         result = operation()
+        shard.note(result)
         waiter = Waiter(answer, refuse, result)
         if result.records:
             self._take(shard, result, waiter)
@@ -329,23 +345,34 @@ class CoordinatorRuntime(Generic[M]):
             return
         for records, encoded_piece, size in pieces:
             if shard.records_bytes + size > bytes_max:
-                self._flush(shard)
-                if shard.state is not State.ACTIVE:
+                if not self._flush(shard):
+                    # Nor can this be written any more, which was decided after those.
+                    if result.applied and shard.state is State.ACTIVE:
+                        self._fail(shard)
                     waiter.fail(ErrorCode.KAFKA_STORAGE_ERROR)
                     return
+                shard.note(result)
             if not shard.records:
                 self._dirty[shard] = None
             shard.records += encoded_piece
             shard.records_bytes += size
-            timeline, offset = shard.timeline, shard.next_offset
+            offset = shard.next_offset
             shard.next_offset = offset + len(records)
             if not result.applied:
-                apply = shard.machine.apply
-                for key, value, _ in records:
-                    timeline.offset = offset
-                    apply(offset, key, value)
-                    offset += 1
+                self._apply(shard, offset, records)
         shard.waiters.append(waiter)
+
+    def _apply(self, shard: Shard[M], offset: int, records: Sequence[CoordinatorRecord]) -> None:
+        timeline, apply = shard.timeline, shard.machine.apply
+        try:
+            for key, value, _ in records:
+                timeline.offset = offset
+                apply(offset, key, value)
+                offset += 1
+        except BaseException:
+            # Half of it is in the state, and what cannot be applied now cannot be applied at the next start either.
+            self._fail(shard)
+            raise
 
     # Appending and committing.
 
@@ -358,79 +385,106 @@ class CoordinatorRuntime(Generic[M]):
             self._flush(next(iter(self._dirty)))
             self._run_submitted()
 
-    def _flush(self, shard: Shard[M]) -> None:
+    def _flush(self, shard: Shard[M]) -> bool:
+        """Append the buffer. False if that failed, and with it what was decided on top of it."""
         self._dirty.pop(shard, None)
         if not shard.records:
-            return
-        records, waiters = shard.records, shard.waiters
-        shard.records, shard.waiters, shard.records_bytes = [], [], BATCH_OVERHEAD_BYTES
+            return True
         try:
-            last_offset = shard.journal.append(records, self.clock.now_ms())
-        except StorageError:
-            log.exception(
-                "%s coordinator %d: append failed, starting again from the log", self.topic_kind, shard.partition
-            )
-            self._failed_appends += 1
-            self._fail(shard, waiters)
-            return
+            last_offset = shard.journal.append(shard.records, self.clock.now_ms())
+        except LEAVING:
+            raise
+        except BaseException as error:  # noqa: BLE001 - logged with it; a Rust panic is no Exception
+            self._append_failed(shard, error)
+            return False
+        count, waiters = len(shard.records), shard.waiters
+        shard.clear_buffer()
+        if self._failing and self._failing.pop(shard.partition, None) is not None:
+            log.warning("%s coordinator %d: its log can be written again", self.topic_kind, shard.partition)
         self._appended_batches += 1
-        self._appended_records += len(records)
-        gap = last_offset + 1 - shard.next_offset
-        assert gap >= 0, "offsets of a partition grow"
-        batch = Batch(last_offset, waiters)
+        self._appended_records += count
+        batch = Batch(last_offset, self.clock, self.scheduler, self.settings.commit_timeout_ms, self._run_submitted)
         shard.batches.append(batch)
-        shard.journal.when_committed(last_offset, lambda: self._committed(shard, batch))
-        if shard.batches and shard.batches[-1] is batch:
-            deadline_ms = self.clock.monotonic_ms() + self.settings.commit_timeout_ms
-            batch.deadline = self.scheduler.at(deadline_ms, lambda: self._give_up(batch, ErrorCode.REQUEST_TIMED_OUT))
-        if gap:
+        batch.park(waiters)
+        self._when_committed(shard, last_offset, lambda: self._committed(shard, last_offset))
+        if last_offset + 1 != shard.next_offset:
             log.error(
-                "%s coordinator %d: %d records of the log were not replayed, starting again from the log",
-                *(self.topic_kind, shard.partition, gap),
+                "%s coordinator %d: the log ends at %d where %d was expected, starting again from the log",
+                *(self.topic_kind, shard.partition, last_offset + 1, shard.next_offset),
             )
-            self._fail(shard, [])
+            self._fail(shard)
+        return True
 
-    def _committed(self, shard: Shard[M], batch: Batch) -> None:
+    def _append_failed(self, shard: Shard[M], error: BaseException) -> None:
+        self._failed_appends += 1
+        if shard.partition not in self._failing:
+            # Once until an append works: it may be the disk of the log that is full.
+            log.error(
+                "%s coordinator %d: the log cannot be appended to, what needs that is refused until it can: %s",
+                *(self.topic_kind, shard.partition, error),
+                exc_info=None if isinstance(error, StorageError) else error,
+            )
+            self._failing[shard.partition] = 0
+        if not shard.undoable or not isinstance(error, StorageError):
+            self._fail(shard)
+            return
+        shard.undo(len(shard.records))
+        waiters = shard.waiters
+        shard.clear_buffer()
+        for waiter in waiters:
+            waiter.fail(ErrorCode.KAFKA_STORAGE_ERROR)
+
+    def _when_committed(self, shard: Shard[M], offset: int, callback: Callable[[], None]) -> None:
+        try:
+            shard.journal.when_committed(offset, callback)
+        except LEAVING:
+            raise
+        except BaseException:
+            log.exception(
+                "%s coordinator %d: nobody will say when offset %d is committed",
+                *(self.topic_kind, shard.partition, offset),
+            )
+
+    def _committed(self, shard: Shard[M], last_offset: int) -> None:
         # The journal tells in order, or skips one whose successor it has told already: take all up to this one.
-        while shard.batches and shard.batches[0].last_offset <= batch.last_offset:
+        while shard.batches and shard.batches[0].last_offset <= last_offset:
             ready = shard.batches.popleft()
             shard.timeline.committed(ready.last_offset + 1)
-            if ready.deadline is not None:
-                ready.deadline.cancel()
-            waiters, ready.waiters = ready.waiters, []
-            for waiter in waiters:
-                waiter.succeed()
+            ready.succeed()
         self._run_submitted()
 
-    def _give_up(self, batch: Batch, code: ErrorCode) -> None:
-        """Answer who waits for the batch; it may still be committed."""
-        if batch.deadline is not None:
-            batch.deadline.cancel()
-        waiters, batch.waiters = batch.waiters, []
-        for waiter in waiters:
-            waiter.fail(code)
+    def _give_up(self, shard: Shard[M], code: ErrorCode) -> None:
+        """Answer who waits for the shard's batches; they may still be committed."""
+        while shard.batches:
+            shard.batches.popleft().fail(code)
         self._run_submitted()
 
-    def _fail(self, shard: Shard[M], waiters: list[Waiter]) -> None:
+    def _fail(self, shard: Shard[M]) -> None:
         """The state shows what the log does not hold: throw it away, and replay once the log says what it holds."""
-        shard.waiters = waiters + shard.waiters
         self._abandon(shard, ErrorCode.KAFKA_STORAGE_ERROR)
+        times = self._failing.get(shard.partition, 0)
+        self._failing[shard.partition] = times + 1
+        pause_ms = min(_RELOAD_PAUSE_MS << (times - 1), _RELOAD_PAUSE_MS_MAX) if times else 0
+        reload_ms = self.clock.monotonic_ms() + pause_ms
 
         def reload() -> None:
             if self._shards.get(shard.partition) is shard:
-                self._start_loading(shard.partition, shard.journal)
+                self._start_loading(shard.partition)
+
+        def wait() -> None:
+            self.scheduler.at(reload_ms, reload)
 
         if shard.batches:
             # The batches before may still be committed, and what is answered for them stays true.
-            shard.journal.when_committed(shard.batches[-1].last_offset, reload)
+            self._when_committed(shard, shard.batches[-1].last_offset, wait)
         else:
-            self.scheduler.at(self.clock.monotonic_ms(), reload)
+            wait()
 
     def _abandon(self, shard: Shard[M], code: ErrorCode) -> None:
         shard.state = State.FAILED
         self._dirty.pop(shard, None)
-        waiters, shard.waiters = shard.waiters, []
-        shard.records = []
+        waiters = shard.waiters
+        shard.clear_buffer()
         shard.stop()
         for waiter in waiters:
             waiter.fail(code)

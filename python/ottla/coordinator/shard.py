@@ -10,17 +10,19 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
+from ottla.coordinator.batch import LEAVING
 from ottla.coordinator.timeline import Timeline
-from ottla.errors import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from msgspec import Struct
 
-    from ottla.types import Cancellable, Clock, Journal, Record, Scheduler
+    from ottla.coordinator.batch import Batch, Waiter
+    from ottla.errors import ErrorCode
+    from ottla.types import Cancellable, Clock, Codec, Journal, Record, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,10 @@ class Result:
     atomic: bool = True
     # Told when the records are committed (None), or why they are not.
     done: Callable[[ErrorCode | None], None] | None = None
+    # Applying the records changes timeline maps only: if they cannot be written, that can be taken back.
+    undoable: bool = False
+    # They make something that others may build on outside of those maps: taken back only if nobody came after.
+    founds: bool = False
 
 
 NOTHING = Result()
@@ -110,46 +116,6 @@ class State(Enum):
     LOADING = "loading"
     ACTIVE = "active"
     FAILED = "failed"
-
-
-@dataclass(slots=True)
-class Waiter:
-    """A response that waits for a batch."""
-
-    answer: Callable[[Struct], None] | None
-    refuse: Callable[[ErrorCode], None] | None
-    result: Result
-
-    def succeed(self) -> None:
-        """The batch is committed."""
-        if self.result.done is not None:
-            self._tell(None)
-        if self.answer is not None and self.result.response is not None:
-            self.answer(self.result.response)
-
-    def fail(self, code: ErrorCode) -> None:
-        """The batch is not, or not yet, committed."""
-        if self.result.done is not None:
-            self._tell(code)
-        if self.refuse is not None:
-            self.refuse(code)
-
-    def _tell(self, code: ErrorCode | None) -> None:
-        try:
-            assert self.result.done is not None, "checked by the callers"
-            self.result.done(code)
-        except Exception:
-            # A bug there must not keep the other responses of the batch.
-            log.exception("what follows a commit failed")
-
-
-@dataclass(slots=True)
-class Batch:
-    """An appended batch that is not committed yet."""
-
-    last_offset: int
-    waiters: list[Waiter]
-    deadline: Cancellable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,23 +186,45 @@ class Timer:
 class Shard(Generic[M]):
     """One partition: its state machine, buffer, batches under way and deadlines. The runtime alone calls it."""
 
-    def __init__(self, runtime: Host, partition: int, journal: Journal, make: Callable[[ShardContext], M]) -> None:
+    # There once `open` has returned.
+    journal: Journal
+
+    def __init__(self, runtime: Host, partition: int, make: Callable[[ShardContext], M]) -> None:
         self.runtime = runtime
         self.partition = partition
-        self.journal = journal
         self.state = State.LOADING
         self.timeline = Timeline()
         self.machine: M = make(self)
-        # Offset the next record of the buffer gets.
-        self.next_offset = journal.log_start_offset
-        self.records: list[Record] = []
-        self.records_bytes = BATCH_OVERHEAD_BYTES
-        self.waiters: list[Waiter] = []
+        # Offset the next record of the buffer gets; while loading, the next one to be read.
+        self.next_offset = 0
+        self.load_end = 0
+        self.clear_buffer()
         self.batches: deque[Batch] = deque()
         self.timers: dict[object, Timer] = {}
-        self.load_end = journal.high_watermark
         # Records found while loading whose type is not known.
         self.skipped = 0
+
+    def open(self, journal: Journal) -> None:
+        """Look at the log. Raises what the disk says."""
+        self.next_offset, self.load_end = journal.log_start_offset, journal.high_watermark
+        self.journal = journal
+
+    def replay(self, codec: Codec, kind: Literal["group", "transaction"], bytes_max: int) -> bool:
+        """Read and apply a piece of the log. True if that was the last."""
+        if self.next_offset >= self.load_end:
+            return True
+        records = self.journal.read(self.next_offset, bytes_max)
+        decode, apply, timeline = codec.decode_coordinator_record, self.machine.apply, self.timeline
+        for offset, _, key, value in records:
+            decoded = None if key is None else decode(kind, key, value)
+            if decoded is None:
+                self.skipped += 1
+                continue
+            timeline.offset = offset
+            apply(offset, decoded[0], decoded[1])
+        if records:
+            self.next_offset = records[-1][0] + 1
+        return not records or self.next_offset >= self.load_end
 
     # What a state machine gets (ShardContext).
 
@@ -276,16 +264,44 @@ class Shard(Generic[M]):
         if self.records:
             self.waiters.append(waiter)
         elif self.batches:
-            self.batches[-1].waiters.append(waiter)
+            self.batches[-1].park([waiter])
         else:
             waiter.succeed()
+
+    def clear_buffer(self) -> None:
+        """Nothing is decided that is not appended."""
+        self.records: list[Record] = []
+        self.records_bytes = BATCH_OVERHEAD_BYTES
+        self.waiters: list[Waiter] = []
+        # What is in the buffer can be taken back; and it has made something that others may build on.
+        self.undoable = True
+        self.founded = False
+
+    def note(self, result: Result) -> None:
+        """Something was decided: remember whether the buffer can be taken back after it."""
+        if not self.records:
+            self.undoable, self.founded = True, False
+        if result.undoable:
+            self.founded |= result.founds
+        elif result.records or self.founded:
+            self.undoable = False
+
+    def undo(self, count: int) -> None:
+        """The last `count` records were applied and never were."""
+        self.next_offset -= count
+        self.timeline.undo(self.next_offset)
 
     def stop(self) -> None:
         """No deadline fires any more; the state machine answers what it has parked."""
         for timer in self.timers.values():
             timer.cancel()
         self.timers.clear()
-        self.machine.on_unloaded()
+        try:
+            self.machine.on_unloaded()
+        except LEAVING:
+            raise
+        except BaseException:
+            log.exception("coordinator %d: its end failed", self.partition)
 
 
 def record_bytes(record: Record) -> int:

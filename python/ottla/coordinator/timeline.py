@@ -13,8 +13,8 @@ timeline hash maps.
 Cost: a change is two dict look-ups and an append while it is uncommitted, nothing afterwards. During replay
 everything is committed already and nothing is remembered.
 
-There is no way back to an older state from here: a failed append throws the shard away and replays its journal, so that
-recovery has one path.
+`undo` takes uncommitted changes back, newest first. That is for records which could not be appended, and only where
+they have changed nothing but such maps; else the shard is thrown away and its journal replayed (`runtime`).
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ class Timeline:
         while changes and changes[0][0] < end_offset:
             _, owner, key = changes.popleft()
             owner.forget_oldest(key)
+
+    def undo(self, from_offset: int) -> None:
+        """The changes from this offset on were never made."""
+        changes = self._changes
+        while changes and changes[-1][0] >= from_offset:
+            _, owner, key = changes.pop()
+            owner.restore_newest(key)
+        self.offset = min(self.offset, from_offset)
 
 
 class TimelineDict(Generic[K, V]):
@@ -133,6 +141,17 @@ class TimelineDict(Generic[K, V]):
         before.popleft()
         if not before:
             del self._before[key]
+
+    def restore_newest(self, key: K) -> None:
+        """The newest uncommitted change of the key is taken back (called by `Timeline.undo`)."""
+        before = self._before[key]
+        value = before.pop()
+        if not before:
+            del self._before[key]
+        if value is _ABSENT:
+            self._current.pop(key, None)
+        else:
+            self._current[key] = value
 
     def _remember(self, key: K) -> None:
         value = self._current.get(key, _ABSENT)

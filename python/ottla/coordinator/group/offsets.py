@@ -146,7 +146,8 @@ class Offsets:
         expire_ms = NO_TIMESTAMP if retention_ms < 0 else now_ms + retention_ms
         records: list[CoordinatorRecord] = []
         topics = [self._commit_topic(request.group_id, topic, now_ms, expire_ms, records) for topic in request.topics]
-        return Result(records=records, response=OffsetCommitResponse(topics=topics))
+        response = OffsetCommitResponse(topics=topics)
+        return Result(records=records, response=response, undoable=True, founds=group is None)
 
     def _commit_topic(
         self,
@@ -246,7 +247,7 @@ class Offsets:
                     records.append(offset_tombstone(request.group_id, topic.name, index))
                 partitions.append(OffsetDeleteResponsePartition(partition_index=index, error_code=code))
             topics.append(OffsetDeleteResponseTopic(name=topic.name, partitions=partitions))
-        return Result(records=records, response=OffsetDeleteResponse(topics=topics))
+        return Result(records=records, response=OffsetDeleteResponse(topics=topics), undoable=True)
 
     def delete_group(self, group_id: str) -> list[CoordinatorRecord]:
         """The end of a group nobody is in, and of everything it has; RequestError if it may not end."""

@@ -1,0 +1,122 @@
+"""Responses that wait for a commit, and the batches they wait for.
+
+Every waiter is answered exactly once: when its batch is committed, when its shard is given up, or when it has waited
+`commit_timeout_ms`. That time counts from the moment it began to wait, for each by itself (Apache Kafka: a write event
+has its own OperationTimeout), so that who comes to a batch that is late already does not wait for ever.
+
+What is called here belongs to others. An error of theirs, a Rust panic too, is logged and keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ottla.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from msgspec import Struct
+
+    from ottla.coordinator.shard import Result
+    from ottla.types import Cancellable, Clock, Scheduler
+
+log = logging.getLogger(__name__)
+
+V = TypeVar("V")
+
+# Whatever else is raised is somebody's bug. A Rust panic is no Exception, hence BaseException beside this.
+LEAVING: Final = (KeyboardInterrupt, SystemExit)
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A response that waits for a batch."""
+
+    answer: Callable[[Struct], None] | None
+    refuse: Callable[[ErrorCode], None] | None
+    result: Result
+    # Monotonic clock; set when it begins to wait for a batch.
+    deadline_ms: int = 0
+
+    def succeed(self) -> None:
+        """The batch is committed."""
+        if self.result.done is not None:
+            _call(self.result.done, None)
+        if self.answer is not None and self.result.response is not None:
+            _call(self.answer, self.result.response)
+
+    def fail(self, code: ErrorCode) -> None:
+        """The batch is not, or not yet, committed."""
+        if self.result.done is not None:
+            _call(self.result.done, code)
+        if self.refuse is not None:
+            _call(self.refuse, code)
+
+
+def _call(callback: Callable[[V], None], value: V) -> None:
+    try:
+        callback(value)
+    except LEAVING:
+        raise
+    except BaseException:
+        log.exception("what follows a commit failed in %s", getattr(callback, "__qualname__", callback))
+
+
+class Batch:
+    """An appended batch that is not committed yet."""
+
+    __slots__ = ("_clock", "_deadline", "_expired", "_scheduler", "_timeout_ms", "_waiters", "last_offset")
+
+    def __init__(
+        self, last_offset: int, clock: Clock, scheduler: Scheduler, timeout_ms: int, expired: Callable[[], None]
+    ) -> None:
+        self.last_offset = last_offset
+        self._clock = clock
+        self._scheduler = scheduler
+        self._timeout_ms = timeout_ms
+        # Called after some were told that it takes too long.
+        self._expired = expired
+        # In the order of their deadlines.
+        self._waiters: deque[Waiter] = deque()
+        self._deadline: Cancellable | None = None
+
+    def park(self, waiters: Iterable[Waiter]) -> None:
+        """Answer these when the batch is committed, or when that has taken too long."""
+        deadline_ms = self._clock.monotonic_ms() + self._timeout_ms
+        for waiter in waiters:
+            waiter.deadline_ms = deadline_ms
+            self._waiters.append(waiter)
+        self._arm()
+
+    def succeed(self) -> None:
+        """It is committed."""
+        for waiter in self._take_all():
+            waiter.succeed()
+
+    def fail(self, code: ErrorCode) -> None:
+        """Nobody shall wait any longer; it may still be committed."""
+        for waiter in self._take_all():
+            waiter.fail(code)
+
+    def _take_all(self) -> deque[Waiter]:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        waiters, self._waiters = self._waiters, deque()
+        return waiters
+
+    def _arm(self) -> None:
+        if self._waiters and self._deadline is None:
+            self._deadline = self._scheduler.at(self._waiters[0].deadline_ms, self._expire)
+
+    def _expire(self) -> None:
+        self._deadline = None
+        now_ms = self._clock.monotonic_ms()
+        while self._waiters and self._waiters[0].deadline_ms <= now_ms:
+            self._waiters.popleft().fail(ErrorCode.REQUEST_TIMED_OUT)
+        self._arm()
+        self._expired()
