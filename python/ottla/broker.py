@@ -393,14 +393,19 @@ class _Running:
             finalized_features=list(image.features.items()),
             finalized_epoch=self.controller.applied_offset,
         )
-        if change.deleted:
-            if OFFSETS_TOPIC in change.deleted.values():
-                for index in range(self.groups.partition_count):
-                    self.groups.unload(index)
-            self.groups.on_topics_deleted({name: topic_id for topic_id, name in change.deleted.items()})
+        if OFFSETS_TOPIC in change.deleted.values():
+            for index in range(self.groups.partition_count):
+                self.groups.unload(index)
         for topic in change.topics.values():
             if topic.name == OFFSETS_TOPIC:
                 self._load_groups(topic)
+        # A start finds deletions of long ago here. Of a name that is in use again, offsets without an id may be of the
+        # topic that has it now.
+        deleted = {
+            name: topic_id for topic_id, name in change.deleted.items() if self._shown or name not in image.topics
+        }
+        if deleted:
+            self.groups.on_topics_deleted(deleted)
 
     def _topic(self, image: MetadataImage, topic: Topic) -> _core.TopicTuple:
         values = effective(image.topic_config(topic.name), self.config.topic_defaults)

@@ -230,3 +230,48 @@ def test_a_new_group_that_cannot_be_written_is_refused_once() -> None:
     assert world.join().code is ErrorCode.NOT_COORDINATOR
     world.wait(0)
     assert world.join().code is ErrorCode.MEMBER_ID_REQUIRED
+
+
+def test_an_offset_of_an_earlier_topic_is_not_shown_to_who_asks_by_name() -> None:
+    """Whoever names a topic means the one that has the name now, asked for one by one or for everything."""
+    world = World()
+    old, new = b"o" * 16, b"n" * 16
+    world.commit({("t", 0): 5, ("u", 0): 6}, topic_id=old)
+    world.commit({("t", 1): 7}, topic_id=new)
+    world.commit({("t", 2): 8})
+    now = {"t": new, "u": old}
+    for stable in (False, True):
+        for partitions in ([("t", 0), ("t", 1), ("t", 2), ("u", 0)], None):
+            box = world.fetch(partitions, require_stable=stable, current_ids=now)
+            offsets = {
+                (topic.name, partition.partition_index): partition.committed_offset
+                for topic in box.response.topics
+                for partition in topic.partitions
+                if partition.committed_offset >= 0
+            }
+            assert offsets == {("t", 1): 7, ("t", 2): 8, ("u", 0): 6}
+    assert world.fetched()["t", 0] == 5
+
+
+def test_a_topic_deleted_while_its_offsets_load_takes_them_with_it() -> None:
+    """Before they are read or after, and while a shard is away: the deletion is for the shard as it will be."""
+    world = World()
+    for number in range(3000):
+        world.commit({("t", number): number}, metadata="x" * 100)
+    world.commit({("u", 0): 1})
+    world.start()
+    world.coordinator.on_topics_deleted({"t": bytes(16)})
+    world.commit({("u", 0): 2})
+    world.wait(1)
+    assert world.fetched() == {("u", 0): 1}
+    world.start()
+    world.wait(1)
+    assert world.fetched() == {("u", 0): 1}
+    world.stable_group(1, group="other")
+    world.journal().fail_with = StorageError("no space")
+    world.join(group="new")
+    world.coordinator.on_topics_deleted({"u": bytes(16)})
+    world.wait(1)
+    assert world.fetched() == {}
+    world.wait(1)
+    assert world.journal().records[-1][3] is None

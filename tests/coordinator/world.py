@@ -363,6 +363,7 @@ class World:
         group: str = "g",
         require_stable: bool = False,
         topic_id: bytes = bytes(16),
+        current_ids: dict[str, bytes] | None = None,
         end_turn: bool = True,
     ) -> Box:
         box = self._box(f"fetch {partitions}")
@@ -374,7 +375,9 @@ class World:
             for name, indexes in topics.items()
         ]
         request = OffsetFetchRequestGroup(group_id=group, topics=None if partitions is None else asked)
-        self.coordinator.fetch_offsets(request, require_stable, box)
+        self.coordinator.fetch_offsets(
+            request, require_stable, box, current_id=lambda name: (current_ids or {}).get(name, bytes(16))
+        )
         return self._end(box, end_turn)
 
     def fetched(

@@ -162,6 +162,8 @@ class CoordinatorRuntime(Generic[M]):
 
     def _start_loading(self, partition: int) -> None:
         shard = Shard(self, partition, self.make)
+        if (old := self._shards.get(partition)) is not None:
+            shard.deferred = old.deferred
         self._shards[partition] = shard
         try:
             shard.open(self.journals(partition))
@@ -199,6 +201,9 @@ class CoordinatorRuntime(Generic[M]):
                 *(self.topic_kind, shard.partition, shard.skipped),
             )
         shard.machine.on_loaded()
+        for operation in shard.deferred:
+            self.submit(shard, partial(operation, shard.machine))
+        shard.deferred = []
 
     def _cannot_load(self, shard: Shard[M], error: BaseException) -> None:
         """The disk, or a record that cannot be what a coordinator wrote: better no answer than a wrong one."""
@@ -258,9 +263,12 @@ class CoordinatorRuntime(Generic[M]):
         return active, any(shard.state is State.LOADING for shard in self._shards.values())
 
     def write_all(self, operation: Callable[[M], Result]) -> None:
-        """Run a write on every shard that is here; nobody waits for it."""
+        """Run a write on every shard that is here, or once it is if it loads; nobody waits for it."""
         for shard in list(self._shards.values()):
-            self.write_on(shard, partial(operation, shard.machine))
+            if shard.state is State.LOADING or shard.reloads:
+                shard.deferred.append(operation)
+            else:
+                self.write_on(shard, partial(operation, shard.machine))
 
     def write_on(self, shard: Shard[M], operation: Callable[[], Result]) -> None:
         """Run a write nobody waits for: a deadline, or something a state machine has submitted."""
@@ -466,6 +474,7 @@ class CoordinatorRuntime(Generic[M]):
         self._failing[shard.partition] = times + 1
         pause_ms = min(_RELOAD_PAUSE_MS << (times - 1), _RELOAD_PAUSE_MS_MAX) if times else 0
         reload_ms = self.clock.monotonic_ms() + pause_ms
+        shard.reloads = True
 
         def reload() -> None:
             if self._shards.get(shard.partition) is shard:

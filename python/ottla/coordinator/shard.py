@@ -203,6 +203,10 @@ class Shard(Generic[M]):
         self.timers: dict[object, Timer] = {}
         # Records found while loading whose type is not known.
         self.skipped = 0
+        # Writes that nobody waits for and that must not miss the shard because it is not there yet.
+        self.deferred: list[Callable[[M], Result]] = []
+        # Thrown away, to be replayed: another shard takes its place.
+        self.reloads = False
 
     def open(self, journal: Journal) -> None:
         """Look at the log. Raises what the disk says."""

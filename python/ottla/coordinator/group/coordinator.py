@@ -127,7 +127,7 @@ class GroupCoordinator:
         self._runtime.flush_turn()
 
     def on_topics_deleted(self, topic_ids_by_name: dict[str, bytes]) -> None:
-        """Topics were deleted: nothing committed for them means anything now."""
+        """Topics were deleted: nothing committed for them means anything now, loaded already or not."""
         self._runtime.write_all(lambda machine: machine.offsets.delete_topics(topic_ids_by_name))
 
     # The classic protocol.
@@ -209,9 +209,14 @@ class GroupCoordinator:
         )
 
     def fetch_offsets(
-        self, request: OffsetFetchRequestGroup, require_stable: bool, answer: Callable[[OffsetFetchResponseGroup], None]
+        self,
+        request: OffsetFetchRequestGroup,
+        require_stable: bool,
+        answer: Callable[[OffsetFetchResponseGroup], None],
+        *,
+        current_id: Callable[[str], bytes],
     ) -> None:
-        """OffsetFetch for one group."""
+        """OffsetFetch for one group. `current_id`: of the topic that has a name now, zero if none has."""
 
         def refuse(code: ErrorCode) -> None:
             answer(OffsetFetchResponseGroup(group_id=request.group_id, error_code=append_error(code)))
@@ -224,13 +229,16 @@ class GroupCoordinator:
         if require_stable:
             self._runtime.write(
                 partition,
-                lambda machine: Result(response=machine.offsets.fetch(request, committed_only=False)),
+                lambda machine: Result(response=machine.offsets.fetch(request, current_id, committed_only=False)),
                 receive,
                 refuse,
             )
         else:
             self._runtime.read(
-                partition, lambda machine: machine.offsets.fetch(request, committed_only=True), receive, refuse
+                partition,
+                lambda machine: machine.offsets.fetch(request, current_id, committed_only=True),
+                receive,
+                refuse,
             )
 
     def delete_offsets(self, request: OffsetDeleteRequest, answer: Answer) -> None:

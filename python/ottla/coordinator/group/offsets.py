@@ -37,6 +37,8 @@ from ottla.messages import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ottla.coordinator.group.classic_group import ClassicGroup
     from ottla.coordinator.group.rebalance import Rebalancer
     from ottla.coordinator.group.settings import GroupSettings
@@ -185,25 +187,30 @@ class Offsets:
 
     # OffsetFetch.
 
-    def fetch(self, request: OffsetFetchRequestGroup, *, committed_only: bool) -> OffsetFetchResponseGroup:
+    def fetch(
+        self, request: OffsetFetchRequestGroup, current_id: Callable[[str], bytes], *, committed_only: bool
+    ) -> OffsetFetchResponseGroup:
         """The offsets of a group: of the partitions asked for, or all of them (topics None).
 
-        A group or an offset that is not there is no error: offset -1.
+        A group or an offset that is not there is no error: offset -1. So is one that was committed for a topic which
+        has been deleted since, whoever has its name now: the tombstones come after the deletion, and a broker that dies
+        between the two must not make consumers of the new topic skip its records. (Apache Kafka compares ids only
+        where the request has them.)
         """
         offsets = self._by_group.get(request.group_id)
         if request.topics is None:
-            topics = self._fetch_all(offsets, committed_only=committed_only)
+            topics = self._fetch_all(offsets, current_id, committed_only=committed_only)
         else:
             topics = []
             for topic in request.topics:
                 partitions = []
+                asked_id = current_id(topic.name) if topic.topic_id == NO_TOPIC_ID else topic.topic_id
                 for index in topic.partition_indexes:
                     found = None
                     if offsets is not None:
                         key = (topic.name, index)
                         found = offsets.committed_get(key) if committed_only else offsets.get(key)
-                    if found is not None and _is_of_another(found.topic_id, topic.topic_id):
-                        # Committed for a topic of that name which has been deleted since.
+                    if found is not None and _is_of_another(found.topic_id, asked_id):
                         found = None
                     partitions.append(_fetched(index, found))
                 topics.append(
@@ -212,12 +219,18 @@ class Offsets:
         return OffsetFetchResponseGroup(group_id=request.group_id, topics=topics)
 
     def _fetch_all(
-        self, offsets: TimelineDict[Partition, CommittedOffset] | None, *, committed_only: bool
+        self,
+        offsets: TimelineDict[Partition, CommittedOffset] | None,
+        current_id: Callable[[str], bytes],
+        *,
+        committed_only: bool,
     ) -> list[OffsetFetchResponseTopics]:
         if offsets is None:
             return []
         by_topic: dict[str, OffsetFetchResponseTopics] = {}
         for (topic, index), found in offsets.committed_items() if committed_only else offsets.items():
+            if _is_of_another(found.topic_id, current_id(topic)):
+                continue
             entry = by_topic.get(topic)
             if entry is None:
                 entry = by_topic[topic] = OffsetFetchResponseTopics(name=topic, partitions=[])

@@ -5,6 +5,7 @@ Behavior:
 - Without topics (null): everything the group has.
 - Committed records only; with `require_stable` also what is about to be committed, and the answer waits for it
   (KIP-447).
+- No offsets that were committed for an earlier topic of the same name; in Apache Kafka only v10 is safe from them.
 - COORDINATOR_LOAD_IN_PROGRESS and NOT_COORDINATOR for the whole group.
 
 Version notes:
@@ -12,12 +13,12 @@ Version notes:
 - v2 adds "everything" and that place. v5 adds the leader epoch (KIP-320), v7 `require_stable` (KIP-447).
 - v8 asks for several groups at once (KIP-709).
 - v9 adds member and epoch of the consumer protocol (KIP-848), which mean nothing to a classic group.
-- v10 names topics by id: UNKNOWN_TOPIC_ID where there is none, and no offsets that were committed for an earlier topic
-  of the same name. Topics that are gone are left out of "everything".
+- v10 names topics by id: UNKNOWN_TOPIC_ID where there is none. Topics that are gone are left out of "everything".
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ottla.errors import ErrorCode
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 GROUP_CODE_VERSION_MIN: Final = 2
 SEVERAL_VERSION_MIN: Final = 8
 TOPIC_ID_VERSION_MIN: Final = 10
+NO_TOPIC_ID: Final = bytes(16)
 
 
 def handle(context: RequestContext, request: OffsetFetchRequest, services: Services, answer: Answer) -> None:
@@ -70,7 +72,9 @@ def handle(context: RequestContext, request: OffsetFetchRequest, services: Servi
         if version >= TOPIC_ID_VERSION_MIN:
             _fetch_by_id(group, request.require_stable, services, receive)
         else:
-            services.groups.fetch_offsets(group, request.require_stable, receive)
+            services.groups.fetch_offsets(
+                group, request.require_stable, receive, current_id=partial(_current_id, services)
+            )
 
 
 def _group_of_old(request: OffsetFetchRequest) -> OffsetFetchRequestGroup:
@@ -119,7 +123,12 @@ def _fetch_by_id(
     asked_by_name = OffsetFetchRequestGroup(
         group_id=group.group_id, member_id=group.member_id, member_epoch=group.member_epoch, topics=topics
     )
-    services.groups.fetch_offsets(asked_by_name, require_stable, translate)
+    services.groups.fetch_offsets(asked_by_name, require_stable, translate, current_id=partial(_current_id, services))
+
+
+def _current_id(services: Services, name: str) -> bytes:
+    topic = services.image.topics.get(name)
+    return NO_TOPIC_ID if topic is None else topic.topic_id
 
 
 def _unknown_topic(asked: OffsetFetchRequestTopics) -> OffsetFetchResponseTopics:
