@@ -15,12 +15,17 @@ comes in while one waits for the disk is decided in one go behind it, but never 
 A decision without records is answered at once when its turn comes. A change whose deadline passes is answered
 REQUEST_TIMED_OUT; if it was appended by then it still happens, if its turn had not come it does not, as with Kafka's
 controller. One that is asked for after its deadline (a time-out of 0) never happens.
+
+Kafka ends the process when the metadata log cannot be written or a committed record cannot be applied (FaultHandler).
+This one may be part of another program: it answers everybody who waits, says so once, and refuses every change from
+then on (`halt`). What is there goes on being served.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -75,7 +80,7 @@ class MetadataJournal(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Pending:
     """One change, from the time it is asked for until it is answered."""
 
@@ -136,6 +141,8 @@ class Controller:
         self._queue: deque[_Pending] = deque()
         # The change whose batch waits for its commit.
         self._in_flight: _Pending | None = None
+        # What every change is refused with, once changes are not possible any more.
+        self._halted: RequestError | None = None
         # Inside `_advance`: a callback that asks for a change joins the queue and returns.
         self._advancing = False
 
@@ -179,9 +186,29 @@ class Controller:
             if deadline_ms <= self._clock.monotonic_ms():
                 pending.finish(timed_out)
                 return
-            pending.deadline = self._scheduler.at(deadline_ms, lambda: pending.finish(timed_out))
+            pending.deadline = self._scheduler.at(deadline_ms, lambda: self._time_out(pending, timed_out))
         self._queue.append(pending)
         self._advance()
+
+    def halt(self, code: ErrorCode, reason: str) -> None:
+        """No change is possible from now on: answer everybody who waits for one with `code`."""
+        if self._halted is not None:
+            return
+        words = f"Nothing can be changed until the broker is started again: {reason}."
+        log.error("%s", words)
+        self._halted = RequestError(code, words)
+        pending, self._in_flight = self._in_flight, None
+        if pending is not None:
+            pending.finish(self._halted)
+        # Those in the queue are decided as ever: what needs no record can still be answered.
+        self._advance()
+
+    def _time_out(self, pending: _Pending, timed_out: RequestError) -> None:
+        # Out of the queue first: behind a commit that does not come it would grow with each retry of a client.
+        if pending is not self._in_flight:
+            with suppress(ValueError):
+                self._queue.remove(pending)
+        pending.finish(timed_out)
 
     def status(self) -> ControllerStatus:
         """Give figures for metrics and people."""
@@ -213,6 +240,8 @@ class Controller:
             if not decision.records:
                 pending.finish(decision.results)
                 return
+            if self._halted is not None:
+                raise self._halted
             values = [self._codec.encode_metadata_record(r, RECORD_VERSIONS[type(r)]) for r in decision.records]
             offset = self._journal.append(values, self._clock.now_ms())
         except RequestError as error:
@@ -231,15 +260,24 @@ class Controller:
         self._journal.when_committed(offset, lambda: self._committed(pending, decision, values, offset))
 
     def _committed(self, pending: _Pending, decision: Decision[Any], values: list[bytes], offset: int) -> None:
-        for record, value in zip(decision.records, values, strict=True):
-            self.image.apply(record, value)
-            self._bytes_since_snapshot += len(value)
+        if self._in_flight is not pending:
+            # Answered already: the log was given up meanwhile.
+            return
+        try:
+            for record, value in zip(decision.records, values, strict=True):
+                self.image.apply(record, value)
+                self._bytes_since_snapshot += len(value)
+        except Exception as error:
+            # A bug of ours. The image is not what the log says any more, and nothing must be decided from it.
+            log.exception("the metadata change at offset %d could not be applied", offset)
+            self.halt(ErrorCode.UNKNOWN_SERVER_ERROR, f"the change at offset {offset} could not be applied: {error!r}")
+            return
         self.applied_offset = offset
         try:
             self.publish()
         except Exception:
             # The change is in the log and in the image: a restart shows it. What could not be shown now is said.
-            log.exception("a metadata change could not be published")
+            log.exception("the metadata change at offset %d is safe, but is not shown before a restart", offset)
         if self._bytes_since_snapshot >= self._snapshot_bytes:
             self._snapshot()
         self._in_flight = None
@@ -247,14 +285,18 @@ class Controller:
         self._advance()
 
     def _snapshot(self) -> None:
-        values = [self._codec.encode_metadata_record(r, RECORD_VERSIONS[type(r)]) for r in self.image.records()]
-        values.extend(self.image.kept)
         end_offset = self.applied_offset + 1
         try:
+            values = [self._codec.encode_metadata_record(r, RECORD_VERSIONS[type(r)]) for r in self.image.records()]
+            values.extend(self.image.kept)
             self._journal.write_snapshot(end_offset, self._journal.leader_epoch, values, self._clock.now_ms())
         except StorageError as error:
             # Nothing is lost: the log still holds it all. The next change tries again.
             log.error("no metadata snapshot before offset %d: %s", end_offset, error)  # noqa: TRY400 - as above
             return
-        log.info("wrote a metadata snapshot of %d records before offset %d", len(values), end_offset)
+        except Exception:
+            # A bug of ours, which the next change would meet again: tried again after as many bytes.
+            log.exception("no metadata snapshot before offset %d", end_offset)
+        else:
+            log.info("wrote a metadata snapshot of %d records before offset %d", len(values), end_offset)
         self._bytes_since_snapshot = 0

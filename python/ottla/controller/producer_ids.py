@@ -7,6 +7,7 @@ twice whatever happened (Kafka: ProducerIdControlManager, RPCProducerIdManager).
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from ottla.controller.controller import Controller
     from ottla.controller.image import MetadataImage
+
+log = logging.getLogger(__name__)
 
 BLOCK_SIZE = 1000
 _ID_MAX = 2**63 - 1
@@ -60,11 +63,11 @@ class ProducerIds:
             if isinstance(outcome, RequestError):
                 waiting, self._waiting = self._waiting, deque()
                 for taken in waiting:
-                    taken(outcome)
+                    _tell(taken, outcome)
                 return
             self._block = outcome[0]
             while self._waiting and self._block:
-                self._waiting.popleft()(self._next())
+                _tell(self._waiting.popleft(), self._next())
             if self._waiting:
                 self._take_block()
 
@@ -74,3 +77,11 @@ class ProducerIds:
         producer_id = self._block[0]
         self._block = self._block[1:]
         return producer_id
+
+
+def _tell(taken: Callable[[int | RequestError], None], outcome: int | RequestError) -> None:
+    try:
+        taken(outcome)
+    except Exception:
+        # Whoever asked is at fault; those who wait behind are not.
+        log.exception("handing out a producer id failed")

@@ -64,7 +64,11 @@ class InternalTopics:
             log.error("%s could not be created: %s", OFFSETS_TOPIC, code.name)
         waiting, self._waiting = self._waiting, []
         for done in waiting:
-            done(code)
+            try:
+                done(code)
+            except Exception:
+                # Whoever asked is at fault; those who wait behind are not.
+                log.exception("telling that %s is there failed", OFFSETS_TOPIC)
 
 
 class AutoCreation:

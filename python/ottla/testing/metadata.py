@@ -25,9 +25,12 @@ class MemoryMetadataJournal:
         self.log_end_offset = 0
         self.committed = 0
         self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._offline: Exception | None = None
 
     def append(self, values: Sequence[bytes], timestamp_ms: int) -> int:  # noqa: ARG002 - the real one stamps batches
         """Write one batch and return its last offset."""
+        if self._offline is not None:
+            raise self._offline
         if self.fail_with is not None:
             error, self.fail_with = self.fail_with, None
             raise error
@@ -80,6 +83,11 @@ class MemoryMetadataJournal:
         waiting, self._waiting = self._waiting, []
         for _, callback in waiting:
             callback()
+
+    def go_offline(self, reason: Exception) -> None:
+        """Refuse every append from now on; who waits for a commit is never called, as after a failed fsync."""
+        self._offline = reason
+        self._waiting = []
 
     def restart(self, *, power_cut: bool = False) -> MemoryMetadataJournal:
         """Give the log as the next start finds it; a power cut takes what was not committed."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ottla.controller.create_topics import NewTopic, create_topics
 from ottla.controller.image import MetadataImage
 from ottla.controller.producer_ids import take_block
 from ottla.controller.registration import check_features
+from ottla.errors import ErrorCode, StorageError
 from tests.unit.controller.world import World
 
 NAMES = st.sampled_from(["a", "b", "c.d", "c_d", "e"])
@@ -85,6 +91,73 @@ def test_features_of_a_fuller_broker_are_noticed() -> None:
     world.controller.image.features["metadata.version"] = 31
     world.controller.image.features["quantum.version"] = 1
     assert check_features(world.controller.image) == ["metadata.version=31", "quantum.version=1"]
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full"), RuntimeError("mine")])
+def test_a_snapshot_that_fails_costs_no_change(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong with it: the change before it is answered, the next ones are made."""
+    world = World()
+    world.run("snapshot 1")
+    world.journal.fail_snapshot_with = error
+    assert "=> 1" in world.run("register")
+    assert "'a' 1x1 NONE" in world.run("create a")
+    assert str(error) in caplog.text
+    assert world.controller.status().waiting_changes == 0
+
+
+def test_a_change_that_cannot_be_applied_ends_all_changes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image is not what the log says: everybody is told, and nothing is decided from it any more."""
+    world = World()
+    world.run("register")
+    world.run("hold")
+    answers: list[Any] = []
+    for name in ("a", "b"):
+        topics = [NewTopic(name, 1, 1)]
+        decide = partial(create_topics, topics=topics, defaults=world.defaults(), random=world.random)
+        world.controller.change(decide, answers.append)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("mine")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MetadataImage, "apply", broken)
+        world.run("commit")
+    assert [answer.code for answer in answers] == [ErrorCode.UNKNOWN_SERVER_ERROR] * 2
+    assert "UNKNOWN_SERVER_ERROR: Nothing can be changed until" in world.run("create c")
+    assert "RuntimeError: mine" in caplog.text
+
+
+def test_what_timed_out_is_not_kept() -> None:
+    """Behind a commit that does not come, retries of clients do not pile up."""
+    world = World()
+    world.run("register")
+    world.run("hold")
+    world.run("create a")
+    for number in range(100):
+        world.run(f"create b{number} timeout=50")
+    assert world.controller.status().waiting_changes == 101
+    world.run("wait 50")
+    assert world.controller.status().waiting_changes == 1
+
+
+def test_a_callback_that_raises_costs_nobody_else_a_producer_id() -> None:
+    """All three wait for the same block; the first is at fault."""
+    world = World()
+    world.run("register")
+    world.run("hold")
+    taken: list[object] = []
+
+    def broken(_: object) -> None:
+        raise RuntimeError("mine")
+
+    for callback in (broken, taken.append, taken.append):
+        world.producer_ids.take(callback)
+    world.run("commit")
+    assert taken == [1, 2]
+    world.producer_ids.take(taken.append)
+    assert taken == [1, 2, 3]
 
 
 def test_a_callback_that_raises_does_not_stop_the_queue() -> None:

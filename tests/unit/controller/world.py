@@ -24,7 +24,7 @@ from ottla.controller.delete_topics import TopicReference, delete_topics
 from ottla.controller.image import Change, MetadataImage
 from ottla.controller.producer_ids import ProducerIds
 from ottla.controller.registration import register
-from ottla.errors import RequestError, StorageError
+from ottla.errors import ErrorCode, RequestError, StorageError
 from ottla.testing import MemoryMetadataJournal, run_until
 
 
@@ -238,6 +238,11 @@ class World:
     def do_commit(self, plain: list[str], options: dict[str, str]) -> None:
         """commit: what was appended is safe."""
         self.journal.commit()
+
+    def do_offline(self, plain: list[str], options: dict[str, str]) -> None:
+        """offline: the log takes nothing any more, and nothing more becomes safe."""
+        self.journal.go_offline(StorageError("the disk failed"))
+        self.controller.halt(ErrorCode.KAFKA_STORAGE_ERROR, "the disk failed")
 
     def do_fail(self, plain: list[str], options: dict[str, str]) -> None:
         """Fail [snapshot]: the next write to the log, or of a snapshot, fails."""
