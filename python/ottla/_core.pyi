@@ -90,8 +90,8 @@ class Bridge:
         ("request", token, api_key, api_version, correlation_id, client_id, client_host, connection_id, listener,
         received_ms, body), ("committed", token), ("create_topics", token, names),
         ("verify_transaction", token, transactional_id, producer_id, producer_epoch, [(topic, partition)]),
-        ("disconnected", connection_id). A request whose body cannot be decoded never appears: its connection is
-        closed, with a log line.
+        ("disconnected", connection_id), ("metadata_offline", reason). A request whose body cannot be decoded never
+        appears: its connection is closed, with a log line.
         """
 
     def answer(self, answers: list[tuple[int, Struct]]) -> None:

@@ -123,6 +123,7 @@ class Dispatcher:
             "create_topics": self._create_topics,
             "verify_transaction": self._verify_transaction,
             "disconnected": self._disconnected,
+            "metadata_offline": self._metadata_offline,
         }
 
     @property
@@ -175,7 +176,7 @@ class Dispatcher:
         """Nothing that goes wrong in one thing keeps the others of the turn from being done."""
         try:
             call(*arguments)
-        except Exception:
+        except BaseException:  # a panic of the native side is no Exception
             self._failures += 1
             log.exception("the control plane failed in %s", getattr(call, "__qualname__", call))
 
@@ -189,6 +190,9 @@ class Dispatcher:
         except CodecError:
             self._failures += 1
             log.exception("a response does not fit its message; its connection was closed")
+        except BaseException:  # as in `_guarded`
+            self._failures += 1
+            log.exception("%d answers could not be sent", len(answers))
 
     def _request(
         self,
@@ -216,7 +220,7 @@ class Dispatcher:
 
         def answer(response: Struct) -> None:
             if not pending:
-                log.error("%s of %s was answered twice", api.name, client_id)
+                log.error("%s of client %.255r was answered twice", api.name, client_id)
                 return
             pending.clear()
             self._answers.append((token, response))
@@ -227,9 +231,9 @@ class Dispatcher:
             api.handler.handle(context, body, self._services, answer)
         except RequestError as error:
             code = error.code
-        except Exception:
+        except BaseException:  # as in `_guarded`
             self._failures += 1
-            log.exception("%s v%d of client %s failed", api.name, api_version, client_id)
+            log.exception("%s v%d of client %.255r failed", api.name, api_version, client_id)
             code = ErrorCode.UNKNOWN_SERVER_ERROR
         else:
             return
@@ -246,7 +250,7 @@ class Dispatcher:
         if api.refuse is not None:
             try:
                 return api.refuse(context, body, code)
-            except Exception:
+            except BaseException:  # as in `_guarded`
                 self._failures += 1
                 log.exception("refusing %s failed", api.name)
                 return None
@@ -261,6 +265,9 @@ class Dispatcher:
     def _verify_transaction(self, token: int, *_: Any) -> None:
         # Transactions are not served: the code every client takes as final.
         self._bridge.resume_verify(token, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+
+    def _metadata_offline(self, reason: str) -> None:
+        self._services.controller.halt(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log is offline ({reason})")
 
     def _unknown(self, *item: object) -> None:
         log.error("the data plane handed up something this version does not know: %r", item)

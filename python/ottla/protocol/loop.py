@@ -103,7 +103,7 @@ class ControlLoop:
         self._requested = False
         try:
             self._turn()
-        except Exception:
+        except BaseException:  # a panic of the native side is no Exception; the timer must be armed again
             log.exception("a turn of the control plane failed")
         assert self._loop is not None
         if self._timer is not None:

@@ -26,6 +26,7 @@ enum Item {
     CreateTopics { names: Vec<String>, reply: oneshot::Sender<Vec<(String, i16)>> },
     VerifyTransaction(TransactionQuestion),
     Disconnected(u64),
+    MetadataOffline(String),
 }
 
 /// Who waits for an answer, by token.
@@ -55,6 +56,11 @@ impl Queue {
     /// A watched append is covered by the high watermark.
     pub fn committed(&self, token: u64) {
         self.push(Item::Committed(token));
+    }
+
+    /// The metadata log takes nothing any more, and what waits for its commit waits in vain.
+    pub fn metadata_offline(&self, reason: String) {
+        self.push(Item::MetadataOffline(reason));
     }
 }
 
@@ -185,6 +191,7 @@ impl Bridge {
                         .into_any()
                 }
                 Item::Disconnected(connection_id) => ("disconnected", connection_id).into_pyobject(py)?.into_any(),
+                Item::MetadataOffline(reason) => ("metadata_offline", reason).into_pyobject(py)?.into_any(),
             };
             drained.append(item)?;
         }

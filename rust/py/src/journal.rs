@@ -132,16 +132,19 @@ impl Journal {
     }
 }
 
-/// Wakes those who wait for metadata to be committed.
-struct Committed(Arc<Waiters>);
+/// Wakes those who wait for metadata to be committed, and tells the control plane if that will never be.
+struct Committed {
+    waiters: Arc<Waiters>,
+    queue: Arc<Queue>,
+}
 
 impl PartitionObserver for Committed {
     fn readable_advanced(&self, _partition: &Arc<Partition>, offsets: Offsets) {
-        self.0.advanced_to(offsets.high_watermark);
+        self.waiters.advanced_to(offsets.high_watermark);
     }
 
     fn went_offline(&self, _partition: &Arc<Partition>, reason: &StorageError) {
-        tracing::error!("the metadata log is offline, nothing can be changed until a restart: {reason}");
+        self.queue.metadata_offline(reason.to_string());
     }
 }
 
@@ -156,7 +159,8 @@ pub struct MetadataLog {
 impl MetadataLog {
     pub fn new(engine: Arc<NativeEngine>, queue: Arc<Queue>) -> Self {
         let waiters = Arc::<Waiters>::default();
-        engine.metadata().partition().set_observer(Arc::new(Committed(Arc::clone(&waiters))));
+        let observer = Committed { waiters: Arc::clone(&waiters), queue: Arc::clone(&queue) };
+        engine.metadata().partition().set_observer(Arc::new(observer));
         Self { engine, queue, waiters }
     }
 

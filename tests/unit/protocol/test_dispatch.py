@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ottla import messages
-from ottla.errors import CodecError, ErrorCode, RequestError
+from ottla.errors import CodecError, ErrorCode, RequestError, StorageError
 from ottla.messages import (
     CreateTopicsRequest,
     CreateTopicsRequestCreatableTopic,
@@ -94,6 +94,49 @@ def test_a_handler_that_raises_is_answered_for_and_stops_nothing(caplog: pytest.
     assert codes == {1: ErrorCode.UNKNOWN_SERVER_ERROR, 2: ErrorCode.NOT_COORDINATOR, 3: 0}
     assert "KeyError: 'mine'" in caplog.text
     assert world.dispatcher.status.failures == 1
+
+
+def test_a_panic_of_the_native_side_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It is no Exception: in a handler, a deadline or the sending of answers it costs what it was in, no more."""
+
+    class Panic(BaseException):
+        """What pyo3 makes of one."""
+
+    def handle(context: Any, _request: Any, _services: Any, answer: Any) -> None:
+        if context.correlation_id == 1:
+            raise Panic("in a handler")
+        answer(HeartbeatResponse())
+
+    def broken() -> None:
+        raise Panic("in a deadline")
+
+    world = World(heartbeat(handle))
+    fired: list[int] = []
+    world.deadlines.at(0, broken)
+    world.deadlines.at(0, lambda: fired.append(1))
+    for token in (1, 2):
+        world.ask(token, HEARTBEAT, 4, HeartbeatRequest())
+    world.bridge.fail_with = Panic("in sending")
+    world.turn()
+    codes = {token: response.error_code for token, response in world.bridge.answers.items()}
+    assert codes == {1: ErrorCode.UNKNOWN_SERVER_ERROR, 2: 0}
+    assert (fired, world.flushes, world.dispatcher.status.failures) == ([1], 1, 3)
+    assert all(f"in {place}" in caplog.text for place in ("a handler", "a deadline", "sending"))
+
+
+def test_a_client_forges_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Its name is written as a literal, and not longer than Kafka's clients have them."""
+
+    def handle(*_: Any) -> None:
+        raise KeyError("mine")
+
+    world = World(heartbeat(handle))
+    client = "x\nERROR all is lost " + "y" * 30_000
+    world.bridge.items.append(("request", 1, HEARTBEAT, 4, 1, client, "h", 1, "PLAINTEXT", 0, HeartbeatRequest()))
+    world.turn()
+    (record,) = caplog.records
+    assert "\n" not in record.getMessage()
+    assert len(record.getMessage()) < 400
 
 
 def test_a_failure_of_a_request_with_items_has_one_code_for_each() -> None:
@@ -264,6 +307,31 @@ def test_the_native_side_may_tell_before_watch_returns() -> None:
 
     commits.when(watch, 1, lambda: called.append(1))
     assert (called, len(commits)) == ([1], 0)
+
+
+def test_a_metadata_log_that_goes_offline_leaves_nobody_waiting() -> None:
+    """Who makes topics, who needs the offsets topic, who needs a producer id: all are answered, now and later."""
+    world = World()
+    world.journal.commit_at_once = False
+    told: list[ErrorCode] = []
+    for token in (1, 3):
+        world.bridge.items.append(("create_topics", token, ["a"]))
+        create = CreateTopicsRequest(topics=[CreateTopicsRequestCreatableTopic("b", 1, 1)], timeout_ms=100)
+        world.ask(token, 19, 7, create)
+        world.ask(token + 1, 22, 4, InitProducerIdRequest(transactional_id=None))
+        world.turn()
+        world.services.internal_topics.ensure_offsets(told.append)
+        if token == 1:
+            assert (world.bridge.answers, world.bridge.resumed, told) == ({}, {}, [])
+        world.journal.go_offline(StorageError("the disk failed"))
+        world.bridge.items.append(("metadata_offline", "the disk failed"))
+        world.turn()
+    code = ErrorCode.KAFKA_STORAGE_ERROR
+    assert world.bridge.resumed == {1: [("a", code)], 3: [("a", code)]}
+    assert [world.bridge.answers[token].topics[0].error_code for token in (1, 3)] == [code] * 2
+    assert all(world.bridge.answers[token].error_code for token in (2, 4))
+    assert told == [code] * 2
+    assert world.services.controller.status().waiting_changes == 0
 
 
 def test_topics_are_made_for_the_data_plane() -> None:

@@ -128,3 +128,26 @@ def test_a_turn_that_raises_does_not_end_the_loop(pipe: Pipe, caplog: pytest.Log
     loop.stop()
     assert len(turns) == 2
     assert "RuntimeError: mine" in caplog.text
+
+
+def test_a_panic_in_a_turn_disarms_no_deadline(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
+    """A panic of the native side is no Exception; what waits for its moment gets it all the same."""
+
+    class Panic(BaseException):
+        """What pyo3 makes of one."""
+
+    clock = SystemClock()
+    loop = ControlLoop(clock, "loop")
+    turns: list[int] = []
+    fired = threading.Event()
+
+    def turn() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            raise Panic("mine")
+        fired.set()
+
+    loop.start(nothing, pipe.reader, turn, lambda: None if fired.is_set() else clock.monotonic_ms() + 20, nothing)
+    assert fired.wait(10)
+    loop.stop()
+    assert "Panic: mine" in caplog.text

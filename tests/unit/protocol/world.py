@@ -31,7 +31,7 @@ class FakeBridge:
         self.refused: list[int] = []
         self.resumed: dict[int, list[tuple[str, int]]] = {}
         self.verified: dict[int, int] = {}
-        self.fail_with: Exception | None = None
+        self.fail_with: BaseException | None = None
 
     @property
     def answers(self) -> dict[int, Any]:
