@@ -55,7 +55,8 @@ def fail_every_sync() -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
-    return libc.syscall(seccomp, _SECCOMP_SET_MODE_FILTER, _FLAG_EVERY_THREAD, ctypes.byref(program)) == 0
+    failed: int = libc.syscall(seccomp, _SECCOMP_SET_MODE_FILTER, _FLAG_EVERY_THREAD, ctypes.byref(program))
+    return not failed
 
 
 def main(directory: str) -> int:
