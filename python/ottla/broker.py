@@ -41,7 +41,7 @@ from ottla.controller.registration import SUPPORTED_FEATURES, check_features, re
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ConfigError, NewerFormat, NotReady, RequestError
-from ottla.protocol.commits import Commits, CommittingJournal
+from ottla.protocol.commits import Commits, CommittingJournal, CommittingMetadataLog
 from ottla.protocol.dispatch import Dispatcher
 from ottla.protocol.loop import ControlLoop
 from ottla.protocol.registry import api_table
@@ -210,7 +210,7 @@ class _Running:
         self.loop = ControlLoop(engine, f"ottla-control-{config.node_id}")
         self.deadlines = DeadlineQueue()
         self.commits = Commits()
-        self.metadata_log = _MetadataJournal(engine.metadata_log(), self.commits)
+        self.metadata_log = CommittingMetadataLog(engine.metadata_log(), self.commits)
         self.controller = Controller(
             self.metadata_log,
             codec,
@@ -460,37 +460,6 @@ class _Running:
             engine=self.engine.status(),
             server=self.server.status(),
         )
-
-
-class _MetadataJournal:
-    """The native metadata log with callbacks: `controller.MetadataJournal`."""
-
-    def __init__(self, raw: _core.MetadataLog, commits: Commits) -> None:
-        self._raw = raw
-        self._commits = commits
-
-    @property
-    def log_end_offset(self) -> int:
-        return self._raw.log_end_offset
-
-    @property
-    def leader_epoch(self) -> int:
-        return self._raw.leader_epoch
-
-    def append(self, values: Sequence[bytes], timestamp_ms: int) -> int:
-        return self._raw.append(values, timestamp_ms)
-
-    def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
-        self._commits.when(self._raw.watch, offset, callback)
-
-    def read(self, start_offset: int, max_bytes: int) -> list[tuple[int, int, int, bytes]]:
-        return self._raw.read(start_offset, max_bytes)
-
-    def latest_snapshot(self) -> tuple[int, int, list[bytes]] | None:
-        return self._raw.latest_snapshot()
-
-    def write_snapshot(self, end_offset: int, epoch: int, values: Sequence[bytes], timestamp_ms: int) -> None:
-        self._raw.write_snapshot(end_offset, epoch, values, timestamp_ms)
 
 
 def read_config_file(path: str | os.PathLike[str]) -> list[Given]:

@@ -78,3 +78,43 @@ class CommittingJournal:
     def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
         """Call `callback` once `offset` lies before the high watermark; at once if it does already."""
         self._commits.when(self._raw.watch, offset, callback)
+
+
+class RawMetadataLog(Protocol):
+    """The metadata log as the native module offers it."""
+
+    @property
+    def log_end_offset(self) -> int: ...
+    @property
+    def leader_epoch(self) -> int: ...
+    def append(self, values: Sequence[bytes], timestamp_ms: int) -> int: ...
+    def watch(self, offset: int, token: int) -> bool: ...
+    def read(self, start_offset: int, max_bytes: int) -> list[tuple[int, int, int, bytes]]: ...
+    def latest_snapshot(self) -> tuple[int, int, list[bytes]] | None: ...
+    def write_snapshot(self, end_offset: int, epoch: int, values: Sequence[bytes], timestamp_ms: int) -> None: ...
+
+
+class CommittingMetadataLog:
+    """The native metadata log with callbacks: `controller.MetadataJournal`."""
+
+    def __init__(self, raw: RawMetadataLog, commits: Commits) -> None:
+        self._raw = raw
+        self._commits = commits
+        self.append = raw.append
+        self.read = raw.read
+        self.latest_snapshot = raw.latest_snapshot
+        self.write_snapshot = raw.write_snapshot
+
+    @property
+    def log_end_offset(self) -> int:
+        """Offset the next record gets."""
+        return self._raw.log_end_offset
+
+    @property
+    def leader_epoch(self) -> int:
+        """Epoch of this start."""
+        return self._raw.leader_epoch
+
+    def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
+        """Call `callback` once `offset` is safe; at once if it is already."""
+        self._commits.when(self._raw.watch, offset, callback)

@@ -212,7 +212,7 @@ def test_a_registration_that_does_not_reach_the_disk_fails_the_start(
 ) -> None:
     """It says which file, and how long it waited."""
     monkeypatch.setattr(broker_module, "_REGISTRATION_TIMEOUT_S", 0)
-    monkeypatch.setattr(broker_module._MetadataJournal, "when_committed", lambda *_: None)
+    monkeypatch.setattr(broker_module.CommittingMetadataLog, "when_committed", lambda *_: None)
     with pytest.raises(NotReady, match=f"__cluster_metadata-0 did not reach the disk of {tmp_path}/data in 0 s"):
         ottla.Broker(tmp_path / "data").start()
 
