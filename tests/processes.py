@@ -51,6 +51,9 @@ class Process:
     """One broker process. Subclasses say which command runs it."""
 
     name = ""
+    # How it ends on SIGTERM.
+    clean_codes: tuple[int, ...] = (0,)
+    fault_words: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -133,6 +136,17 @@ class Process:
         self._process = None
         return code
 
+    def faults(self) -> list[str]:
+        """Lines of the output that no test may provoke: they tell of a bug, not of a client's mistake."""
+        return [line for line in self.output().splitlines() if any(word in line for word in self.fault_words)]
+
+    def stop_without_fault(self) -> None:
+        """Stops; fails if it did not end as it should, or if its output tells of a bug."""
+        code = self.stop()
+        assert code in (None, *self.clean_codes), f"{self.name} ended with {code}:\n{self.tail()}"
+        found = self.faults()
+        assert not found, f"{self.name} tells of a bug, see {self.output_path}:\n" + "\n".join(found[:20])
+
     def kill(self) -> None:
         """SIGKILL: what a crash leaves behind."""
         if self._process is not None:
@@ -173,6 +187,21 @@ class OttlaProcess(Process):
     """`ottla serve` as a person runs it, with the interpreter of the test."""
 
     name = "ottla"
+    fault_words = (
+        "Traceback",
+        "panicked",
+        "PanicException",
+        # Of the dispatcher, the controller and the data plane: what nobody foresaw.
+        "the control plane failed in",
+        "a turn of the control plane failed",
+        "is not shown before a restart",
+        "Nothing can be changed until",
+        "does not fit its message",
+        "was answered twice",
+        "answer to the unknown token",
+        "no handler for API key",
+        "handed up something this version does not know",
+    )
 
     def command(self) -> list[str]:
         config = self.folder / "server.properties"

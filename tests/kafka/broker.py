@@ -46,6 +46,8 @@ class KafkaProcess(Process):
     """One Apache Kafka broker."""
 
     name = "kafka"
+    # What a JVM ends with on SIGTERM.
+    clean_codes = (0, 143)
 
     def __init__(
         self,
