@@ -49,7 +49,7 @@ from ottla.protocol.services import Services
 from ottla.protocol.topic_creation import AutoCreation, InternalTopics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from ottla.config import BrokerConfig

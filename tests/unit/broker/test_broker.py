@@ -22,6 +22,7 @@ from ottla import _core, messages
 from ottla import broker as broker_module
 from ottla.controller.names import OFFSETS_TOPIC
 from ottla.errors import DirectoryInUse, NewerFormat, NotReady, StorageError
+from ottla.protocol.commits import CommittingMetadataLog
 from tests.unit.broker.failing_fsync import NOT_POSSIBLE
 
 
@@ -212,7 +213,7 @@ def test_a_registration_that_does_not_reach_the_disk_fails_the_start(
 ) -> None:
     """It says which file, and how long it waited."""
     monkeypatch.setattr(broker_module, "_REGISTRATION_TIMEOUT_S", 0)
-    monkeypatch.setattr(broker_module.CommittingMetadataLog, "when_committed", lambda *_: None)
+    monkeypatch.setattr(CommittingMetadataLog, "when_committed", lambda *_: None)
     with pytest.raises(NotReady, match=f"__cluster_metadata-0 did not reach the disk of {tmp_path}/data in 0 s"):
         ottla.Broker(tmp_path / "data").start()
 
