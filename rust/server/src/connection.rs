@@ -124,6 +124,9 @@ impl Connection {
                 Event::Stop => return Err(Ended::Stopping),
                 Event::Frame(None) => return Err(Ended::ByClient),
                 Event::Frame(Some(frame)) => {
+                    // While bytes lie in the socket nothing here ever waits: a flood of requests that want no answer
+                    // must let the other connections of this thread have their turn.
+                    tokio::task::coop::consume_budget().await;
                     let may_pipeline = self.is_pipelining && dispatch::is_produce(&frame);
                     if self.owed.is_empty() || may_pipeline {
                         self.begin(frame)?;

@@ -20,6 +20,13 @@ pub struct Peer {
     pub listener: Arc<str>,
 }
 
+impl Peer {
+    #[must_use]
+    pub fn new(connection_id: u64, host: IpAddr, listener: Arc<str>) -> Self {
+        Self { connection_id, host, listener }
+    }
+}
+
 /// A request for the control plane: checked header, body still bytes.
 pub struct ControlRequest {
     pub api_key: i16,

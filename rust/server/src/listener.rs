@@ -138,11 +138,8 @@ impl Accept {
                         continue;
                     }
                     self.plane.counters.connections_accepted.add_one();
-                    let peer = Arc::new(Peer {
-                        connection_id: self.next_connection_id.fetch_add(1, Ordering::Relaxed),
-                        host: from.ip(),
-                        listener: Arc::clone(&self.name),
-                    });
+                    let connection_id = self.next_connection_id.fetch_add(1, Ordering::Relaxed);
+                    let peer = Arc::new(Peer::new(connection_id, from.ip(), Arc::clone(&self.name)));
                     let connection = Connection::new(stream, peer, Arc::clone(&self.plane), self.stop.clone());
                     let alive = self.alive.clone();
                     tokio::spawn(async move {
