@@ -287,6 +287,11 @@ impl Replica {
                 return Err(ErrorCode::KAFKA_STORAGE_ERROR);
             }
         };
+        // A part of a first batch is no progress to anybody, and the Java consumer throws at it: Kafka sends nothing in its
+        // place, without the aborted transactions either (`ReplicaManager.checkFetchDataInfo`).
+        if read.slice.as_ref().is_some_and(|slice| slice.length < read.first_batch_bytes) {
+            return Ok(ReadResult { offsets: read.offsets, region: None, aborted: None });
+        }
         let aborted = (isolation == Isolation::ReadCommitted)
             .then(|| read.aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect());
         let region = read.slice.map(|slice| FileRegion {
@@ -309,11 +314,14 @@ impl Replica {
         Ok(self.live()?.latest(isolation.bound()).into())
     }
 
+    /// The record with the largest timestamp, if the isolation level shows it (KIP-734).
+    ///
     /// # Errors
     /// The partition is deleted or offline.
-    pub fn with_max_timestamp(&self) -> Result<Option<FoundOffset>, ErrorCode> {
-        let found = self.live()?.max_timestamp().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
-        Ok(found.map(FoundOffset::from))
+    pub fn with_max_timestamp(&self, isolation: Isolation) -> Result<Option<FoundOffset>, ErrorCode> {
+        let partition = self.live()?;
+        let found = partition.max_timestamp().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        Ok(shown(found, partition.offsets(), isolation))
     }
 
     /// The first record not older than `timestamp_ms`, if the isolation level shows it.
@@ -323,12 +331,7 @@ impl Replica {
     pub fn at_timestamp(&self, timestamp_ms: i64, isolation: Isolation) -> Result<Option<FoundOffset>, ErrorCode> {
         let partition = self.live()?;
         let found = partition.lookup_timestamp(timestamp_ms).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
-        let offsets = partition.offsets();
-        let end = match isolation {
-            Isolation::ReadUncommitted => offsets.high_watermark,
-            Isolation::ReadCommitted => offsets.last_stable,
-        };
-        Ok(found.map(FoundOffset::from).filter(|found| found.offset < end))
+        Ok(shown(found, partition.offsets(), isolation))
     }
 
     /// The largest epoch not above `epoch` and where it ends, if the log knows one.
@@ -339,6 +342,16 @@ impl Replica {
         let end = self.live()?.end_offset_for_epoch(epoch);
         Ok((end.epoch >= 0).then_some((end.epoch, end.end_offset)))
     }
+}
+
+/// What was found, unless it lies past what the isolation level shows (Kafka: the last fetchable offset of
+/// `Partition.fetchOffsetForTimestamp`).
+fn shown(found: Option<OffsetAt>, offsets: Offsets, isolation: Isolation) -> Option<FoundOffset> {
+    let end = match isolation {
+        Isolation::ReadUncommitted => offsets.high_watermark,
+        Isolation::ReadCommitted => offsets.last_stable,
+    };
+    found.map(FoundOffset::from).filter(|found| found.offset < end)
 }
 
 impl From<OffsetAt> for FoundOffset {

@@ -274,6 +274,34 @@ fn fetch_limits() {
     assert_eq!(codes, [1, 1, 3]);
 }
 
+/// A first batch that does not fit is not sent at all: half of it is no progress, and the Java consumer throws at it.
+#[test]
+fn a_first_batch_is_never_cut() {
+    let harness = Harness::start();
+    let mut client = harness.connect();
+    let sent = batch(&["0123456789"]);
+    for partition in [0, 1, 1] {
+        client.ask(0, 7, |w| produce_body(w, None, 1, "t", partition, &sent));
+    }
+    let bytes = i32::try_from(sent.len()).unwrap();
+    let ask = FetchAsk { partitions: vec![(0, 0), (1, 0)], ..FetchAsk::default() };
+    let short = [
+        FetchAsk { max_bytes: bytes + bytes / 2, ..ask.clone() },
+        FetchAsk { max_bytes: 2 * bytes - 1, ..ask.clone() },
+        FetchAsk { partition_max_bytes: bytes - 1, ..ask.clone() },
+    ];
+    for ask in short {
+        let answer = fetched(&client.ask(1, 7, |w| fetch_body(w, &ask)));
+        let lengths: Vec<_> = answer.partitions.iter().map(|(_, error, _, records)| (*error, records.len())).collect();
+        assert_eq!(lengths, [(0, sent.len()), (0, 0)], "of {} bytes", ask.max_bytes);
+        assert_eq!(answer.partitions[1].2, 2, "the high watermark is told all the same");
+    }
+    // Behind a whole batch the next one may be cut, as in Kafka.
+    let cut = FetchAsk { max_bytes: 2 * bytes + bytes / 2, ..ask };
+    let answer = fetched(&client.ask(1, 7, |w| fetch_body(w, &cut)));
+    assert_eq!(answer.partitions[1].3.len(), sent.len() + sent.len() / 2);
+}
+
 /// A poll that asks for more than it may be sent is answered with what it may be sent, at once.
 #[test]
 fn min_bytes_beyond_max_bytes() {

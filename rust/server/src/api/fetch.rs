@@ -6,7 +6,8 @@
 //!   an offset between high watermark and log end gets no records and no error
 //! - read_uncommitted ends at the high watermark, read_committed at the last stable offset and carries the aborted
 //!   transactions of the range
-//! - the first batch of the first partition with records is whole whatever the limits (KIP-74); the rest may be cut
+//! - the first batch of the first partition with records is whole whatever the limits (KIP-74); of the others the last
+//!   batch may be cut, but never the first: where even that does not fit, there are no records
 //! - parks until `min.bytes` are there or `max.wait.ms` has passed; woken by what moves a partition, not polled;
 //!   an error or a diverging epoch answers at once
 //! - a follower's fetch: NOT_LEADER_OR_FOLLOWER, since this broker has no followers

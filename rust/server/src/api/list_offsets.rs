@@ -4,7 +4,8 @@
 //! - latest is the high watermark, or the last stable offset for read_committed
 //! - by time: the first record whose timestamp is not below the one asked for; -1 when there is none, or when it lies
 //!   past what the isolation level shows
-//! - max timestamp: the record with the largest timestamp; -1 in an empty log
+//! - max timestamp: the record with the largest timestamp; -1 in an empty log, or when it lies past what the isolation
+//!   level shows
 //! - earliest local is the log start, latest tiered and earliest pending upload are -1: there is no tiered storage
 //! - a partition named twice: INVALID_REQUEST, once (Kafka: `duplicatePartitions`)
 //! - a negative timestamp the version does not know: UNSUPPORTED_VERSION
@@ -91,7 +92,7 @@ fn find(
         LATEST => Some(replica.latest(isolation)?),
         EARLIEST | EARLIEST_LOCAL => Some(replica.earliest()?),
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => None,
-        MAX_TIMESTAMP => replica.with_max_timestamp()?,
+        MAX_TIMESTAMP => replica.with_max_timestamp(isolation)?,
         timestamp_ms => replica.at_timestamp(timestamp_ms, isolation)?,
     };
     Ok(found.unwrap_or(NOWHERE))

@@ -1,5 +1,9 @@
 //! A whole data plane over the in-memory disk and a virtual clock, and a client that speaks raw bytes to it.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod gated_disk;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -9,7 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ottla_log::batch::NewRecord;
 use ottla_log::batch::builder::{BatchShape, build};
-use ottla_log::env::{Clock, Env, VirtualClock};
+use ottla_log::env::{Clock, Env, SystemClock, VirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
 use ottla_log::{Durability, PartitionConfig};
 use ottla_protocol::header::write_request_header;
@@ -26,7 +30,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 /// Nothing in a test takes this long; a test that does is broken, and says where.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const TOPIC_ID: [u8; 16] = [7; 16];
 pub const HEARTBEAT: i16 = 12;
 
@@ -136,10 +140,20 @@ impl Harness {
     }
 
     pub fn with(limits: Limits) -> Self {
+        Self::over(Env::memory(), Durability::Os, limits)
+    }
+
+    /// The same with durability `fsync`, over a disk whose syncs the test holds and lets go.
+    pub fn with_fsync(disk: gated_disk::GatedDisk) -> Self {
+        let env = Env::new(Arc::new(disk), Arc::new(SystemClock::new()));
+        Self::over(env, Durability::Fsync, Limits::default())
+    }
+
+    fn over(env: Env, durability: Durability, limits: Limits) -> Self {
         let clock = Arc::new(VirtualClock::new(1_700_000_000_000));
         let engine = Arc::new(
             Engine::open(EngineOptions {
-                env: Env::memory().with_clock(Arc::clone(&clock) as Arc<dyn Clock>),
+                env: env.with_clock(Arc::clone(&clock) as Arc<dyn Clock>),
                 data_dirs: vec![PathBuf::from("/data")],
                 node_id: 1,
                 cluster_id: Some("test-cluster".to_owned()),
@@ -148,7 +162,7 @@ impl Harness {
             })
             .unwrap(),
         );
-        let config = PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() };
+        let config = PartitionConfig { durability, ..PartitionConfig::default() };
         let questions = Arc::new(Questions::default());
         let table: Vec<ApiRow> = [(0, 0, 3, 13), (1, 4, 4, 18), (2, 1, 1, 11), (3, 0, 0, 13), (HEARTBEAT, 0, 0, 4)]
             .into_iter()
@@ -179,9 +193,7 @@ impl Harness {
     }
 
     pub fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client { stream, next_correlation_id: 1 }
+        Client::to(self.address)
     }
 }
 
@@ -191,6 +203,12 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, next_correlation_id: 1 }
+    }
+
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
@@ -285,6 +303,7 @@ pub fn produced(answer: &[u8]) -> (i16, i64) {
     (reader.i16("error").unwrap(), reader.i64("base offset").unwrap())
 }
 
+#[derive(Clone)]
 pub struct FetchAsk {
     pub max_wait_ms: i32,
     pub min_bytes: i32,

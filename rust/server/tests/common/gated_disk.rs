@@ -1,0 +1,149 @@
+//! A disk in memory whose syncs of topic `t` can be held back, or fail: what `fsync` waits for is then the test's to say.
+
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_log::env::memory::MemoryDisk;
+use ottla_log::env::{DirEntry, DirLock, Disk, File, OpenMode};
+use parking_lot::{Condvar, Mutex};
+
+#[derive(Debug, Default)]
+struct State {
+    is_held: bool,
+    is_broken: bool,
+    waiting: usize,
+}
+
+/// The gate every sync of a log of topic `t` goes through.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock());
+        self.changed.notify_all();
+    }
+
+    /// Syncs wait from now on.
+    pub fn hold(&self) {
+        self.change(|state| state.is_held = true);
+    }
+
+    /// Syncs that wait go on, and later ones do not wait.
+    pub fn release(&self) {
+        self.change(|state| state.is_held = false);
+    }
+
+    /// The same, but every sync fails.
+    pub fn release_broken(&self) {
+        self.change(|state| (state.is_held, state.is_broken) = (false, true));
+    }
+
+    /// Returns once a sync waits at the gate.
+    pub fn await_sync(&self) {
+        let mut state = self.state.lock();
+        while state.waiting == 0 {
+            let late = self.changed.wait_for(&mut state, super::PATIENCE).timed_out();
+            assert!(!late, "nothing was synced");
+        }
+    }
+
+    fn pass(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.waiting += 1;
+        self.changed.notify_all();
+        while state.is_held {
+            self.changed.wait(&mut state);
+        }
+        state.waiting -= 1;
+        if state.is_broken { Err(io::Error::other("the disk is broken")) } else { Ok(()) }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct GatedDisk {
+    memory: MemoryDisk,
+    pub gate: Arc<Gate>,
+}
+
+#[derive(Debug)]
+struct GatedFile {
+    file: Arc<dyn File>,
+    gate: Option<Arc<Gate>>,
+}
+
+fn is_log_of_t(path: &Path) -> bool {
+    let directory = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    directory.starts_with("t-") && path.extension().is_some_and(|extension| extension == "log")
+}
+
+impl Disk for GatedDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let gate = is_log_of_t(path).then(|| Arc::clone(&self.gate));
+        Ok(Arc::new(GatedFile { file: self.memory.open(path, mode)?, gate }))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.memory.exists(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.memory.create_dir_all(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.memory.list(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.memory.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_dir_all(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        self.memory.lock(path)
+    }
+}
+
+impl File for GatedFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+        self.file.write_at(slices, position)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.gate.as_ref().map_or(Ok(()), |gate| gate.pass())?;
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.fd()
+    }
+}
