@@ -85,7 +85,8 @@ class Bridge:
         """A descriptor that is readable when items wait."""
 
     def drain(self, most: int) -> list[tuple[Any, ...]]:
-        """At most `most` waiting items, oldest first; the first element of each says what it is.
+        """At most `most` waiting items, oldest first; the first element of each says what it is. Fewer come where their
+        bodies are long (those of one drain live at the same time); `fileno` is readable again if some are left.
 
         ("request", token, api_key, api_version, correlation_id, client_id, client_host, connection_id, listener,
         received_ms, body), ("committed", token), ("create_topics", token, names),

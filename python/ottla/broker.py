@@ -69,6 +69,8 @@ _REGISTRATION_TIMEOUT_S = 60
 _LIMITS = (
     "socket.request.max.bytes",
     "ottla.control.frame.bytes.max",
+    "queued.max.requests",
+    "queued.max.request.bytes",
     "fetch.max.bytes",
     "max.incremental.fetch.session.cache.slots",
     "max.request.partition.size.limit",

@@ -86,6 +86,20 @@ _NETWORK = [
         low=1,
     ),
     Setting(
+        name="queued.max.requests",
+        kind=Kind.INT,
+        default=500,
+        doc="How many requests may wait for the control plane to take them up; connections with further ones are not "
+        "read from meanwhile.",
+        low=1,
+    ),
+    Setting(
+        name="queued.max.request.bytes",
+        kind=Kind.LONG,
+        default=-1,
+        doc="How many bytes those requests may have together, but for one that is larger alone; -1 is 64 MiB.",
+    ),
+    Setting(
         name="fetch.max.bytes",
         kind=Kind.INT,
         default=55 * MEBIBYTE,

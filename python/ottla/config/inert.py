@@ -180,7 +180,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "group.coordinator.cached.buffer.max.bytes",
     ),
     "a directory that fails goes offline at once": ("log.dir.failure.timeout.ms",),
-    "what waits is bounded for each connection": ("queued.max.request.bytes", "queued.max.requests"),
     "background work begins with its first interval": ("log.initial.task.delay.ms",),
     "groups are read in pieces of Ottla's own size": ("offsets.load.buffer.size",),
     "what coordinators write is not compressed": ("offsets.topic.compression.codec",),

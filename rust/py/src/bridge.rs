@@ -2,14 +2,19 @@
 //!
 //! The native side pushes items into one queue; the push that finds it empty rings a pipe. Python's loop reads the
 //! pipe, drains a batch (bodies are decoded there, under the GIL it already holds), and later hands back a batch of
-//! answers. No future per request, no GIL on a network thread. The queue is bounded by what feeds it: one request per
-//! connection, one completion per watched append.
+//! answers. No future per request, no GIL on a network thread.
+//!
+//! The queue is bounded. What clients ask has a ticket each (`ottla_server::room`), given back when the item is drained;
+//! completions are as many as the control plane watches appends; the end of a connection is told only if it has asked
+//! something. A drain ends with the body that fills [`DRAIN_BYTES_MAX`]: decoded, bodies are up to 32 times as large, and
+//! those of one drain live at the same time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_server::control::{ControlPlane, ControlRequest, TransactionQuestion};
+use ottla_server::room::Ticket;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
@@ -20,13 +25,42 @@ use crate::codec::Codec;
 use crate::gil::released;
 use crate::wake::Wake;
 
+/// Bodies that one drain decodes, but for a last one that is larger.
+const DRAIN_BYTES_MAX: usize = 1024 * 1024;
+
 enum Item {
     Request(ControlRequest),
     Committed(u64),
-    CreateTopics { names: Vec<String>, reply: oneshot::Sender<Vec<(String, i16)>> },
+    CreateTopics { names: Vec<String>, ticket: Ticket, reply: oneshot::Sender<Vec<(String, i16)>> },
     VerifyTransaction(TransactionQuestion),
     Disconnected(u64),
     MetadataOffline(String),
+}
+
+impl Item {
+    /// What it costs to hand it over, but for what every item costs.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Request(request) => request.body.len(),
+            Self::CreateTopics { names, .. } => names.iter().map(String::len).sum(),
+            Self::VerifyTransaction(question) => question.partitions.iter().map(|(topic, _)| topic.len()).sum(),
+            Self::Committed(_) | Self::Disconnected(_) => 0,
+        }
+    }
+}
+
+/// How many of the items one drain takes: at most `most`, and none behind the one that reaches the bound of bytes.
+fn count_for_drain(items: &VecDeque<Item>, most: usize) -> usize {
+    let mut bytes = 0;
+    let mut count = 0;
+    for item in items.iter().take(most) {
+        count += 1;
+        bytes += item.bytes();
+        if bytes >= DRAIN_BYTES_MAX {
+            break;
+        }
+    }
+    count
 }
 
 /// Who waits for an answer, by token.
@@ -69,8 +103,8 @@ impl ControlPlane for Queue {
         self.push(Item::Request(request));
     }
 
-    fn create_topics(&self, names: Vec<String>, reply: oneshot::Sender<Vec<(String, i16)>>) {
-        self.push(Item::CreateTopics { names, reply });
+    fn create_topics(&self, names: Vec<String>, ticket: Ticket, reply: oneshot::Sender<Vec<(String, i16)>>) {
+        self.push(Item::CreateTopics { names, ticket, reply });
     }
 
     fn verify_transaction(&self, question: TransactionQuestion) {
@@ -113,7 +147,8 @@ impl Bridge {
         codec: &Codec,
         request: ControlRequest,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let ControlRequest { api_key, api_version, correlation_id, client_id, peer, received, body, reply } = request;
+        let ControlRequest { api_key, api_version, correlation_id, client_id, peer, received, body, ticket, reply } =
+            request;
         let decoded = match codec.decode_request_to_py(py, api_key, api_version, &body) {
             Ok(decoded) => decoded,
             Err(error) => {
@@ -124,6 +159,7 @@ impl Bridge {
                 return Ok(None);
             }
         };
+        drop((body, ticket));
         let token = self.keep(Waiting::Request { api_key, api_version, reply });
         let item = (
             "request",
@@ -159,7 +195,7 @@ impl Bridge {
             let mut items = self.queue.items.lock();
             // Rings are taken back before the queue is looked at: a push after this rings again or is seen here.
             self.queue.wake.clear();
-            let count = most.min(items.len());
+            let count = count_for_drain(&items, most);
             let taken = items.drain(..count).collect();
             if !items.is_empty() {
                 self.queue.wake.ring();
@@ -175,7 +211,8 @@ impl Bridge {
                     None => continue,
                 },
                 Item::Committed(token) => ("committed", token).into_pyobject(py)?.into_any(),
-                Item::CreateTopics { names, reply } => {
+                Item::CreateTopics { names, ticket, reply } => {
+                    drop(ticket);
                     let token = self.keep(Waiting::CreateTopics(reply));
                     ("create_topics", token, names).into_pyobject(py)?.into_any()
                 }

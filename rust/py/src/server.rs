@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_server::dispatch::{ApiRow, NATIVE};
-use ottla_server::limits::Limits;
+use ottla_server::limits::{Limits, QUEUED_BYTES_MAX};
 use ottla_server::listener::{Endpoint, Server as NativeServer};
 use ottla_server::plane::Plane;
 use parking_lot::Mutex;
@@ -44,11 +44,16 @@ fn resolve(name: &str, host: &str, port: u16) -> PyResult<Endpoint> {
 fn limits_from(settings: &HashMap<String, i64>) -> PyResult<Limits> {
     let mut limits = Limits::default();
     for (name, value) in settings {
+        if name == "queued.max.request.bytes" {
+            limits.queued_bytes_max = usize::try_from(*value).unwrap_or(QUEUED_BYTES_MAX);
+            continue;
+        }
         let size = usize::try_from(*value)
             .map_err(|_| PyValueError::new_err(format!("{name} = {value} must not be negative")))?;
         match name.as_str() {
             "socket.request.max.bytes" => limits.frame_bytes_max = size,
             "ottla.control.frame.bytes.max" => limits.control_frame_bytes_max = size,
+            "queued.max.requests" => limits.queued_requests_max = size,
             "fetch.max.bytes" => limits.fetch_bytes_max = size,
             "max.incremental.fetch.session.cache.slots" => limits.fetch_sessions_max = size,
             "max.request.partition.size.limit" => limits.described_partitions_max = size,

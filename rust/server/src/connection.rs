@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
@@ -63,6 +64,8 @@ pub struct Connection {
     owed: VecDeque<Pending>,
     /// Whether everything in `owed` lets a Produce start before it is answered.
     is_pipelining: bool,
+    /// Whether the request in work waits for a place in the queue to the control plane.
+    is_crowded: bool,
     /// A frame that must wait until `owed` is empty.
     held: Option<BytesMut>,
     /// Changes to `true` when the server stops.
@@ -85,6 +88,7 @@ impl Connection {
             inbox: BytesMut::new(),
             owed: VecDeque::new(),
             is_pipelining: true,
+            is_crowded: false,
             held: None,
             stop,
         }
@@ -103,7 +107,9 @@ impl Connection {
         } else {
             debug!("connection {id} from {host} on {listener} ended: {ended}");
         }
-        self.plane.control.disconnected(id);
+        if self.peer.has_asked.load(Ordering::Relaxed) {
+            self.plane.control.disconnected(id);
+        }
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, Ended> {
@@ -141,6 +147,7 @@ impl Connection {
                     }
                     if self.owed.is_empty() {
                         self.is_pipelining = true;
+                        self.is_crowded = false;
                     }
                 }
             }
@@ -155,6 +162,7 @@ impl Connection {
             }
             Outcome::Answer(pending) => {
                 self.is_pipelining = false;
+                self.is_crowded = matches!(pending, Pending::Crowded(_));
                 self.owed.push_back(pending);
                 Ok(())
             }
@@ -163,7 +171,11 @@ impl Connection {
     }
 
     async fn next_event(&mut self, stopping: bool) -> Result<Event, Ended> {
-        let may_read = self.held.is_none() && self.owed.len() < self.plane.limits.pipelined_produces_max && !stopping;
+        let may_read = self.held.is_none()
+            && !self.is_crowded
+            && self.owed.len() < self.plane.limits.pipelined_produces_max
+            && !stopping;
+        let is_crowded = self.is_crowded;
         let frame_bytes_max = self.plane.limits.frame_bytes_max;
         let Self { stream, inbox, owed, stop, .. } = self;
         if let Some(front) = owed.front_mut() {
@@ -174,8 +186,8 @@ impl Connection {
                     Err(reason) => Err(Ended::BadRequest(reason)),
                 },
                 frame = read_frame(stream, inbox, frame_bytes_max), if may_read => frame.map(Event::Frame),
-                // With a frame held back nothing is read, but a peer that has gone must still be noticed.
-                gone = peer_gone(stream), if !may_read => Err(gone),
+                // While nothing is read, a peer that has gone must still be noticed.
+                gone = peer_gone(stream, is_crowded), if !may_read => Err(gone),
                 _ = stop.wait_for(|stop| *stop), if !stopping => Ok(Event::Stop),
             }
         } else {
@@ -188,9 +200,12 @@ impl Connection {
     }
 }
 
-/// Waits until the peer has closed or reset the connection, without reading from it.
-async fn peer_gone(stream: &TcpStream) -> Ended {
-    match stream.ready(tokio::io::Interest::ERROR).await {
+/// Waits until the peer has reset the connection, without reading from it. A peer that has closed its side, perhaps with
+/// requests before that, is served first, unless what it asked for has not even found a place to wait: then it must not
+/// keep its memory (`PRIORITY` is how tokio tells of a closed side while bytes lie before it).
+async fn peer_gone(stream: &TcpStream, is_crowded: bool) -> Ended {
+    let error = tokio::io::Interest::ERROR;
+    match stream.ready(if is_crowded { error.add(tokio::io::Interest::PRIORITY) } else { error }).await {
         Ok(_) => Ended::ByClient,
         Err(error) => Ended::Io(error),
     }

@@ -1,15 +1,18 @@
 //! The one way up: what the native data plane asks of the control plane.
 //!
 //! Everything that is not served natively goes through [`ControlPlane`]; the data plane never learns who implements
-//! it. The number of questions under way is bounded by the number of connections: a connection has at most one
-//! request that is not a Produce in work, and its frame is bounded by `ottla.control.frame.bytes.max`.
+//! it. Every question has a ticket of [`crate::room`], which bounds how many wait to be picked up, and how many bytes;
+//! dropping it says that the question was picked up.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+
+use crate::room::Ticket;
 
 /// Who is at the other end of a connection; made once, when it is accepted.
 #[derive(Debug)]
@@ -18,12 +21,14 @@ pub struct Peer {
     pub host: IpAddr,
     /// Name of the listener it came in by; answers name the brokers' addresses on that listener.
     pub listener: Arc<str>,
+    /// Whether the control plane has heard of this connection, and so must hear of its end.
+    pub(crate) has_asked: AtomicBool,
 }
 
 impl Peer {
     #[must_use]
     pub fn new(connection_id: u64, host: IpAddr, listener: Arc<str>) -> Self {
-        Self { connection_id, host, listener }
+        Self { connection_id, host, listener, has_asked: AtomicBool::new(false) }
     }
 }
 
@@ -37,6 +42,7 @@ pub struct ControlRequest {
     /// When the frame was complete, on the engine's monotonic clock.
     pub received: Duration,
     pub body: Bytes,
+    pub ticket: Ticket,
     /// Takes the encoded response body; dropped without one, the connection is closed.
     pub reply: oneshot::Sender<Vec<u8>>,
 }
@@ -49,6 +55,7 @@ pub struct TransactionQuestion {
     pub partitions: Vec<(Arc<str>, i32)>,
     /// 12 and later: the partitions are to be added (v2); earlier: they must have been added (v1).
     pub produce_version: i16,
+    pub ticket: Ticket,
     /// Takes Kafka's error code; 0 allows the write.
     pub reply: oneshot::Sender<i16>,
 }
@@ -58,9 +65,9 @@ pub trait ControlPlane: Send + Sync + 'static {
     /// Serve a request that has no native handler.
     fn serve(&self, request: ControlRequest);
     /// Create topics that a Metadata request named and that do not exist; answers (name, error code) for each.
-    fn create_topics(&self, names: Vec<String>, reply: oneshot::Sender<Vec<(String, i16)>>);
+    fn create_topics(&self, names: Vec<String>, ticket: Ticket, reply: oneshot::Sender<Vec<(String, i16)>>);
     /// Decide on the first batch of a transaction on some partitions.
     fn verify_transaction(&self, question: TransactionQuestion);
-    /// A connection ended.
+    /// A connection that has asked something ended.
     fn disconnected(&self, connection_id: u64);
 }

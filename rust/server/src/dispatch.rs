@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
@@ -18,6 +19,7 @@ use crate::api;
 use crate::control::{ControlRequest, Peer};
 use crate::plane::Plane;
 use crate::reply::{Reply, ReplyBuilder};
+use crate::room::Ticket;
 
 pub const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -45,6 +47,8 @@ pub enum Pending {
     Ready(Option<Reply>),
     /// Resolves to the answer, to `None` when the request wants none, or to why the connection must close.
     Later(Pin<Box<dyn Future<Output = Result<Option<Reply>, String>> + Send>>),
+    /// The same, but there was no room yet to ask the control plane: nothing is read from this connection meanwhile.
+    Crowded(Pin<Box<dyn Future<Output = Result<Option<Reply>, String>> + Send>>),
     /// The connection must close, once everything before it is answered.
     Closed(String),
 }
@@ -56,6 +60,29 @@ impl Pending {
         reply.map_or_else(Self::Closed, Self::Ready)
     }
 
+    /// Asks the control plane with `ask`, once there is room for a question of so many bytes, and answers what `answered`
+    /// makes of what comes back.
+    pub fn ask(
+        plane: &Arc<Plane>,
+        peer: &Arc<Peer>,
+        bytes: usize,
+        ask: impl FnOnce(Ticket) + Send + 'static,
+        answered: impl Future<Output = Result<Option<Reply>, String>> + Send + 'static,
+    ) -> Self {
+        if let Some(ticket) = plane.room.try_enter(bytes) {
+            peer.has_asked.store(true, Ordering::Relaxed);
+            ask(ticket);
+            return Self::later(answered);
+        }
+        let (room, peer) = (Arc::clone(&plane.room), Arc::clone(peer));
+        Self::Crowded(Box::pin(async move {
+            let ticket = room.enter(bytes).await?;
+            peer.has_asked.store(true, Ordering::Relaxed);
+            ask(ticket);
+            answered.await
+        }))
+    }
+
     pub fn later(future: impl Future<Output = Result<Option<Reply>, String>> + Send + 'static) -> Self {
         Self::Later(Box::pin(future))
     }
@@ -63,7 +90,7 @@ impl Pending {
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Reply>, String>> {
         match self {
             Self::Ready(reply) => Poll::Ready(Ok(reply.take())),
-            Self::Later(future) => future.as_mut().poll(context),
+            Self::Later(future) | Self::Crowded(future) => future.as_mut().poll(context),
             Self::Closed(reason) => Poll::Ready(Err(std::mem::take(reason))),
         }
     }
@@ -197,17 +224,23 @@ fn ask_control_plane(
         ));
     }
     let (reply, answer) = oneshot::channel();
-    plane.control.serve(ControlRequest {
-        api_key: key,
-        api_version: info.version,
-        correlation_id: info.correlation_id,
-        client_id: info.client_id.clone(),
-        peer: Arc::clone(&info.peer),
-        received,
-        body: frame.freeze().split_off(info.body_start),
-        reply,
-    });
-    Outcome::Answer(Pending::later(async move {
+    let (control, peer) = (Arc::clone(&plane.control), Arc::clone(&info.peer));
+    let asked = info.clone();
+    let bytes = frame.len();
+    let ask = move |ticket| {
+        control.serve(ControlRequest {
+            api_key: key,
+            api_version: asked.version,
+            correlation_id: asked.correlation_id,
+            client_id: asked.client_id,
+            peer: asked.peer,
+            received,
+            body: frame.freeze().split_off(asked.body_start),
+            ticket,
+            reply,
+        });
+    };
+    Outcome::Answer(Pending::ask(plane, &peer, bytes, ask, async move {
         let body: Vec<u8> =
             answer.await.map_err(|_| format!("the control plane refused API key {key} version {}", info.version))?;
         info.reply(key, body.len(), |builder| {

@@ -20,6 +20,7 @@ pub mod listener;
 pub mod plane;
 pub mod replica;
 pub mod reply;
+pub mod room;
 pub mod sessions;
 pub mod transport;
 pub mod waiting;

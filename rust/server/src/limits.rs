@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// What `queued.max.request.bytes` is where it is not set: Kafka's -1 knows no bound there, which here would let requests
+/// of clients long gone fill the memory.
+pub const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Bounds of the data plane, by the Kafka setting each stands for.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -9,6 +13,13 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// `ottla.control.frame.bytes.max`: the same for requests the control plane serves, whose decoded form is larger.
     pub control_frame_bytes_max: usize,
+    /// `queued.max.requests`: requests that wait for the control plane to pick them up.
+    pub queued_requests_max: usize,
+    /// `queued.max.request.bytes`: bytes of those requests.
+    pub queued_bytes_max: usize,
+    /// Topics that one Metadata asks to be created; the rest are answered as unknown, and asked for again (Kafka's
+    /// controller refuses more in one go: `ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
+    pub topics_created_max: usize,
     /// Consecutive Produces of one connection that may wait for their commit at once.
     pub pipelined_produces_max: usize,
     /// `fetch.max.bytes`: no Fetch answer holds more records than this, but for a first batch that is larger alone.
@@ -28,6 +39,9 @@ impl Default for Limits {
         Self {
             frame_bytes_max: 100 * 1024 * 1024,
             control_frame_bytes_max: 8 * 1024 * 1024,
+            queued_requests_max: 500,
+            queued_bytes_max: QUEUED_BYTES_MAX,
+            topics_created_max: 10_000,
             pipelined_produces_max: 64,
             fetch_bytes_max: 55 * 1024 * 1024,
             fetch_sessions_max: 1000,

@@ -11,6 +11,7 @@ use crate::deadlines::Deadlines;
 use crate::dispatch::ApiRow;
 use crate::engine::Engine;
 use crate::limits::Limits;
+use crate::room::Room;
 use crate::sessions::Sessions;
 
 pub struct Plane {
@@ -18,6 +19,7 @@ pub struct Plane {
     pub control: Arc<dyn ControlPlane>,
     pub deadlines: Deadlines,
     pub sessions: Sessions,
+    pub room: Arc<Room>,
     pub limits: Limits,
     pub counters: Counters,
     rows: HashMap<i16, ApiRow>,
@@ -40,6 +42,7 @@ impl Plane {
         let seed = engine.env().clock().now_ms().unsigned_abs() ^ u64::from(std::process::id()) << 32;
         Ok(Self {
             sessions: Sessions::new(limits.fetch_sessions_max, seed),
+            room: Arc::new(Room::new(limits.queued_requests_max, limits.queued_bytes_max)),
             rows: table.iter().map(|row| (row.key, *row)).collect(),
             advertised,
             counters: Counters::default(),

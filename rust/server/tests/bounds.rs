@@ -6,9 +6,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Harness, batch, produce_body, produced};
+use common::{HEARTBEAT, Harness, batch, produce_body, produced};
 use ottla_server::connection::Connection;
 use ottla_server::control::Peer;
+use ottla_server::limits::Limits;
 
 /// A connection whose requests are never waited for lets others on its thread have their turn.
 #[test]
@@ -44,4 +45,96 @@ fn a_flood_without_answers_is_interrupted() {
         }
     }));
     assert!(seen.unwrap().iter().any(|served| (1..REQUESTS).contains(served)), "it was never interrupted");
+}
+
+fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < common::PATIENCE, "never happened: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// `queued.max.requests`: no more requests wait for the control plane; the others come as those are picked up, and
+/// every one is answered.
+#[test]
+fn requests_that_wait_for_the_control_plane_are_bounded() {
+    const CLIENTS: u64 = 20;
+    let harness = Harness::with(Limits { queued_requests_max: 4, ..Limits::default() });
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| harness.connect()).collect();
+    for client in &mut clients {
+        client.send(HEARTBEAT, 0, |w| w.raw(&[1]));
+    }
+    await_that("all were read", || harness.plane.counters.requests.get() == CLIENTS);
+    assert_eq!(harness.questions.waiting(), 4);
+    // Picked up, a request has no place any more, even if its answer takes its time.
+    let mut picked_up = Vec::new();
+    for _ in 0..CLIENTS {
+        let request = harness.questions.request();
+        drop(request.ticket);
+        picked_up.push(request.reply);
+        assert!(harness.questions.waiting() <= 4);
+    }
+    for reply in picked_up {
+        reply.send(vec![7]).unwrap();
+    }
+    for client in &mut clients {
+        assert_eq!(client.receive().1, [7]);
+    }
+}
+
+/// Clients that send and go leave no more behind than `queued.max.request.bytes` while the control plane stands still,
+/// and what they left unread behind their request does not keep the connection.
+#[test]
+fn clients_that_have_gone_leave_little_behind() {
+    const BODY_BYTES: usize = 100_000;
+    let harness = Harness::with(Limits { queued_bytes_max: 1_000_000, ..Limits::default() });
+    let shared = Arc::strong_count(&harness.plane);
+    // The bound, less what no further body fits into.
+    let most = 1_000_000 / (BODY_BYTES + 20);
+    for round in 0..200 {
+        let mut client = harness.connect();
+        client.send(HEARTBEAT, 0, |w| w.raw(&[1; BODY_BYTES]));
+        if round >= 100 {
+            client.send(HEARTBEAT, 0, |w| w.raw(&[1]));
+        }
+        if round == 99 {
+            await_that("the room is full", || harness.questions.waiting() == most);
+        }
+    }
+    await_that("all connections ended", || {
+        harness.plane.counters.connections_accepted.get() == 200 && Arc::strong_count(&harness.plane) == shared
+    });
+    assert_eq!(harness.questions.waiting(), most);
+    // What waits is served, and then there is room again.
+    while harness.questions.waiting() > 0 {
+        drop(harness.questions.request());
+    }
+    let mut client = harness.connect();
+    client.send(HEARTBEAT, 0, |w| w.raw(&[1; BODY_BYTES]));
+    harness.questions.request().reply.send(vec![7]).unwrap();
+    assert_eq!(client.receive().1, [7]);
+}
+
+/// A Metadata that names topics to be made waits for its place like every other question, names each once, and no more
+/// than there may be in one go.
+#[test]
+fn topics_to_be_made_are_bounded() {
+    let harness = Harness::with(Limits { queued_requests_max: 1, topics_created_max: 3, ..Limits::default() });
+    let (mut first, mut second) = (harness.connect(), harness.connect());
+    first.send(HEARTBEAT, 0, |w| w.raw(&[1]));
+    let names = ["d", "b", "c", "b", "a", "d", "c"];
+    let heartbeat = harness.questions.request();
+    second.send(3, 1, |w| {
+        w.array(false, Some(names.len())).unwrap();
+        names.iter().for_each(|name| w.string(false, name).unwrap());
+    });
+    await_that("it was read", || harness.plane.counters.requests.get() == 2);
+    assert_eq!(harness.questions.waiting(), 0, "there is no place for it");
+    heartbeat.reply.send(vec![7]).unwrap();
+    drop(heartbeat.ticket);
+    let (asked, reply) = harness.questions.topics();
+    assert_eq!(asked, ["a", "b", "c"]);
+    reply.send(vec![]).unwrap();
+    second.receive();
 }

@@ -12,7 +12,7 @@
 //!
 //! Version notes: 0 an empty list is all topics; 10 ids; 12 by id; 11 drops the cluster's operations.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ottla_protocol::native::metadata::{
@@ -75,7 +75,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
         include_topic_operations: request.include_topic_authorized_operations,
     };
     let may_create = request.allow_auto_topic_creation && plane.limits.auto_create_topics;
-    let missing: Vec<String> = match &question.topics {
+    let missing: BTreeSet<String> = match &question.topics {
         Some(topics) if may_create => topics
             .iter()
             .filter_map(|topic| match topic {
@@ -83,19 +83,27 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
                 _ => None,
             })
             .collect(),
-        _ => Vec::new(),
+        _ => BTreeSet::new(),
     };
     if missing.is_empty() {
         return Ok(Pending::made(question.respond(plane, &image, &[])));
     }
-    let (reply, created) = oneshot::channel();
-    plane.control.create_topics(missing, reply);
-    let plane = Arc::clone(plane);
-    Ok(Pending::later(async move {
-        let errors = created.await.map_err(|_| "the control plane is gone".to_owned())?;
-        let image = plane.engine.image();
-        question.respond(&plane, &image, &errors)
-    }))
+    let missing: Vec<String> = missing.into_iter().take(plane.limits.topics_created_max).collect();
+    let bytes: usize = missing.iter().map(|name| name.len() + size_of::<String>()).sum();
+    let (reply, created) = oneshot::channel::<Vec<(String, i16)>>();
+    let control = Arc::clone(&plane.control);
+    let answering = Arc::clone(plane);
+    Ok(Pending::ask(
+        plane,
+        &info.peer,
+        bytes,
+        move |ticket| control.create_topics(missing, ticket, reply),
+        async move {
+            let errors = created.await.map_err(|_| "the control plane is gone".to_owned())?;
+            let image = answering.engine.image();
+            question.respond(&answering, &image, &errors)
+        },
+    ))
 }
 
 /// Kafka's rule for names (`Topic.validate`).
@@ -128,11 +136,12 @@ impl Question {
         let Some(topics) = &self.topics else {
             return image.by_name.values().map(|topic| Found::Topic(Arc::clone(topic))).collect();
         };
+        let errors: HashMap<&str, i16> = errors.iter().map(|(name, code)| (&**name, *code)).collect();
         let mut seen = HashSet::new();
         let found = topics.iter().map(|topic| match topic {
             Named::Name(name) => image.topic(name).map_or_else(
                 || {
-                    let told = errors.iter().find(|(of, _)| of == name).map(|(_, code)| ErrorCode(*code));
+                    let told = errors.get(name.as_str()).map(|code| ErrorCode(*code));
                     let error = match told {
                         Some(error) if error != ErrorCode::NONE => error,
                         _ if !is_valid_topic_name(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,

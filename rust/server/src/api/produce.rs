@@ -131,18 +131,33 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
             let error = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
             return Ok(Outcome::Answer(refused(info, &plan, error)));
         }
-        Some(peek) => ask_for_transaction(plane, info, &mut plan, &frame, peek),
+        Some(peek) => needed_verification(&mut plan, &frame, peek),
     };
-    let Some(verdict) = verification else {
+    let Some(Verification { producer, partitions }) = verification else {
         return Ok(Outcome::Pipelined(append(plane, info, plan, frame)));
     };
-    let (plane, info) = (Arc::clone(plane), info.clone());
-    Ok(Outcome::Answer(Pending::later(async move {
+    let (reply, verdict) = oneshot::channel();
+    let bytes = partitions.len() * size_of::<(Arc<str>, i32)>();
+    let transactional_id = plan.transactional_id.clone().unwrap_or_default();
+    let (control, produce_version) = (Arc::clone(&plane.control), info.version);
+    let ask = move |ticket| {
+        control.verify_transaction(TransactionQuestion {
+            transactional_id,
+            producer_id: producer.producer_id,
+            producer_epoch: producer.producer_epoch,
+            partitions,
+            produce_version,
+            ticket,
+            reply,
+        });
+    };
+    let (answering, answered) = (Arc::clone(plane), info.clone());
+    Ok(Outcome::Answer(Pending::ask(plane, &info.peer, bytes, ask, async move {
         let code = verdict.await.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode);
         if code != ErrorCode::NONE {
-            return refused(&info, &plan, code).finished().await;
+            return refused(&answered, &plan, code).finished().await;
         }
-        append(&plane, &info, plan, frame).finished().await
+        append(&answering, &answered, plan, frame).finished().await
     })))
 }
 
@@ -155,15 +170,14 @@ fn transaction_of(plan: &Plan, frame: &[u8]) -> Option<BatchPeek> {
         .find(|peek| peek.is_transactional)
 }
 
-/// Asks the control plane about the partitions on which this producer has no transaction open; `None` when there are
-/// none, and the write is native.
-fn ask_for_transaction(
-    plane: &Arc<Plane>,
-    info: &RequestInfo,
-    plan: &mut Plan,
-    frame: &[u8],
+/// What the control plane must be asked before a transactional write.
+struct Verification {
     producer: BatchPeek,
-) -> Option<oneshot::Receiver<i16>> {
+    partitions: Vec<(Arc<str>, i32)>,
+}
+
+/// The partitions on which this producer has no transaction open; `None` when there are none, and the write is native.
+fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek) -> Option<Verification> {
     let mut partitions: Vec<(Arc<str>, i32)> = Vec::new();
     for topic in &mut plan.topics {
         for place in 0..topic.partitions.len() {
@@ -181,19 +195,7 @@ fn ask_for_transaction(
             }
         }
     }
-    if partitions.is_empty() {
-        return None;
-    }
-    let (reply, verdict) = oneshot::channel();
-    plane.control.verify_transaction(TransactionQuestion {
-        transactional_id: plan.transactional_id.clone().unwrap_or_default(),
-        producer_id: producer.producer_id,
-        producer_epoch: producer.producer_epoch,
-        partitions,
-        produce_version: info.version,
-        reply,
-    });
-    Some(verdict)
+    (!partitions.is_empty()).then_some(Verification { producer, partitions })
 }
 
 /// The same error for every partition.

@@ -26,6 +26,7 @@ use ottla_server::image::{Broker, PartitionUpdate, TopicUpdate, Update};
 use ottla_server::limits::Limits;
 use ottla_server::listener::{Endpoint, Server};
 use ottla_server::plane::Plane;
+use ottla_server::room::Ticket;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -69,6 +70,12 @@ impl Questions {
         }
     }
 
+    /// How many requests and topic creations nobody has picked up.
+    pub fn waiting(&self) -> usize {
+        let kept = self.kept.lock();
+        kept.requests.len() + kept.topics.len()
+    }
+
     pub fn request(&self) -> ControlRequest {
         self.take("request", |kept| kept.requests.pop())
     }
@@ -91,7 +98,7 @@ impl ControlPlane for Questions {
         self.keep(|kept| kept.requests.push(request));
     }
 
-    fn create_topics(&self, names: Vec<String>, reply: oneshot::Sender<Vec<(String, i16)>>) {
+    fn create_topics(&self, names: Vec<String>, _ticket: Ticket, reply: oneshot::Sender<Vec<(String, i16)>>) {
         self.keep(|kept| kept.topics.push((names, reply)));
     }
 
