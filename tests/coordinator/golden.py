@@ -38,6 +38,7 @@ from typing import Any
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode, StorageError
 from ottla.messages import GroupMetadataKey, OffsetCommitKey
+from ottla.types import Codec
 from tests.coordinator.world import Box, World, subscription
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -61,9 +62,9 @@ class LoggingBox(Box):
 class PlayedWorld(World):
     """A world whose boxes report to a player."""
 
-    def __init__(self, player: Player, settings: GroupSettings) -> None:
+    def __init__(self, player: Player, settings: GroupSettings, codec: Codec | None) -> None:
         self.player = player
-        super().__init__(settings)
+        super().__init__(settings, codec=codec)
 
     def _box(self, what: str) -> Box:
         box = LoggingBox(what.split(maxsplit=1)[0], self.player)
@@ -74,7 +75,8 @@ class PlayedWorld(World):
 class Player:
     """Plays one script."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Codec | None = None) -> None:
+        self.codec = codec
         self.output: list[str] = []
         self.ids: dict[str, str] = {}
         self.who = ""
@@ -85,7 +87,7 @@ class Player:
     @property
     def world(self) -> PlayedWorld:
         if self._world is None:
-            self._world = PlayedWorld(self, GroupSettings(**self.settings))
+            self._world = PlayedWorld(self, GroupSettings(**self.settings), self.codec)
         return self._world
 
     def play(self, script: str) -> str:
@@ -120,7 +122,7 @@ class Player:
         who = plain[0]
         metadata = options.get("metadata", "")
         data = (
-            subscription(*metadata.removeprefix("topics:").split(","))
+            subscription(*metadata.removeprefix("topics:").split(","), codec=self.codec)
             if metadata.startswith("topics:")
             else metadata.encode()
         )

@@ -122,9 +122,9 @@ class Box:
         return ErrorCode(self.response.error_code)
 
 
-def subscription(*topics: str) -> bytes:
-    """What a consumer sends as metadata of its protocols, with the fake codec's bytes."""
-    return b"\0\0" + FakeCodec().encode_struct(
+def subscription(*topics: str, codec: Codec | None = None) -> bytes:
+    """What a consumer sends as metadata of its protocols, with the codec's bytes; the fake's without one."""
+    return b"\0\0" + (codec or FakeCodec()).encode_struct(
         "ConsumerProtocolSubscription", 0, ConsumerProtocolSubscription(topics=list(topics))
     )
 
