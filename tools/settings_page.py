@@ -52,7 +52,7 @@ def shown(setting: Setting) -> str:
 def rows(settings: Iterable[Setting]) -> list[str]:
     lines = ["| setting | default | allowed | |", "|---|---|---|---|"]
     for setting in sorted(settings, key=lambda one: one.name):
-        doc = setting.doc
+        doc = setting.prose
         if setting.scope == "topic" and setting.synonyms:
             names = ", ".join(f"`{synonym.name}`" for synonym in setting.synonyms)
             doc = f"{doc} Default from {names}."

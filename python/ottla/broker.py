@@ -133,6 +133,8 @@ class Broker:
         """Start serving; returns once clients can connect."""
         if self._running is not None:
             raise NotReady("this broker is running already")
+        for warning in self.config.warnings:
+            log.warning("%s", warning)
         self._running = _Running(self.config, self._data_dirs, self._virtual_clock)
         try:
             self._running.start()

@@ -44,8 +44,6 @@ def serve(
     broker = Broker(data_dir, listen=listen, advertise=advertise, config=given)
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True)
-    for warning in broker.config.warnings:
-        log.warning("%s", warning)
     told_to_stop = threading.Event()
 
     def stop(number: int, _frame: FrameType | None) -> None:

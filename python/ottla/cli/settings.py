@@ -46,5 +46,5 @@ def _paragraph(setting: Setting) -> str:
         facts += " · default from " + ", ".join(synonym.name for synonym in setting.synonyms)
     lines = [click.style(setting.name, bold=True)]
     lines += textwrap.wrap(facts, _WIDTH, initial_indent="  ", subsequent_indent="  ")
-    lines += textwrap.wrap(setting.doc, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    lines += textwrap.wrap(setting.prose, _WIDTH, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)

@@ -141,6 +141,10 @@ def load(given: Iterable[Given] = ()) -> BrokerConfig:
         except InvalidValue as error:
             allowed = f" (allowed: {setting.allowed})"
             problems.append(f"{entry.name}={entry.text} ({entry.origin}): {_sentence(error.reason)}{allowed}")
+        else:
+            ignored = setting.ignored(values[entry.name])
+            if ignored is not None:
+                warnings.append(f"{entry.name}={entry.text} ({entry.origin}) has no effect: {ignored}")
 
     listeners, advertised = _listeners(values, known, problems)
     if not problems:

@@ -1,4 +1,4 @@
-"""Settings of the broker that have an effect: Kafka 4.3.1's names, bounds and defaults, and Ottla's own.
+"""Settings of the broker that are read: Kafka 4.3.1's names, bounds and defaults, and Ottla's own.
 
 The broker settings that give defaults to topics come from `topic_settings`. Where one topic setting has several
 (`log.retention.ms`, `.minutes`, `.hours`) the strongest one that is set wins and only the weakest has a default, as in
@@ -44,6 +44,8 @@ def _defaults_of_topics() -> list[Setting]:
                     beside=topic.beside,
                     choices=topic.choices,
                     not_zero=synonym.name in _NOT_ZERO,
+                    without_effect=topic.without_effect,
+                    choices_without_effect=topic.choices_without_effect,
                 )
             )
     return found

@@ -11,9 +11,12 @@ Kafka client is shown.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SettingValue = bool | int | float | str | list[str] | None
 
@@ -94,6 +97,10 @@ class Setting:
     own_default: bool = False
     # Not listed unless set, as Kafka treats settings meant for tests.
     hidden: bool = False
+    # Why the setting is read and checked, and changes nothing in this version; empty if it does.
+    without_effect: str = ""
+    # The same of single entries of `choices`.
+    choices_without_effect: Mapping[str, str] = field(default_factory=dict)
 
     def parse(self, text: str) -> SettingValue:
         """Turn text into a checked value, or raise `InvalidValue`."""
@@ -110,6 +117,24 @@ class Setting:
         if isinstance(value, list):
             return ",".join(value)
         return str(value)
+
+    def ignored(self, value: SettingValue) -> str | None:
+        """Say why setting this value changes nothing, or not what one expects of it; None if it does."""
+        if self.without_effect:
+            return self.without_effect
+        entries = value if isinstance(value, list) else [value]
+        return next((why for choice, why in self.choices_without_effect.items() if choice in entries), None)
+
+    @property
+    def prose(self) -> str:
+        """What it does, and what of that it does not do in this version."""
+        return " ".join(
+            [
+                self.doc,
+                *([f"No effect: {self.without_effect}."] if self.without_effect else ()),
+                *(f"{choice} has no effect: {why}." for choice, why in self.choices_without_effect.items()),
+            ]
+        )
 
     @property
     def allowed(self) -> str:
@@ -214,5 +239,5 @@ def render(setting: Setting) -> dict[str, Any]:
         "allowed": setting.allowed,
         "scope": setting.scope,
         "synonyms": [synonym.name for synonym in setting.synonyms],
-        "doc": setting.doc,
+        "doc": setting.prose,
     }

@@ -84,6 +84,19 @@ def validate(overrides: Mapping[str, str | None], defaults: Mapping[str, Setting
         )
 
 
+def without_effect(overrides: Mapping[str, str]) -> list[str]:
+    """Give a sentence for each setting of a topic that was accepted and changes nothing in this version."""
+    found = []
+    for name, text in overrides.items():
+        try:
+            reason = TOPIC_SETTINGS[name].ignored(TOPIC_SETTINGS[name].parse(text)) if name in TOPIC_SETTINGS else None
+        except InvalidValue:
+            continue
+        if reason is not None:
+            found.append(f"{name}={text} has no effect: {reason}")
+    return found
+
+
 def effective(overrides: Mapping[str, str], defaults: Mapping[str, SettingValue]) -> dict[str, SettingValue]:
     """Give every value that holds for a topic, by Kafka's topic names; what no longer parses gives way to the default.
 

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from ottla.config.setting import DAY_MS, HOUR_MS, LONG_MAX, MEBIBYTE, MINUTE_MS, Kind, Setting, Synonym, table
 
+# Why settings are accepted that change nothing yet.
+_COMPACTION = "nothing is compacted in this version"
+_SINGLE = "this version runs a single node, which replicates nothing"
+_TIERED = "tiered storage is not served in this version"
+_PREALLOCATE = "files grow as they are written"
+
 
 def _topic(name: str, kind: Kind, default: object, doc: str, *synonyms: str | Synonym, **rest: object) -> Setting:
     names = tuple(synonym if isinstance(synonym, Synonym) else Synonym(synonym) for synonym in synonyms)
@@ -23,6 +29,9 @@ TOPIC_SETTINGS = table(
         "key, both does both, nothing keeps everything.",
         "log.cleanup.policy",
         choices=("compact", "delete"),
+        choices_without_effect={
+            "compact": f"{_COMPACTION}, and without delete nothing is deleted, so that the log only grows"
+        },
     ),
     _topic(
         "compression.gzip.level",
@@ -67,6 +76,7 @@ TOPIC_SETTINGS = table(
         "How long compaction keeps the marker of a deleted key, so that a reader from the start sees the deletion.",
         "log.cleaner.delete.retention.ms",
         low=0,
+        without_effect=_COMPACTION,
     ),
     _topic(
         "file.delete.delay.ms",
@@ -99,6 +109,7 @@ TOPIC_SETTINGS = table(
         [],
         "Replicas whose catching up is throttled on the follower's side, as partition:broker, or * for all.",
         throttled=True,
+        without_effect=_SINGLE,
     ),
     _topic(
         "index.interval.bytes",
@@ -123,6 +134,7 @@ TOPIC_SETTINGS = table(
         [],
         "Replicas whose catching up is throttled on the leader's side, as partition:broker, or * for all.",
         throttled=True,
+        without_effect=_SINGLE,
     ),
     _topic(
         "local.retention.bytes",
@@ -131,6 +143,7 @@ TOPIC_SETTINGS = table(
         "With tiered storage, how many bytes of a partition stay local; -2 means retention.bytes.",
         "log.local.retention.bytes",
         low=-2,
+        without_effect=_TIERED,
     ),
     _topic(
         "local.retention.ms",
@@ -139,6 +152,7 @@ TOPIC_SETTINGS = table(
         "With tiered storage, how long records stay local; -2 means retention.ms.",
         "log.local.retention.ms",
         low=-2,
+        without_effect=_TIERED,
     ),
     _topic(
         "max.compaction.lag.ms",
@@ -147,6 +161,7 @@ TOPIC_SETTINGS = table(
         "The longest a record may wait for compaction.",
         "log.cleaner.max.compaction.lag.ms",
         low=1,
+        without_effect=_COMPACTION,
     ),
     _topic(
         "max.message.bytes",
@@ -188,6 +203,7 @@ TOPIC_SETTINGS = table(
         "log.cleaner.min.cleanable.ratio",
         low=0,
         high=1,
+        without_effect=_COMPACTION,
     ),
     _topic(
         "min.compaction.lag.ms",
@@ -196,6 +212,7 @@ TOPIC_SETTINGS = table(
         "How long a record stays as it is before compaction may touch it.",
         "log.cleaner.min.compaction.lag.ms",
         low=0,
+        without_effect=_COMPACTION,
     ),
     _topic(
         "min.insync.replicas",
@@ -211,24 +228,28 @@ TOPIC_SETTINGS = table(
         False,
         "Reserve the whole segment on disk when it is made.",
         "log.preallocate",
+        without_effect=_PREALLOCATE,
     ),
     _topic(
         "remote.log.copy.disable",
         Kind.BOOLEAN,
         False,
         "With tiered storage, stop copying segments to it.",
+        without_effect=_TIERED,
     ),
     _topic(
         "remote.log.delete.on.disable",
         Kind.BOOLEAN,
         False,
         "With tiered storage, delete what it holds when it is switched off.",
+        without_effect=_TIERED,
     ),
     _topic(
         "remote.storage.enable",
         Kind.BOOLEAN,
         False,
         "Move old segments to tiered storage (not served: true is refused).",
+        without_effect=_TIERED,
     ),
     _topic(
         "retention.bytes",
@@ -287,5 +308,6 @@ TOPIC_SETTINGS = table(
         False,
         "Let a replica that is not in sync become leader when no other is left, losing what it lacks.",
         "unclean.leader.election.enable",
+        without_effect=_SINGLE,
     ),
 )

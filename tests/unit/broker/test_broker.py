@@ -239,6 +239,24 @@ def test_a_stop_that_fails_lets_go_of_everything_all_the_same(tmp_path: Path) ->
         assert again.status().clean_start
 
 
+def test_what_has_no_effect_is_said(caplog: pytest.LogCaptureFixture, admin: list[KafkaAdminClient]) -> None:
+    """At the start of an embedded broker too, and when a topic is made; not for the broker's own topics."""
+    with ottla.Broker(config={"log.preallocate": True, "num.io.threads": 8}) as broker:
+        admin.append(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers))
+        admin[0].create_topics([NewTopic("c", 1, 1, topic_configs={"cleanup.policy": "compact", "retention.ms": "1"})])
+        admin[0].create_topics([NewTopic(OFFSETS_TOPIC, 1, 1)])
+        admin.pop().close()
+    said = [
+        record.getMessage() for record in caplog.records if record.levelname == "WARNING" and "ottla" in record.name
+    ]
+    assert said[:2] == [
+        "log.preallocate=true (config) has no effect: files grow as they are written",
+        "num.io.threads (config) has no effect: Ottla sizes its own threads",
+    ]
+    (topic,) = said[2:]
+    assert topic.startswith("topic c: cleanup.policy=compact has no effect: nothing is compacted in this version")
+
+
 def test_none_is_a_setting_that_is_not_set() -> None:
     """A program that passes on what it was not given gets the default, not the text "None"."""
     broker = ottla.Broker(config={"broker.rack": None, "num.partitions": None, "node.id": 7})

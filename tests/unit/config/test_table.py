@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ottla.config import BROKER_SETTINGS, TOPIC_SETTINGS, Kind, Setting
+from ottla.config import BROKER_SETTINGS, TOPIC_SETTINGS, Given, Kind, Setting, load
 from ottla.config.inert import reason_without_effect, refusal
 from ottla.config.setting import InvalidValue, render
+from ottla.config.topic_config import without_effect
 
 # Name -> [type, default, validator as ConfigDef prints it]: printed by Apache Kafka 4.3.1's own definitions.
 KAFKA: dict[str, dict[str, list[str | None]]] = json.loads((Path(__file__).parent / "kafka_4_3_1.json").read_text())
@@ -156,3 +157,58 @@ def test_what_protects_is_refused_rather_than_ignored() -> None:
     assert refusal("authorizer.class.name", " ") is None
     assert refusal("remote.log.storage.system.enable", "FALSE") is None
     assert refusal("num.io.threads", "8") is None
+
+
+ROOT = Path(__file__).resolve().parents[3]
+TABLES = {"broker_settings.py", "topic_settings.py", "inert.py"}
+
+
+def readers() -> str:
+    """Everything that could read a setting by its name: the sources, without the tables that list names."""
+    python = [path for path in (ROOT / "python" / "ottla").rglob("*.py") if path.name not in TABLES]
+    rust = [ROOT / "rust" / "log" / "src" / "partition" / "config.rs", *(ROOT / "rust" / "py" / "src").glob("*.rs")]
+    return "\n".join(path.read_text() for path in [*python, *rust] if path.parent.name != "messages")
+
+
+READERS = readers()
+READ_AS_TOPICS = {synonym.name: topic.name for topic in TOPIC_SETTINGS.values() for synonym in topic.synonyms}
+
+
+@pytest.mark.parametrize("setting", EVERY, ids=names(EVERY))
+def test_every_entry_is_read_or_says_why_not(setting: Setting) -> None:
+    """No setting is accepted and silently ignored; none that is read claims to be ignored."""
+    name = READ_AS_TOPICS.get(setting.name, setting.name) if setting.scope == "broker" else setting.name
+    is_read = f'"{name}"' in READERS
+    # Named where two settings are checked against each other, and by nothing that acts on them.
+    is_read &= name not in {"min.compaction.lag.ms", "max.compaction.lag.ms", "remote.storage.enable"}
+    assert is_read == (not setting.without_effect)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log.cleanup.policy=compact",
+        "log.cleaner.min.cleanable.ratio=0.1",
+        "log.cleaner.min.compaction.lag.ms=5",
+        "log.cleaner.max.compaction.lag.ms=9",
+        "log.cleaner.delete.retention.ms=5",
+        "log.local.retention.ms=5",
+        "log.preallocate=true",
+        "unclean.leader.election.enable=true",
+    ],
+)
+def test_what_is_accepted_without_effect_is_said_at_the_start(text: str) -> None:
+    """With the place where it stands, and the reason."""
+    name, _, value = text.partition("=")
+    (warning,) = load([Given(name, value, "line 1 of x")]).warnings
+    assert warning.startswith(f"{text} (line 1 of x) has no effect: ")
+    topic = READ_AS_TOPICS[name]
+    (sentence,) = without_effect({topic: value, "retention.ms": "1"})
+    assert sentence.startswith(f"{topic}={value} has no effect: ")
+    assert "effect" in render(BROKER_SETTINGS[name])["doc"]
+    assert "effect" in render(TOPIC_SETTINGS[topic])["doc"]
+
+
+def test_what_has_an_effect_is_not_called_without() -> None:
+    """Deletion by retention works; only compaction does not."""
+    assert load([Given("log.cleanup.policy", "delete", "x"), Given("min.insync.replicas", "1", "x")]).warnings == ()

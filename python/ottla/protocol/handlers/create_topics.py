@@ -6,6 +6,7 @@ Behavior:
 - Answered once the topics are committed and published: a Metadata that follows sees them. If `timeout_ms` passes
   before, each topic gets REQUEST_TIMED_OUT and is made all the same if it was on its way to the disk (Kafka's
   controller does so). With a time-out of 0 or less that is at once, and nothing is made.
+- A setting that is accepted and changes nothing in this version is a warning in the log.
 - validate_only answers what the real request would, and writes nothing.
 
 Version notes:
@@ -16,11 +17,13 @@ Version notes:
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ottla.config.topic_config import describe
+from ottla.config.topic_config import describe, without_effect
 from ottla.controller.create_topics import CreatedTopic, NewTopic, create_topics
+from ottla.controller.names import INTERNAL_TOPICS
 from ottla.errors import ErrorCode, RequestError
 from ottla.messages import (
     CreateTopicsResponse,
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from ottla.messages import CreateTopicsRequest
     from ottla.protocol.services import Services
     from ottla.types import Answer, RequestContext
+
+log = logging.getLogger(__name__)
 
 
 def handle(context: RequestContext, request: CreateTopicsRequest, services: Services, answer: Answer) -> None:
@@ -51,6 +56,8 @@ def handle(context: RequestContext, request: CreateTopicsRequest, services: Serv
         if isinstance(outcome, RequestError):
             answer(refuse(context, request, outcome.code))
         else:
+            if not request.validate_only:
+                _warn(outcome)
             answer(CreateTopicsResponse(topics=[_result(created, services) for created in outcome]))
 
     decide = partial(
@@ -73,6 +80,13 @@ def refuse(_context: RequestContext, request: CreateTopicsRequest, code: ErrorCo
             for name in dict.fromkeys(topic.name for topic in request.topics)
         ]
     )
+
+
+def _warn(outcome: list[CreatedTopic]) -> None:
+    for created in outcome:
+        if created.code is ErrorCode.NONE and created.name not in INTERNAL_TOPICS:
+            for sentence in without_effect(created.configs):
+                log.warning("topic %s: %s", created.name, sentence)
 
 
 def _result(created: CreatedTopic, services: Services) -> CreateTopicsResponseCreatableTopicResult:

@@ -105,7 +105,7 @@ def _entry(entry: Described, request: DescribeConfigsRequest) -> DescribeConfigs
             for name, value, source in synonyms
         ],
         config_type=entry.setting.kind,
-        documentation=entry.setting.doc if request.include_documentation else None,
+        documentation=entry.setting.prose if request.include_documentation else None,
     )
 
 
