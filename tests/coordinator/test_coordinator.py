@@ -275,3 +275,25 @@ def test_a_topic_deleted_while_its_offsets_load_takes_them_with_it() -> None:
     assert world.fetched() == {}
     world.wait(1)
     assert world.journal().records[-1][3] is None
+
+
+def test_ids_given_out_and_never_used_are_bounded() -> None:
+    """A client that only asks for ids is refused at some number of them; members and used ids do not count."""
+    world = World(GroupSettings(pending_joins_max=3))
+    ids, generation = world.stable_group(2)
+    pending = [world.join(version=version) for version in (4, 9, 9)]
+    assert {box.code for box in pending} == {ErrorCode.MEMBER_ID_REQUIRED}
+    assert world.join().code is ErrorCode.GROUP_MAX_SIZE_REACHED
+    group = world.machine().groups.get("g")
+    assert group is not None
+    assert len(group.pending_joins) == 3
+    # Whoever is in goes on, static members and those of old never ask, and a used id makes room.
+    assert world.heartbeat(ids[0], generation).code is ErrorCode.NONE
+    world.join(pending[0].response.member_id)
+    world.join(instance="static")
+    world.join(version=3)
+    assert len(group.members) == 5
+    assert world.join().code is ErrorCode.MEMBER_ID_REQUIRED
+    assert world.join().code is ErrorCode.GROUP_MAX_SIZE_REACHED
+    world.wait(10_000)
+    assert world.join().code is ErrorCode.MEMBER_ID_REQUIRED

@@ -100,6 +100,9 @@ class Joiner:
             if old_id is not None:
                 return self._come_back(context, request, group, old_id, new_id, reply)
         elif context.api_version >= MEMBER_ID_VERSION_MIN:
+            if len(group.pending_joins) >= self._settings.pending_joins_max:
+                reply(_refusal(ErrorCode.GROUP_MAX_SIZE_REACHED, ""))
+                return NOTHING
             group.pending_joins.add(new_id)
             self._rebalancer.expect(group.group_id, new_id, request.session_timeout_ms)
             reply(_refusal(ErrorCode.MEMBER_ID_REQUIRED, new_id))

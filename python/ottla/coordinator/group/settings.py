@@ -20,6 +20,9 @@ class GroupSettings:
     initial_rebalance_delay_ms: int = 3_000
     # group.max.size
     group_size_max: int = 2**31 - 1
+    # Ids of one group that were given out and are not used yet (KIP-394). Kafka has no such bound; each costs about a
+    # kilobyte, and stays for the session time-out the client asked for.
+    pending_joins_max: int = 10_000
     # offset.metadata.max.bytes: of the text committed beside an offset (Kafka counts its UTF-16 units, so do we).
     offset_metadata_bytes_max: int = 4_096
     # offsets.retention.minutes, in milliseconds
