@@ -14,6 +14,7 @@ import ottla
 from ottla.controller.names import OFFSETS_TOPIC
 from ottla.coordinator.group.coordinator import GroupCoordinator, partition_for
 from ottla.coordinator.shard import State
+from tests.wire.client import Connection
 
 PARTITIONS = 4
 CONFIG = {"offsets.topic.num.partitions": PARTITIONS}
@@ -31,6 +32,11 @@ def begin(broker: ottla.Broker) -> None:
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
     producer.send("t", b"1").get(30)
     producer.close()
+
+
+def connect(broker: ottla.Broker) -> Connection:
+    host, _, port = broker.bootstrap_servers.rpartition(":")
+    return Connection(host, int(port))
 
 
 def commit(broker: ottla.Broker, group: str, offset: int) -> None:
@@ -106,3 +112,36 @@ def test_a_start_finishes_a_deletion(data: Path, monkeypatch: pytest.MonkeyPatch
         assert broker.status().groups.appended_records == 1
     with ottla.Broker(data, config=CONFIG) as broker:
         assert broker.status().groups.appended_records == 0
+
+
+def test_a_stable_group_survives_a_killed_broker(data: Path) -> None:
+    """A static member goes on under its id in its generation, comes back into it, and others are fenced.
+
+    What a kill leaves is the directory as it is: a copy of it, taken while the broker runs, is opened.
+    """
+    times = {"session_timeout": 10_000, "rebalance_timeout": 10_000}
+    protocols = [{"name": "range", "metadata": b"\0\0" + b"\0\0\0\1\0\1t" + b"\xff\xff\xff\xff"}]
+    join = {"group_id": "g", "protocol_type": "consumer", "protocols": protocols, **times}
+    config = {**CONFIG, "group.initial.rebalance.delay.ms": "0", "log.dirs": str(data)}
+    killed = data.with_name("killed")
+    with ottla.Broker(config=config) as broker, connect(broker) as connection:
+        begin(broker)
+        commit(broker, "other", 1)
+        joined = connection.ask("join_group", 5, member_id="", group_instance_id="one", **join)
+        assert joined["error_code"] == "none"
+        member = {"group_id": "g", "generation_id": joined["generation_id"], "member_id": joined["member_id"]}
+        part = [{"member_id": joined["member_id"], "assignment": b"all"}]
+        synced = connection.ask("sync_group", 3, group_instance_id="one", assignments=part, **member)
+        assert synced["error_code"] == "none"
+        shutil.copytree(data, killed)
+    with ottla.Broker(config={**config, "log.dirs": str(killed)}) as broker, connect(broker) as connection:
+        assert not broker.status().clean_start
+        assert connection.ask("heartbeat", 3, group_instance_id="one", **member)["error_code"] == "none"
+        stranger = {**member, "member_id": "stranger"}
+        answer = connection.ask("heartbeat", 3, group_instance_id="one", **stranger)
+        assert answer["error_code"] == "fenced_instance_id"
+        again = connection.ask("sync_group", 3, group_instance_id="one", assignments=[], **member)
+        assert again["assignment"] == b"all"
+        back = connection.ask("join_group", 9, member_id="", group_instance_id="one", reason=None, **join)
+        assert (back["error_code"], back["generation_id"]) == ("none", member["generation_id"])
+        assert back["skip_assignment"]
