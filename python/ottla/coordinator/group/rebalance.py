@@ -92,7 +92,7 @@ class Rebalancer:
         member = group.members.get(member_id)
         if member is None or member.is_excused:
             return NOTHING
-        log.info("group %s: member %s was not heard of for its session, removing it", group_id, member_id)
+        log.info("group %.255r: member %.255r was not heard of for its session, removing it", group_id, member_id)
         self.dismiss(group, member)
         if group.is_in(GroupState.STABLE, GroupState.COMPLETING_REBALANCE):
             return self.prepare_or_complete(group, f"session of {member_id} expired")
@@ -127,7 +127,7 @@ class Rebalancer:
         self._shard.cancel(("sync", group.group_id))
         is_first = group.is_in(GroupState.EMPTY)
         group.state.enter(GroupState.PREPARING_REBALANCE, self._clock.now_ms())
-        log.info("group %s: rebalance after generation %d: %s", group.group_id, group.generation, reason)
+        log.info("group %.255r: rebalance after generation %d: %.500r", group.group_id, group.generation, reason)
         if is_first:
             delay_ms = self._settings.initial_rebalance_delay_ms
             self._wait_for_more(group.group_id, delay_ms, max(group.rebalance_timeout_ms - delay_ms, 0))
@@ -190,7 +190,7 @@ class Rebalancer:
         group.protocol = group.select_protocol()
         self.read_subscriptions(group)
         group.state.enter(GroupState.COMPLETING_REBALANCE, self._clock.now_ms())
-        log.info("group %s: generation %d has %d members", group.group_id, group.generation, len(group.members))
+        log.info("group %.255r: generation %d has %d members", group.group_id, group.generation, len(group.members))
         for member in group.members.values():
             if member.awaits_join:
                 group.answer_join(member, group.join_response(member))
@@ -204,7 +204,7 @@ class Rebalancer:
         group.protocol = None
         self.read_subscriptions(group)
         group.state.enter(GroupState.EMPTY, self._clock.now_ms())
-        log.info("group %s: empty since generation %d", group.group_id, group.generation)
+        log.info("group %.255r: empty since generation %d", group.group_id, group.generation)
         # If this is not written, the last generation comes back at the next start, and its members time out.
         return Result(records=[group_metadata(group, {})], applied=True)
 
