@@ -31,7 +31,7 @@ from ottla import _core
 from ottla.clock import DeadlineQueue, SystemRandom
 from ottla.config import Endpoint, Given, given_in_file, load, shortcuts
 from ottla.config.listeners import advertised_of
-from ottla.config.topic_config import effective
+from ottla.config.topic_config import effective, unreadable
 from ottla.controller.controller import Controller
 from ottla.controller.create_topics import TopicDefaults
 from ottla.controller.internal_topics import offsets_topic
@@ -412,7 +412,10 @@ class _Running:
             self.groups.on_topics_deleted(deleted)
 
     def _topic(self, image: MetadataImage, topic: Topic) -> _core.TopicTuple:
-        values = effective(image.topic_config(topic.name), self.config.topic_defaults)
+        overrides = image.topic_config(topic.name)
+        for sentence in unreadable(overrides):
+            log.warning("topic %s: %s", topic.name, sentence)
+        values = effective(overrides, self.config.topic_defaults)
         # What holds for every log of this broker goes with each.
         values.update((name, self.config[name]) for name in _FOR_EVERY_LOG)
         return (

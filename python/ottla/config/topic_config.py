@@ -7,6 +7,7 @@ Kafka stores them, and read again whenever a value is needed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -88,12 +89,26 @@ def without_effect(overrides: Mapping[str, str]) -> list[str]:
     """Give a sentence for each setting of a topic that was accepted and changes nothing in this version."""
     found = []
     for name, text in overrides.items():
-        try:
-            reason = TOPIC_SETTINGS[name].ignored(TOPIC_SETTINGS[name].parse(text)) if name in TOPIC_SETTINGS else None
-        except InvalidValue:
+        setting = TOPIC_SETTINGS.get(name)
+        if setting is None:
             continue
-        if reason is not None:
-            found.append(f"{name}={text} has no effect: {reason}")
+        with suppress(InvalidValue):
+            value = setting.parse(text)
+            reason = setting.ignored(value)
+            if reason is not None:
+                found.append(f"{name}={setting.text(value)} has no effect: {reason}")
+    return found
+
+
+def unreadable(overrides: Mapping[str, str]) -> list[str]:
+    """Give a sentence for each setting of a topic that no longer parses; see `effective`."""
+    found = []
+    for name, text in overrides.items():
+        try:
+            if name in TOPIC_SETTINGS:
+                TOPIC_SETTINGS[name].parse(text)
+        except InvalidValue as error:
+            found.append(f"{name}={text!r} does not hold, the default does ({error.reason}); set it again or delete it")
     return found
 
 
@@ -125,7 +140,9 @@ def describe(overrides: Mapping[str, str], broker: BrokerConfig) -> list[Describ
             continue
         synonyms: list[_SynonymEntry] = []
         if name in overrides:
-            synonyms.append((name, normalized(setting, overrides[name]), Source.TOPIC))
+            # What no longer parses does not hold, so it is not shown as if it did.
+            with suppress(InvalidValue):
+                synonyms.append((name, setting.text(setting.parse(overrides[name])), Source.TOPIC))
         synonyms.extend(_broker_synonyms(setting, broker))
         if synonyms and synonyms[0][2] is Source.TOPIC:
             value, source = synonyms[0][1], Source.TOPIC
@@ -151,14 +168,6 @@ def describe_broker(broker: BrokerConfig) -> list[Described]:
         source = Source.STATIC_BROKER if name in broker.given else Source.DEFAULT
         found.append(Described(setting, setting.text(broker.values[name]), source, tuple(synonyms), setting.restart))
     return found
-
-
-def normalized(setting: Setting, text: str) -> str | None:
-    """Write a text the way DescribeConfigs shows its value (`" compact , delete "` as `compact,delete`)."""
-    try:
-        return setting.text(setting.parse(text))
-    except InvalidValue:
-        return text
 
 
 def _broker_synonyms(topic: Setting, broker: BrokerConfig) -> list[_SynonymEntry]:

@@ -7,7 +7,7 @@ import pytest
 from ottla.config import BrokerConfig, Endpoint, Given, given_in_file, load
 from ottla.config.broker_config import topic_default
 from ottla.config.listeners import advertised_of, parse_host_port
-from ottla.config.topic_config import Source, describe, describe_broker, effective, validate
+from ottla.config.topic_config import Source, describe, describe_broker, effective, unreadable, validate
 from ottla.errors import ConfigError, ErrorCode, RequestError
 
 
@@ -226,6 +226,18 @@ def test_effective_values_survive_an_override_that_no_longer_parses() -> None:
     values = effective({"retention.ms": "x", "gone": "1", "internal.segment.bytes": "1000"}, load().topic_defaults)
     assert (values["retention.ms"], values["segment.bytes"]) == (604_800_000, 1000)
     assert "gone" not in values
+
+
+def test_an_override_that_no_longer_parses_is_not_shown_as_if_it_held() -> None:
+    """What DescribeConfigs shows is what holds, and the log says what does not."""
+    overrides = {"retention.ms": "x\ny", "segment.ms": "5", "gone": "1"}
+    described = {entry.setting.name: entry for entry in describe(overrides, load())}
+    held = effective(overrides, load().topic_defaults)
+    for name in ("retention.ms", "segment.ms"):
+        assert described[name].value == str(held[name])
+    assert (described["retention.ms"].source, described["segment.ms"].source) == (Source.DEFAULT, Source.TOPIC)
+    (sentence,) = unreadable(overrides)
+    assert sentence.startswith(r"retention.ms='x\ny' does not hold, the default does (")
 
 
 def test_sources_and_synonyms_are_kafkas() -> None:
