@@ -44,7 +44,7 @@ impl Item {
             Self::Request(request) => request.body.len(),
             Self::CreateTopics { names, .. } => names.iter().map(String::len).sum(),
             Self::VerifyTransaction(question) => question.partitions.iter().map(|(topic, _)| topic.len()).sum(),
-            Self::Committed(_) | Self::Disconnected(_) => 0,
+            Self::Committed(_) | Self::Disconnected(_) | Self::MetadataOffline(_) => 0,
         }
     }
 }
