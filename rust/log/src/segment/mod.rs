@@ -1,7 +1,7 @@
 //! A segment: a run of batches in one `.log` file, named by the offset it begins at, and the index files beside it.
 //!
-//! Only the last segment of a partition is written. `size` is what counts as its content; bytes behind it in the file are a write that
-//! failed, and the next write goes over them. Readers share a segment by `Arc` and may go on reading after it was removed. The log file
+//! Only the last segment of a partition is written. `size` is what counts as its content, and all that is in the file once a write has
+//! returned: what a failed one leaves is cut off. Readers share a segment by `Arc` and may go on reading after it was removed. The log file
 //! is opened when first touched and closed when idle.
 
 pub mod names;
@@ -69,25 +69,38 @@ pub struct Found {
 }
 
 impl Segment {
-    /// A new segment to be written.
+    /// A new segment to be written. On an error no file of it is left: an empty segment in the middle of a log would hide what is
+    /// appended to the one before.
     pub fn create(
         disk: &dyn Disk,
         directory: &Path,
         base_offset: Offset,
         now_ms: i64,
     ) -> Result<Segment, StorageError> {
-        let log_path = names::file(directory, base_offset, names::LOG);
-        let log = disk.open(&log_path, OpenMode::Truncate).at("create", &log_path)?;
         let segment = Segment::writable(directory, base_offset, 0, now_ms);
-        *segment.log.lock() = Some(log);
-        // Kafka makes all three at once; an index that is missing would be a sign of damage to it.
-        let mut indexes = segment.indexes.lock();
+        let Err(error) = segment.create_files(disk) else { return Ok(segment) };
+        for suffix in [names::LOG, names::OFFSET_INDEX, names::TIME_INDEX] {
+            let path = names::file(directory, base_offset, suffix);
+            match disk.remove_file(&path) {
+                Err(left) if left.kind() != io::ErrorKind::NotFound => {
+                    let what = format!("it is empty and should not be there: {error}; it could not be removed: {left}");
+                    return Err(StorageError::corrupt(&path, 0, what));
+                }
+                _ => {}
+            }
+        }
+        Err(error)
+    }
+
+    /// Kafka makes all three at once; an index that is missing would be a sign of damage to it.
+    fn create_files(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        let log = disk.open(&self.log_path, OpenMode::Truncate).at("create", &self.log_path)?;
+        *self.log.lock() = Some(log);
+        let mut indexes = self.indexes.lock();
         let path = indexes.offset.file().path().to_path_buf();
         indexes.offset.file().flush(disk, false).at("create", &path)?;
         let path = indexes.time.file().path().to_path_buf();
-        indexes.time.file().flush(disk, false).at("create", &path)?;
-        drop(indexes);
-        Ok(segment)
+        indexes.time.file().flush(disk, false).at("create", &path)
     }
 
     /// A segment whose indexes are yet to be filled: new, or about to be scanned.

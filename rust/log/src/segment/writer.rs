@@ -3,7 +3,9 @@
 use super::*;
 
 impl Segment {
-    /// Writes a whole batch behind the last one. On an error nothing has changed but bytes behind `size`.
+    /// Writes a whole batch behind the last one. On an error nothing has changed: what a full disk took of the batch is cut off again.
+    /// Left there, it would be covered by no batch that is shorter or goes to the next segment, and everything behind it would be lost
+    /// to the next scan. When it cannot be cut off the segment is damaged.
     pub fn append(
         &self,
         disk: &dyn Disk,
@@ -13,7 +15,16 @@ impl Segment {
     ) -> Result<u32, StorageError> {
         let position = self.size();
         let log = self.log(disk)?;
-        log.write_at(&mut [IoSlice::new(batch)], u64::from(position)).at("append to", &self.log_path)?;
+        if let Err(error) = log.write_at(&mut [IoSlice::new(batch)], u64::from(position)) {
+            return Err(match log.set_len(u64::from(position)) {
+                Ok(()) => StorageError::io("append to", &self.log_path, error),
+                Err(cut) => StorageError::corrupt(
+                    &self.log_path,
+                    u64::from(position),
+                    format!("a batch was written in part ({error}), which could not be cut off ({cut})"),
+                ),
+            });
+        }
         self.note_batch(header, position, batch.len() as u32, index_interval_bytes);
         self.size.store(position + batch.len() as u32, Ordering::Release);
         Ok(position)

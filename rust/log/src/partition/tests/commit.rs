@@ -1,112 +1,14 @@
 //! Durability: what the high watermark waits for, who is told, and what a failing disk does.
 
-use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
+use super::brittle::brittle;
 use super::*;
-use crate::env::{DirEntry, DirLock, Disk, File, OpenMode};
+use crate::Offsets;
 use crate::error::StorageError;
 use crate::partition::PartitionObserver;
-use crate::{Offsets, env};
-
-/// A disk whose syncs, and writes, fail when told to.
-#[derive(Debug, Default)]
-struct Brittle {
-    memory: MemoryDisk,
-    faults: Arc<Faults>,
-}
-
-#[derive(Debug, Default)]
-struct Faults {
-    sync_fails: AtomicBool,
-    disk_full: AtomicBool,
-    syncs: AtomicU64,
-    /// While true, syncs of logs wait.
-    held: Mutex<bool>,
-    released: parking_lot::Condvar,
-}
-
-impl Faults {
-    fn hold(&self, held: bool) {
-        *self.held.lock() = held;
-        self.released.notify_all();
-    }
-}
-
-#[derive(Debug)]
-struct BrittleFile {
-    file: Arc<dyn File>,
-    faults: Arc<Faults>,
-    is_log: bool,
-}
-
-impl Disk for Brittle {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        Ok(Arc::new(BrittleFile { file: self.memory.open(path, mode)?, faults: self.faults.clone(), is_log }))
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.memory.exists(path)
-    }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.memory.create_dir_all(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.memory.list(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.memory.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.memory.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.memory.remove_dir_all(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.memory.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
-        self.memory.lock(path)
-    }
-}
-
-impl File for BrittleFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, position)
-    }
-    fn write_at(&self, slices: &mut [io::IoSlice<'_>], position: u64) -> io::Result<()> {
-        if self.faults.disk_full.load(Ordering::SeqCst) {
-            // Half of it gets there.
-            let half = &slices[0][..slices[0].len() / 2];
-            self.file.write_at(&mut [io::IoSlice::new(half)], position)?;
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        self.file.write_at(slices, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.faults.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.is_log {
-            self.faults.released.wait_while(&mut self.faults.held.lock(), |held| *held);
-        }
-        if self.faults.sync_fails.load(Ordering::SeqCst) {
-            return Err(io::Error::from_raw_os_error(5));
-        }
-        self.file.sync_data()
-    }
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)
-    }
-    fn length(&self) -> io::Result<u64> {
-        self.file.length()
-    }
-    fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        None
-    }
-}
 
 /// Notes what it is told.
 #[derive(Default)]
@@ -122,14 +24,6 @@ impl PartitionObserver for Notes {
         assert!(partition.status().offline);
         self.0.lock().push(format!("offline: {reason}"));
     }
-}
-
-fn brittle(durability: Durability, threads: usize) -> (Bench, Arc<Faults>) {
-    let disk = Brittle::default();
-    let faults = disk.faults.clone();
-    let clock = Arc::new(VirtualClock::new(T0));
-    let host = Host::new(env::Env::new(Arc::new(disk), clock.clone()), threads);
-    (Bench { host, clock, config: PartitionConfig { durability, ..PartitionConfig::default() }, epoch: 0 }, faults)
 }
 
 fn offsets_of(partition: &Partition) -> (i64, i64, i64) {

@@ -1,8 +1,10 @@
 //! Tests of the partition, by what they show.
 
 mod append;
+mod brittle;
 mod commit;
 mod crash;
+mod faults;
 mod mirror;
 mod read;
 mod transactions;
@@ -16,9 +18,9 @@ use crate::batch::{Compression, NO_PRODUCER_ID, NewRecord, header};
 use crate::commit::Host;
 use crate::env::memory::MemoryDisk;
 use crate::env::{Env, VirtualClock};
-use crate::error::AppendError;
+use crate::error::{AppendError, StorageError};
 use crate::partition::{AppendOptions, Appended, Identity, OpenHint, Origin, Partition, ReadUpTo, RecoveryReport};
-use crate::{Durability, PartitionConfig};
+use crate::{Durability, PartitionConfig, TopicId};
 
 /// Where tests' time begins: far from zero, so that ages are not negative.
 pub const T0: i64 = 1_700_000_000_000;
@@ -60,6 +62,14 @@ impl Bench {
     pub fn open_with(&self, hint: OpenHint) -> (Arc<Partition>, RecoveryReport) {
         let identity = Identity { topic: "t".into(), topic_id: [7; 16], partition: 0 };
         Partition::open(&self.host, self.path(), identity, Arc::new(self.config.clone()), self.epoch, hint).unwrap()
+    }
+
+    /// The same directory under another topic id.
+    pub fn open_as(&self, topic_id: TopicId) -> Result<Arc<Partition>, StorageError> {
+        let identity = Identity { topic: "t".into(), topic_id, partition: 0 };
+        let config = Arc::new(self.config.clone());
+        Partition::open(&self.host, self.path(), identity, config, self.epoch, OpenHint::default())
+            .map(|opened| opened.0)
     }
 
     pub fn open(&self) -> Arc<Partition> {

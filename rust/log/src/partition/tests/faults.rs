@@ -1,0 +1,88 @@
+//! What a disk that fails, fills up or loses power must not cost.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use super::brittle::{Faults, brittle};
+use super::*;
+use crate::directory::DataDirectory;
+use crate::error::{ReadError, StorageError};
+use crate::segment::names as files;
+
+/// A batch with `bytes` of value.
+fn long(bytes: usize) -> Vec<u8> {
+    batch(NOBODY, &["x".repeat(bytes).as_str()])
+}
+
+fn log_bytes(bench: &Bench) -> u64 {
+    let entries = bench.host.env().disk().list(&bench.path()).unwrap();
+    entries.iter().filter(|entry| entry.name.ends_with(".log")).map(|entry| entry.length).sum()
+}
+
+fn offsets_found(partition: &Partition) -> Vec<i64> {
+    records(partition, ReadUpTo::LogEnd).into_iter().map(|(offset, _)| offset).collect()
+}
+
+/// A batch that a full disk took in part leaves nothing behind, not even when the next one is shorter or goes to another segment.
+#[test]
+fn part_of_a_batch_is_cut_off() {
+    for rolled_at_once in [true, false] {
+        let (mut bench, faults) = brittle(Durability::Os, 0);
+        bench.config.segment_bytes = 4000;
+        let partition = bench.open();
+        send_values(&partition, &["a"]);
+        faults.disk_full.store(true, Ordering::SeqCst);
+        assert!(send(&partition, long(3000)).is_err());
+        faults.disk_full.store(false, Ordering::SeqCst);
+        assert!(!Bench::status_is_offline(&partition));
+        if !rolled_at_once {
+            send_values(&partition, &["b"]);
+        }
+        partition.roll().unwrap();
+        for _ in 0..3 {
+            send_values(&partition, &["c"]);
+        }
+        let (end, bytes) = (partition.offsets().log_end, partition.size_bytes());
+        partition.close().unwrap();
+        assert_eq!(log_bytes(&bench), bytes, "the files hold more than the batches");
+        for hint in [Bench::clean(), OpenHint::default()] {
+            let (partition, report) = bench.open_with(hint);
+            assert_eq!(offsets_found(&partition), (0..end).collect::<Vec<_>>(), "{hint:?} {report:?}");
+            assert_eq!(report.bytes_cut, 0);
+        }
+    }
+}
+
+/// What can neither be written whole nor cut off takes the partition offline: the next batch must not hide it.
+#[test]
+fn part_of_a_batch_that_stays() {
+    let (bench, faults) = brittle(Durability::Os, 0);
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    faults.disk_full.store(true, Ordering::SeqCst);
+    faults.cut_fails.store(true, Ordering::SeqCst);
+    let error = send(&partition, long(100)).unwrap_err();
+    assert!(error.to_string().contains("could not be cut off"), "{error}");
+    assert!(Bench::status_is_offline(&partition));
+}
+
+/// A roll for which there is no room leaves no empty segment behind, which would hide what is appended after it.
+#[test]
+fn a_roll_that_fails() {
+    for suffix in [files::LOG, files::OFFSET_INDEX, files::TIME_INDEX] {
+        let (bench, faults) = brittle(Durability::Os, 0);
+        let partition = bench.open();
+        send_values(&partition, &["a"]);
+        *faults.no_new.lock() = Some(suffix);
+        assert!(partition.roll().is_err());
+        *faults.no_new.lock() = None;
+        send_values(&partition, &["b", "c"]);
+        partition.roll().unwrap();
+        send_values(&partition, &["d"]);
+        partition.close().unwrap();
+        for hint in [Bench::clean(), OpenHint::default()] {
+            let (partition, report) = bench.open_with(hint);
+            assert_eq!(offsets_found(&partition), [0, 1, 2, 3], "{suffix} {hint:?} {report:?}");
+        }
+    }
+}
