@@ -5,14 +5,14 @@
 //! directories that got new names. After a failed sync nothing is tried again: the pages may be marked clean without being on disk. The
 //! partition goes offline with the error, and so does everybody waiting for it.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::state::{Mark, State};
 use super::{Partition, snapshot};
 use crate::Durability;
 use crate::directory::CheckpointFacts;
-use crate::env::{OpenMode, replace_file};
+use crate::env::{Disk, OpenMode, replace_file};
 use crate::error::{IoContext, StorageError};
 use crate::segment::{Segment, names};
 
@@ -72,9 +72,9 @@ impl Partition {
             }
         };
         if let Err(error) = self.sync(&target) {
-            // A segment that retention removed under our hands needs no sync; what is left will be synced by the next call.
-            if target.segments.iter().any(|segment| segment.is_removed()) {
-                return Ok(());
+            // The directory of a deleted partition has another name by now.
+            if is_not_found(&error) && self.state.read().is_deleted() {
+                return Err(StorageError::Closed { path: self.path.clone() });
             }
             self.go_offline(&error);
             return Err(error);
@@ -103,10 +103,10 @@ impl Partition {
         let disk = self.disk();
         if let Some((active, closed)) = target.segments.split_last() {
             for segment in closed {
-                segment.sync_log(disk)?;
+                sync_segment(disk, segment)?;
                 segment.sync_closed_indexes(disk)?;
             }
-            active.sync_log(disk)?;
+            sync_segment(disk, active)?;
         }
         if target.names.is_some() {
             disk.sync_dir(&self.path).at("sync", &self.path)?;
@@ -223,6 +223,19 @@ impl Partition {
         self.host.remove_later(vec![target], true, delay_ms);
         Ok(())
     }
+}
+
+/// A segment that retention or truncation took meanwhile, and whose file has another name by now, needs no sync. Any other error
+/// counts: the kernel tells of lost writes only once.
+fn sync_segment(disk: &dyn Disk, segment: &Segment) -> Result<(), StorageError> {
+    match segment.sync_log(disk) {
+        Err(error) if is_not_found(&error) && segment.is_removed() => Ok(()),
+        result => result,
+    }
+}
+
+fn is_not_found(error: &StorageError) -> bool {
+    matches!(error, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// Kafka's name of a deleted partition's directory, never longer than a file name may be.

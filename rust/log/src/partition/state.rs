@@ -124,6 +124,11 @@ impl State {
         Ok(())
     }
 
+    /// Out of service, its directory renamed.
+    pub fn is_deleted(&self) -> bool {
+        self.closed && !self.made
+    }
+
     pub fn active(&self) -> Option<&Arc<Segment>> {
         self.segments.last()
     }

@@ -86,3 +86,53 @@ fn a_roll_that_fails() {
         }
     }
 }
+
+/// A failed sync counts whatever retention does meanwhile: nothing is retried, nothing becomes visible.
+#[test]
+fn failed_sync_beside_a_removed_segment() {
+    let (mut bench, faults) = brittle(Durability::Fsync, 1);
+    bench.config.file_delete_delay_ms = 0;
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    partition.flush().unwrap();
+    partition.roll().unwrap();
+    faults.hold(true);
+    send_values(&partition, &["b"]);
+    faults.wait_until_held();
+    partition.delete_records_before(-1).unwrap();
+    assert_eq!(partition.enforce_retention(T0).unwrap(), 1);
+    *faults.sync_fails_of.lock() = Some(format!("{:020}.log", 1));
+    let syncs = faults.syncs.load(Ordering::SeqCst);
+    faults.hold(false);
+    bench.host.stop();
+    assert!(Bench::status_is_offline(&partition));
+    assert!(faults.syncs.load(Ordering::SeqCst) <= syncs + 1, "no second sync of what failed");
+    assert!(partition.flush().is_err());
+}
+
+/// A segment that retention takes while a commit runs needs no sync; the others get theirs, in the same commit.
+#[test]
+fn sync_beside_a_removed_segment() {
+    let (mut bench, faults) = brittle(Durability::Fsync, 1);
+    bench.config.file_delete_delay_ms = 0;
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    partition.flush().unwrap();
+    partition.roll().unwrap();
+    // Its descriptor is closed: the sync will look for a file that is gone.
+    partition.release_idle_files();
+    partition.release_idle_files();
+    let taken = partition.clone();
+    let take = move || {
+        taken.delete_records_before(-1).unwrap();
+        taken.enforce_retention(T0).unwrap();
+    };
+    faults.hold(true);
+    send_values(&partition, &["b"]);
+    faults.wait_until_held();
+    take();
+    faults.hold(false);
+    bench.host.stop();
+    let offsets = partition.offsets();
+    assert_eq!((offsets.durable, offsets.high_watermark, offsets.log_end), (2, 2, 2));
+}
