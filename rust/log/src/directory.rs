@@ -77,9 +77,12 @@ impl DataDirectory {
         random: &mut dyn FnMut() -> [u8; 16],
     ) -> Result<DataDirectory, StorageError> {
         let disk = host.env().disk().as_ref();
-        disk.create_dir_all(path).at("create", path)?;
+        let made = make_directories(disk, path)?;
         let lock = take_lock(host, path)?;
-        let meta = match read_meta(disk, path)? {
+        let stored = read_meta(disk, path)?;
+        // Names that are not in a synced directory are not there after a power cut, and all that was acknowledged with them.
+        sync_names(disk, path, &made, stored.is_none())?;
+        let meta = match stored {
             Some(meta) => check_meta(disk, path, meta, node_id, cluster_id, random)?,
             None => {
                 let cluster_id = cluster_id.map_or_else(|| checkpoint::format_id(&random()), str::to_owned);
@@ -102,8 +105,9 @@ impl DataDirectory {
         if was_clean {
             // From now on a crash is a crash.
             disk.remove_file(&clean_path).at("remove", &clean_path)?;
-            disk.sync_dir(path).at("sync", path)?;
         }
+        // Partitions that the last owner made, and was killed before it could sync that, are about to be opened and read.
+        disk.sync_dir(path).at("sync", path)?;
         directory.remove_deleted()?;
         Ok(directory)
     }
@@ -223,6 +227,34 @@ pub struct CheckpointFacts {
     pub recovery_point: Offset,
     pub log_start: Offset,
     pub first_segment: Offset,
+}
+
+/// Makes the directory and what is missing on the way; what was made.
+fn make_directories(disk: &dyn Disk, path: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    let mut made = Vec::new();
+    for ancestor in path.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+        if disk.exists(ancestor).at("look for", ancestor)? {
+            break;
+        }
+        made.push(ancestor.to_path_buf());
+    }
+    disk.create_dir_all(path).at("create", path)?;
+    Ok(made)
+}
+
+/// Syncs the directories that name what was made. A directory without properties counts: who made it may have been killed right then.
+fn sync_names(disk: &dyn Disk, path: &Path, made: &[PathBuf], is_new: bool) -> Result<(), StorageError> {
+    let new = Some(path).filter(|_| is_new && made.is_empty());
+    for name in made.iter().map(PathBuf::as_path).chain(new) {
+        let Some(parent) = name.parent() else { continue };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match disk.sync_dir(parent) {
+            // Somebody else's, and not ours to read: then it was not made here.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && made.is_empty() => {}
+            result => result.at("sync", parent)?,
+        }
+    }
+    Ok(())
 }
 
 fn take_lock(host: &Host, path: &Path) -> Result<Box<dyn DirLock>, StorageError> {

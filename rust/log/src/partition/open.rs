@@ -15,7 +15,8 @@ use crate::error::StorageError;
 impl Partition {
     /// Opens what lies in `path`; an absent directory is an empty partition and is made at the first append. After a clean stop this
     /// reads the directory's names and the tail of the last segment's index; otherwise whatever lies past the recovery point is
-    /// scanned, a torn tail cut, and what is left synced before anybody may read it.
+    /// scanned, a torn tail cut, and what is left synced before anybody may read it. That `path` itself has a synced name is for the data
+    /// directory to see to when it is opened.
     pub fn open(
         host: &Arc<Host>,
         path: PathBuf,

@@ -136,3 +136,40 @@ fn sync_beside_a_removed_segment() {
     let offsets = partition.offsets();
     assert_eq!((offsets.durable, offsets.high_watermark, offsets.log_end), (2, 2, 2));
 }
+
+fn unsynced(faults: &Faults) -> Vec<PathBuf> {
+    // Indexes and snapshots are rebuilt; what matters is what an acknowledgement promised.
+    let promised = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        name.contains(".log") || !name.rsplit('/').next().unwrap_or_default().contains('.') && !name.ends_with("bytes")
+    };
+    faults.unsynced().into_iter().filter(promised).collect()
+}
+
+/// What the high watermark covers survives a power cut: bytes, their file's name, and the name of every directory on the way.
+#[test]
+fn durable_means_the_whole_path() {
+    let (mut bench, faults) = brittle(Durability::Fsync, 0);
+    bench.config.segment_bytes = 500;
+    let mut random = || [3; 16];
+    let mut open_directory =
+        || DataDirectory::open(&bench.host, std::path::Path::new("/data"), 1, Some("cluster"), &mut random).unwrap();
+    let directory = open_directory();
+    let partition = bench.open();
+    for _ in 0..10 {
+        send_values(&partition, &["v"]);
+        assert_eq!(partition.offsets().high_watermark, partition.offsets().log_end);
+        assert_eq!(unsynced(&faults), [PathBuf::new(); 0]);
+    }
+    // Killed before the directories were synced.
+    drop((partition, directory));
+    for path in ["/data/t-0", "/data/t-0/00000000000000000000.log", "/data/t-0/00000000000000000000.log/bytes"] {
+        faults.unsynced_again(std::path::Path::new(path));
+    }
+    let _directory = open_directory();
+    let partition = bench.open();
+    assert_eq!(partition.offsets().high_watermark, 10);
+    assert_eq!(unsynced(&faults), [PathBuf::new(); 0], "visible after a restart");
+    send_values(&partition, &["v"]);
+    assert_eq!(unsynced(&faults), [PathBuf::new(); 0]);
+}
