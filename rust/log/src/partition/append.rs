@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::epochs::Epochs;
 use super::producers::Verdict;
 use super::state::{Mark, RecentBatch, State};
 use super::{AppendOptions, Appended, Origin, Partition};
@@ -15,7 +16,7 @@ use crate::batch::validate::{Checked, Rules, validate};
 use crate::batch::{Compression, Marker, NO_SEQUENCE, NewRecord, control};
 use crate::error::{AppendError, StorageError};
 use crate::segment::{Segment, names};
-use crate::{Durability, PartitionConfig, checkpoint};
+use crate::{Durability, Offset, PartitionConfig, checkpoint};
 
 /// What must follow an append once the lock is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,9 +173,7 @@ impl Partition {
         header.base_offset = base_offset;
         header.leader_epoch = state.leader_epoch;
         let segment = self.segment_for(state, &header, batch.len(), config, now_ms)?;
-        if state.epochs.assign(header.leader_epoch, base_offset) {
-            self.write_epochs(state)?;
-        }
+        self.begin_epoch(state, header.leader_epoch, base_offset)?;
         header::place(batch, base_offset, header.leader_epoch);
         let position = segment.append(self.disk(), &header, batch, config.index_interval_bytes)?;
 
@@ -279,17 +278,31 @@ impl Partition {
         let disk = self.disk();
         disk.create_dir_all(&self.path).map_err(|error| StorageError::io("create", &self.path, error))?;
         checkpoint::write_topic_id(disk, &self.path.join(names::PARTITION_METADATA), &self.identity.topic_id)?;
+        if !state.epochs.entries().is_empty() {
+            self.write_epochs(&state.epochs)?;
+        }
         state.made = true;
         state.parent_unsynced = true;
         state.names_made += 1;
-        if !state.epochs.entries().is_empty() {
-            self.write_epochs(state)?;
-        }
         Ok(())
     }
 
-    pub(super) fn write_epochs(&self, state: &State) -> Result<(), StorageError> {
-        checkpoint::write_epochs(self.disk(), &self.path.join(names::LEADER_EPOCHS), state.epochs.entries())
+    /// An epoch counts once it is on disk: recovery takes batches of one that the checkpoint does not know for damage.
+    pub(super) fn begin_epoch(&self, state: &mut State, epoch: i32, start: Offset) -> Result<(), StorageError> {
+        if !state.epochs.is_news(epoch) {
+            return Ok(());
+        }
+        let mut epochs = state.epochs.clone();
+        epochs.assign(epoch, start);
+        if state.made {
+            self.write_epochs(&epochs)?;
+        }
+        state.epochs = epochs;
+        Ok(())
+    }
+
+    pub(super) fn write_epochs(&self, epochs: &Epochs) -> Result<(), StorageError> {
+        checkpoint::write_epochs(self.disk(), &self.path.join(names::LEADER_EPOCHS), epochs.entries())
     }
 
     /// What durability asks for after an append.

@@ -24,10 +24,14 @@ impl Epochs {
         self.entries.last().map(|(epoch, _)| *epoch)
     }
 
+    pub fn is_news(&self, epoch: i32) -> bool {
+        epoch >= 0 && self.latest().is_none_or(|latest| epoch > latest)
+    }
+
     /// An epoch begins at `start`; true when that was news. An epoch that wrote nothing gives way to one beginning at the same offset,
     /// as in Kafka (`LeaderEpochFileCache.truncateFromEnd` on conflict).
     pub fn assign(&mut self, epoch: i32, start: Offset) -> bool {
-        if epoch < 0 || self.latest().is_some_and(|latest| epoch <= latest) {
+        if !self.is_news(epoch) {
             return false;
         }
         while self.entries.last().is_some_and(|(_, last_start)| *last_start >= start) {

@@ -258,16 +258,14 @@ impl Partition {
         self.state.read().leader_epoch
     }
 
-    /// Takes over as leader in `epoch`: it begins at the log end (Kafka's `Partition.makeLeader`).
+    /// Takes over as leader in `epoch`: it begins at the log end (Kafka's `Partition.makeLeader`). When that cannot be written down the
+    /// next append tries again, and is refused if it cannot be either.
     pub fn set_leader_epoch(&self, epoch: i32) -> Result<(), StorageError> {
         let mut state = self.state.write();
         state.check_online(&self.path)?;
         state.leader_epoch = state.leader_epoch.max(epoch);
         let log_end = state.log_end.offset;
-        if state.epochs.assign(epoch, log_end) && state.made {
-            self.write_epochs(&state)?;
-        }
-        Ok(())
+        self.begin_epoch(&mut state, epoch, log_end)
     }
 
     /// True when a transactional batch of this producer must first be verified with its coordinator: no transaction of it is open here.

@@ -34,7 +34,7 @@ impl Partition {
         }
         state.log_start = target;
         if state.epochs.truncate_start(target) && state.made {
-            self.write_epochs(state)?;
+            self.write_epochs(&state.epochs)?;
         }
         let _ = state.offsets();
         Ok(())
@@ -152,7 +152,7 @@ impl Partition {
         }
         state.log_start = state.log_start.min(end);
         if state.epochs.truncate_end(end) {
-            self.write_epochs(&state)?;
+            self.write_epochs(&state.epochs)?;
         }
         self.rebuild_producers(&mut state)?;
         let after = state.offsets();

@@ -173,3 +173,22 @@ fn durable_means_the_whole_path() {
     send_values(&partition, &["v"]);
     assert_eq!(unsynced(&faults), [PathBuf::new(); 0]);
 }
+
+/// A leader epoch that could not be written down is written with the next batch, or there is none: recovery would cut it away.
+#[test]
+fn an_epoch_that_could_not_be_written() {
+    let (bench, faults) = brittle(Durability::Os, 0);
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    faults.disk_full.store(true, Ordering::SeqCst);
+    assert!(partition.set_leader_epoch(3).is_err());
+    assert!(send(&partition, batch(NOBODY, &["b"])).is_err());
+    faults.disk_full.store(false, Ordering::SeqCst);
+    send_values(&partition, &["b"]);
+    assert_eq!(partition.leader_epoch(), 3);
+    partition.flush().unwrap();
+    drop(partition);
+    let (partition, report) = bench.open_with(OpenHint::default());
+    assert_eq!((offsets_found(&partition), report.damage), (vec![0, 1], vec![]));
+    assert_eq!(partition.end_offset_for_epoch(0).end_offset, 1);
+}
