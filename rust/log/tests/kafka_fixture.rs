@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ottla_log::checkpoint::parse_id;
 use ottla_log::commit::Host;
 use ottla_log::env::Env;
 use ottla_log::partition::{OpenHint, ReadUpTo, RecoveryReport};
@@ -26,7 +27,8 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
 
 fn open(path: &Path, clean: bool) -> (Arc<Partition>, RecoveryReport) {
     let host = Host::new(Env::system(), 0);
-    let identity = Identity { topic: "kafka".into(), topic_id: [0; 16], partition: 0 };
+    let topic_id = parse_id("4ZHfBuCaTYu0xUGNJXpthg").unwrap();
+    let identity = Identity { topic: "kafka".into(), topic_id, partition: 0 };
     let config = PartitionConfig { segment_bytes: 16384, index_interval_bytes: 1024, ..PartitionConfig::default() };
     let hint = OpenHint { clean, ..OpenHint::default() };
     Partition::open(&host, path.to_path_buf(), identity, Arc::new(config), 0, hint).unwrap()

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::epochs::Epochs;
+use super::open::check_owner;
 use super::producers::Verdict;
 use super::state::{Mark, RecentBatch, State};
 use super::{AppendOptions, Appended, Origin, Partition};
@@ -276,6 +277,8 @@ impl Partition {
             return Ok(());
         }
         let disk = self.disk();
+        // Looked at again: it was not there when the partition was opened.
+        check_owner(disk, &self.path, &self.identity)?;
         disk.create_dir_all(&self.path).map_err(|error| StorageError::io("create", &self.path, error))?;
         checkpoint::write_topic_id(disk, &self.path.join(names::PARTITION_METADATA), &self.identity.topic_id)?;
         if !state.epochs.entries().is_empty() {

@@ -1,6 +1,6 @@
 //! Opening a partition: what recovery found becomes state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -8,15 +8,17 @@ use parking_lot::RwLock;
 
 use super::state::{Mark, State};
 use super::{Identity, OpenHint, Partition, RecoveryReport, recover};
-use crate::PartitionConfig;
 use crate::commit::Host;
+use crate::env::Disk;
 use crate::error::StorageError;
+use crate::segment::names;
+use crate::{PartitionConfig, checkpoint};
 
 impl Partition {
     /// Opens what lies in `path`; an absent directory is an empty partition and is made at the first append. After a clean stop this
     /// reads the directory's names and the tail of the last segment's index; otherwise whatever lies past the recovery point is
     /// scanned, a torn tail cut, and what is left synced before anybody may read it. That `path` itself has a synced name is for the data
-    /// directory to see to when it is opened.
+    /// directory to see to when it is opened. A directory of another topic id is refused.
     pub fn open(
         host: &Arc<Host>,
         path: PathBuf,
@@ -27,6 +29,7 @@ impl Partition {
     ) -> Result<(Arc<Partition>, RecoveryReport), StorageError> {
         let disk = host.env().disk().as_ref();
         let name = format!("{}-{}", identity.topic, identity.partition);
+        check_owner(disk, &path, &identity)?;
         let (mut state, report) = match recover::load(disk, &path, &config, hint)? {
             None => (State::empty(leader_epoch), RecoveryReport::default()),
             Some(loaded) => {
@@ -68,5 +71,18 @@ impl Partition {
         // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end.
         partition.set_leader_epoch(leader_epoch)?;
         Ok((partition, report))
+    }
+}
+
+/// A topic that was deleted and made again has another id: what its predecessor left in a directory of that name is not its own. A
+/// directory that tells no id is.
+pub(super) fn check_owner(disk: &dyn Disk, path: &Path, identity: &Identity) -> Result<(), StorageError> {
+    match checkpoint::read_topic_id(disk, &path.join(names::PARTITION_METADATA))? {
+        Some(id) if id != identity.topic_id => {
+            let (owner, own) = (checkpoint::format_id(&id), checkpoint::format_id(&identity.topic_id));
+            let what = format!("belongs to topic id {owner}, not to {own}: move it away and start again");
+            Err(StorageError::invalid(path, what))
+        }
+        _ => Ok(()),
     }
 }

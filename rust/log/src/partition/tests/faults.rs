@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::brittle::{Faults, brittle};
 use super::*;
 use crate::directory::DataDirectory;
-use crate::error::{ReadError, StorageError};
+use crate::error::StorageError;
 use crate::segment::names as files;
 
 /// A batch with `bytes` of value.
@@ -191,4 +191,17 @@ fn an_epoch_that_could_not_be_written() {
     let (partition, report) = bench.open_with(OpenHint::default());
     assert_eq!((offsets_found(&partition), report.damage), (vec![0, 1], vec![]));
     assert_eq!(partition.end_offset_for_epoch(0).end_offset, 1);
+}
+
+/// A directory that another topic of that name left is not taken for one's own, neither when opened nor when made.
+#[test]
+fn files_of_another_topic() {
+    let bench = Bench::small();
+    let successor = bench.open_as([8; 16]).unwrap();
+    send_values(&bench.open(), &["old"]);
+    let refused = bench.open_as([8; 16]).unwrap_err();
+    assert!(matches!(refused, StorageError::Invalid { .. }), "{refused}");
+    assert!(refused.to_string().contains("belongs to topic"), "{refused}");
+    assert!(send(&successor, batch(NOBODY, &["new"])).is_err());
+    assert_eq!(records(&bench.open(), ReadUpTo::LogEnd), [(0, "old".to_owned())]);
 }
