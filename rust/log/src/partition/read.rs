@@ -27,6 +27,8 @@ struct Plan {
     /// Base offset of the segment behind, to go on with if this one has nothing.
     next: Option<Offset>,
     recent: Option<RecentBatch>,
+    /// Where transactions that overlap the read may have ended: the segments from the one of `start` on. For read_committed only.
+    ending: Vec<Arc<Segment>>,
 }
 
 impl Partition {
@@ -75,12 +77,12 @@ impl Partition {
                 Err(_) if segment.is_removed() => continue,
                 Err(error) => return Err(self.failed_read(error)),
             };
-            let aborted = match up_to {
-                ReadUpTo::LastStable => {
-                    self.aborted_in(start, &segment, position + length, plan.offsets.last_stable)?
-                }
-                ReadUpTo::LogEnd | ReadUpTo::HighWatermark => Vec::new(),
-            };
+            let aborted =
+                self.aborted_in(&plan.ending, start, &segment, position + length, plan.offsets.last_stable)?;
+            // What was taken meanwhile may have told nothing of its aborted transactions.
+            if plan.ending.iter().any(|segment| segment.is_removed()) {
+                continue;
+            }
             let slice = Some(Slice { file, position: u64::from(position), length });
             return Ok(Read { slice, first_offset, first_batch_bytes, offsets: plan.offsets, aborted });
         }
@@ -104,14 +106,18 @@ impl Partition {
         };
         let index = if from < mark.offset { state.segment_index(from) } else { None };
         let Some(index) = index else {
-            return Ok(Plan { offsets, segment: None, limit: 0, next: None, recent: None });
+            return Ok(Plan { offsets, segment: None, limit: 0, next: None, recent: None, ending: Vec::new() });
         };
         let segment = state.segments[index].clone();
         let limit = limit_in(&segment, mark);
         let next = state.segments.get(index + 1).map(|next| next.base_offset()).filter(|next| *next < mark.offset);
         let recent =
             state.recent.find(from).filter(|recent| recent.segment == segment.base_offset() && recent.position < limit);
-        Ok(Plan { offsets, segment: Some(segment), limit, next, recent })
+        let ending = match up_to {
+            ReadUpTo::LastStable => state.segments[state.segment_index(start).unwrap_or(0)..].to_vec(),
+            ReadUpTo::LogEnd | ReadUpTo::HighWatermark => Vec::new(),
+        };
+        Ok(Plan { offsets, segment: Some(segment), limit, next, recent, ending })
     }
 
     /// A read that hits damage fails; only a broken disk takes the partition offline, and that is for the next write to find out.
@@ -123,21 +129,24 @@ impl Partition {
     /// The aborted transactions that overlap what is read: from `start` to the offset that bytes up to `end` in `segment` may reach.
     fn aborted_in(
         &self,
+        ending: &[Arc<Segment>],
         start: Offset,
         segment: &Segment,
         end: u32,
         last_stable: Offset,
     ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let upper = segment.offset_at_or_after(self.disk(), end)?;
-        let (segments, upper) = {
-            let state = self.state.read();
-            let first = state.segment_index(start).unwrap_or(0);
-            let index = state.segment_index(segment.base_offset()).unwrap_or(0);
-            let next = state.segments.get(index + 1).map(|next| next.base_offset());
-            (state.segments[first.min(state.segments.len())..].to_vec(), upper.or(next).unwrap_or(last_stable))
-        };
         let mut aborted = Vec::new();
-        for segment in segments {
+        if ending.is_empty() {
+            return Ok(aborted);
+        }
+        let next = ending.iter().map(|other| other.base_offset()).find(|base| *base > segment.base_offset());
+        let upper = match segment.offset_at_or_after(self.disk(), end) {
+            Ok(upper) => upper.or(next).unwrap_or(last_stable),
+            // Its index went with it; the caller sees to that.
+            Err(_) if segment.is_removed() => return Ok(aborted),
+            Err(error) => return Err(error.into()),
+        };
+        for segment in ending {
             let go_on = segment.aborted(self.disk(), |entry| {
                 if entry.last_offset >= start && entry.first_offset < upper {
                     aborted

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::brittle::{Faults, brittle};
 use super::*;
 use crate::directory::DataDirectory;
-use crate::error::StorageError;
+use crate::error::{ReadError, StorageError};
 use crate::segment::names as files;
 
 /// A batch with `bytes` of value.
@@ -204,4 +204,33 @@ fn files_of_another_topic() {
     assert!(refused.to_string().contains("belongs to topic"), "{refused}");
     assert!(send(&successor, batch(NOBODY, &["new"])).is_err());
     assert_eq!(records(&bench.open(), ReadUpTo::LogEnd), [(0, "old".to_owned())]);
+}
+
+/// A read_committed read that retention overtakes does not come without the aborted transactions of what it returns.
+#[test]
+fn aborted_list_of_a_segment_that_goes() {
+    let (mut bench, faults) = brittle(Durability::Os, 0);
+    bench.config.file_delete_delay_ms = 0;
+    let partition = bench.open();
+    let guard = partition.start_verification(2, 0, 0);
+    let options = AppendOptions { guard, ..AppendOptions::default() };
+    partition.append(&mut batch(transaction(2, 0, 0), &["aborted"]), Origin::Client, options).unwrap();
+    partition.append_marker(2, 0, crate::batch::Marker::Abort, 0, 0).unwrap();
+    partition.roll().unwrap();
+    send_values(&partition, &["b"]);
+    partition.close().unwrap();
+    let partition = bench.open_with(Bench::clean()).0;
+    let taken = partition.clone();
+    let take = move || {
+        taken.delete_records_before(-1).unwrap();
+        taken.enforce_retention(T0).unwrap();
+    };
+    let name = "00000000000000000000.log";
+    *faults.when_opened.lock() = Some((name, Box::new(take)));
+    match partition.read(0, 1000, ReadUpTo::LastStable, true) {
+        Err(ReadError::OffsetOutOfRange { .. }) => {}
+        Ok(read) => assert_eq!(read.aborted.len(), 1, "from {}", read.first_offset),
+        Err(error) => panic!("{error}"),
+    }
+    assert!(faults.when_opened.lock().is_none(), "retention did not run");
 }

@@ -138,6 +138,18 @@ fn codec(index: usize) -> Compression {
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd][index]
 }
 
+/// The offset behind the last batch that begins in the slice, whole or cut.
+fn end_of(slice: &crate::partition::Slice, first_offset: i64) -> i64 {
+    let mut bytes = vec![0; slice.length as usize];
+    crate::env::read_exact_at(slice.file.as_ref(), &mut bytes, slice.position).unwrap();
+    let (mut at, mut end) = (0, first_offset);
+    while let Some(header) = bytes.get(at..).and_then(crate::batch::BatchHeader::read) {
+        end = header.next_offset();
+        at += header.total_bytes().unwrap() as usize;
+    }
+    end
+}
+
 fn run(steps: Vec<Step>) {
     let mut bench = Bench::small();
     let mut model = Model::default();
@@ -235,8 +247,8 @@ fn run(steps: Vec<Step>) {
                 aborted.iter().filter(|(_, _, last)| *last >= from).map(|(id, first, _)| (*id, *first)).collect();
             // It may name more than lies in the slice, but nothing that is not there, and all that is.
             assert!(named.iter().all(|found| past.contains(found)), "{named:?} of {past:?} from {from} after {step:?}");
-            let batch_end = read.first_offset + i64::from(slice.length.min(1));
-            let needed = past.iter().filter(|(_, first)| *first < batch_end);
+            let slice_end = end_of(&slice, read.first_offset);
+            let needed = past.iter().filter(|(_, first)| *first < slice_end);
             assert!(
                 needed.clone().all(|found| named.contains(found)),
                 "{named:?} of {past:?} from {from} after {step:?}"
