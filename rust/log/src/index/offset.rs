@@ -84,9 +84,15 @@ impl OffsetIndex {
         Ok(Some(self.base_offset + i64::from(split(&self.file.get(disk, index)?).0)))
     }
 
+    /// The last entry: the last offset of a batch, and where that batch begins.
+    pub fn last(&mut self, disk: &dyn Disk) -> io::Result<Option<(Offset, u32)>> {
+        let last = self.file.last(disk)?.map(|entry| split(&entry));
+        Ok(last.map(|(relative, position)| (self.base_offset + i64::from(relative), position)))
+    }
+
     /// Position of the last entry, 0 without one.
     pub fn last_position(&mut self, disk: &dyn Disk) -> io::Result<u32> {
-        Ok(self.file.last(disk)?.map_or(0, |entry| split(&entry).1))
+        Ok(self.last(disk)?.map_or(0, |(_, position)| position))
     }
 
     /// Drops entries of batches at `position` and behind.

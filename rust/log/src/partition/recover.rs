@@ -1,7 +1,7 @@
 //! What opening finds in a partition's directory, and repairs.
 //!
-//! After a clean stop nothing is scanned: names give the segments, the last one's index gives the log end, the newest snapshot the
-//! producers. Otherwise every segment that reaches past the recovery point is read from front to end, its checksums checked, its
+//! After a clean stop only what lies behind the last index entry is read: names give the segments, that tail gives the log end, the
+//! newest snapshot the producers. Otherwise every segment that reaches past the recovery point is read from front to end, its checksums checked, its
 //! indexes and the producers rebuilt. The first batch that is not valid ends the log: it is cut there, later segments go. A clean
 //! stop that turns out not to fit (a tail cut by hand, a wrong index) is treated as an unclean one.
 //!
@@ -99,6 +99,8 @@ impl Load<'_> {
         let Some(last) = bases.last().copied() else {
             return self.nothing(hint);
         };
+        let stored = checkpoint::read_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS))?;
+        let known = stored.as_deref().map(|entries| Epochs::new(entries.to_vec()));
         let mut segments = Vec::with_capacity(bases.len());
         let mut scan_from = bases.len();
         if !hint.clean {
@@ -109,7 +111,7 @@ impl Load<'_> {
         }
         let mut log_end = bases[scan_from.min(bases.len() - 1)];
         if scan_from == bases.len() {
-            match self.reopen(last)? {
+            match self.reopen(last, known.as_ref())? {
                 Some((segment, end)) => {
                     segments.push(Arc::new(segment));
                     log_end = end;
@@ -126,14 +128,12 @@ impl Load<'_> {
 
         let scan_base = bases.get(scan_from).copied().unwrap_or(log_end);
         let (mut producers, snapshot_offset) = self.newest_snapshot(scan_base)?;
-        let stored = checkpoint::read_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS))?;
-        let mut epochs = Epochs::new(stored.clone().unwrap_or_default());
+        let mut epochs = known.clone().unwrap_or_default();
         self.replay(&segments, snapshot_offset, scan_base, &mut producers, stored.is_none().then_some(&mut epochs))?;
         self.drop_snapshots_above(scan_base)?;
         if scan_from < bases.len() {
             epochs.truncate_end(scan_base);
-            let stored = stored.as_deref().map(|entries| Epochs::new(entries.to_vec()));
-            log_end = self.scan(&bases[scan_from..], &mut segments, &mut producers, &mut epochs, stored.as_ref())?;
+            log_end = self.scan(&bases[scan_from..], &mut segments, &mut producers, &mut epochs, known.as_ref())?;
         }
         // An epoch that began at the very end wrote nothing yet, but its leader was there.
         epochs.truncate_end(log_end + 1);
@@ -222,7 +222,7 @@ impl Load<'_> {
     }
 
     /// The last segment after a clean stop, and where the log ends; None when log and index do not fit together.
-    fn reopen(&mut self, base: Offset) -> Result<Option<(Segment, Offset)>, StorageError> {
+    fn reopen(&mut self, base: Offset, known: Option<&Epochs>) -> Result<Option<(Segment, Offset)>, StorageError> {
         let (size, modified_ms) = (self.length_of(base), self.modified_of(base));
         let segment = match Segment::reopen(self.disk, self.path, base, size, modified_ms) {
             Ok(Some(segment)) => segment,
@@ -232,18 +232,38 @@ impl Load<'_> {
                 return Err(StorageError::io("read the indexes of", &names::file(self.path, base, names::LOG), error));
             }
         };
-        let mut end = base;
-        let mut ordered = true;
-        let from = segment.last_indexed_position(self.disk)?;
-        let walked = segment.walk(self.disk, from, size, |found| {
-            ordered &= found.header.base_offset >= end && found.header.last_offset_delta >= 0;
-            end = found.header.next_offset();
-            false
-        });
-        match walked {
-            Ok(_) if ordered => Ok(Some((segment, end))),
-            Ok(_) | Err(StorageError::Corrupt { .. }) => Ok(None),
-            Err(error) => Err(error),
+        let indexed = segment.last_indexed(self.disk)?;
+        let from = indexed.map_or(0, |(_, position)| position);
+        // The first batch looked at must be the one the index names: offsets are outside the checksums.
+        let first = match (indexed, segment.walk(self.disk, from, size, |_| true)) {
+            (_, Ok(None)) | (None, _) => base,
+            (Some((last_offset, _)), Ok(Some(found))) if found.header.last_offset() == last_offset => {
+                found.header.base_offset
+            }
+            (Some(_), Ok(Some(_)) | Err(StorageError::Corrupt { .. })) => return Ok(None),
+            (Some(_), Err(error)) => return Err(error),
+        };
+        let mut scan =
+            Scan::from(segment.log(self.disk)?, u64::from(from), first, u64::from(size), self.gaps(base, None));
+        let mut end = first;
+        loop {
+            match scan.step().at("read", segment.log_path())? {
+                Step::Batch(batch) if wrong_epoch(known, &batch.header).is_some() => return Ok(None),
+                Step::Batch(batch) => end = batch.header.next_offset(),
+                Step::End => return Ok(Some((segment, end))),
+                Step::Stopped(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// Whether offsets may be missing in the segment that begins at `base`. The last segment is never compacted, so that only one of a
+    /// topic that is compacted now, and was cut back to an older segment, is taken with gaps. Any other may have been compacted when the
+    /// topic had other settings.
+    fn gaps(&self, base: Offset, next_base: Option<Offset>) -> Gaps {
+        match next_base {
+            Some(next_base) => Gaps::Before(next_base),
+            None if self.config.cleanup_policy.compact => Gaps::Before(base.saturating_add(i64::from(i32::MAX))),
+            None => Gaps::Never,
         }
     }
 
@@ -294,6 +314,7 @@ impl Load<'_> {
         stored: Option<&Epochs>,
     ) -> Result<Offset, StorageError> {
         let mut log_end = bases[0];
+        let mut compacted = self.config.cleanup_policy.compact;
         for (index, base) in bases.iter().copied().enumerate() {
             let log_path = names::file(self.path, base, names::LOG);
             if base < log_end {
@@ -314,21 +335,14 @@ impl Load<'_> {
             let segment = Segment::writable(self.path, base, size, self.modified_of(base));
             let mut aborted = Vec::new();
             let next_base = bases.get(index + 1).copied();
-            let gaps = match self.config.cleanup_policy.compact {
-                true => Gaps::Before(next_base.unwrap_or(base + i64::from(i32::MAX))),
-                false => Gaps::Never,
-            };
+            let gaps = self.gaps(base, next_base);
             let mut scan = Scan::new(segment.log(self.disk)?, base, u64::from(size), gaps);
             let stop = loop {
                 match scan.step().at("read", &log_path)? {
                     Step::End => break None,
                     Step::Stopped(stop) => break Some(stop),
                     Step::Batch(batch) => {
-                        // The epoch is outside the checksum, but the checkpoint was synced before its first batch was written.
-                        let known = stored.and_then(|stored| stored.at(batch.header.base_offset));
-                        if known.is_some_and(|known| known != batch.header.leader_epoch) {
-                            let what =
-                                format!("leader epoch {}, the checkpoint has {known:?}", batch.header.leader_epoch);
+                        if let Some(what) = wrong_epoch(stored, &batch.header) {
                             break Some(Stop { position: u64::from(batch.position), what });
                         }
                         log_end = batch.header.next_offset();
@@ -361,8 +375,10 @@ impl Load<'_> {
                 segment.cut_log(self.disk, stop.position as u32)?;
             }
             segment.set_aborted(self.disk, aborted)?;
-            // The next segment begins where this one ends, unless compaction took what was between.
-            let gap = gaps == Gaps::Never && next_base.is_some_and(|next_base| next_base != log_end);
+            // The next segment begins where this one ends, unless compaction took what was between. A tail that was torn off between two
+            // batches looks the same; that there are gaps further up tells them apart.
+            compacted |= scan.has_gaps();
+            let gap = !compacted && next_base.is_some_and(|next_base| next_base != log_end);
             if gap && stop.is_none() {
                 self.report
                     .damage
@@ -420,6 +436,12 @@ impl Load<'_> {
         }
         Ok(())
     }
+}
+
+/// The epoch is outside the checksum, but the checkpoint was synced before its first batch was written.
+fn wrong_epoch(stored: Option<&Epochs>, header: &BatchHeader) -> Option<String> {
+    let known = stored?.at(header.base_offset)?;
+    (known != header.leader_epoch).then(|| format!("leader epoch {}, the checkpoint has {known}", header.leader_epoch))
 }
 
 fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {

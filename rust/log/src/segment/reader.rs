@@ -114,8 +114,8 @@ impl Segment {
         })
     }
 
-    /// Position of the last index entry: where a walk to the end begins.
-    pub fn last_indexed_position(&self, disk: &dyn Disk) -> Result<u32, StorageError> {
-        self.indexes.lock().offset.last_position(disk).at("read the index of", &self.log_path)
+    /// The last index entry: the last offset of a batch and its position, where a look at the tail begins.
+    pub fn last_indexed(&self, disk: &dyn Disk) -> Result<Option<(Offset, u32)>, StorageError> {
+        self.indexes.lock().offset.last(disk).at("read the index of", &self.log_path)
     }
 }

@@ -1,8 +1,8 @@
 //! Reads a log file from front to end and says of every batch whether it is whole and what it claims to be. Recovery's eye.
 //!
 //! A scan ends at the first bytes that are no valid next batch: cut, wrong length, magic, checksum, an offset or leader epoch that goes
-//! back, or an offset that jumps ahead where nothing can be missing. Whether that is a torn tail or damage is not its business; it says
-//! where and why.
+//! back, or an offset that jumps ahead where nothing can be missing, or further ahead than the batch behind it allows. Whether that is a
+//! torn tail or damage is not its business; it says where and why.
 
 use std::sync::Arc;
 
@@ -26,9 +26,11 @@ pub struct Scan {
     next_offset: Offset,
     leader_epoch: i32,
     gaps: Gaps,
+    gaps_seen: bool,
 }
 
-/// May offsets be missing between batches? The offset is outside the checksum: a log without gaps shows damage to it.
+/// May offsets be missing between batches? The offset is outside the checksum: a log without gaps shows damage to it, and so does a
+/// batch that reaches past the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gaps {
     Never,
@@ -61,16 +63,27 @@ pub enum Step<'s> {
 
 impl Scan {
     pub fn new(file: Arc<dyn File>, base_offset: Offset, limit: u64, gaps: Gaps) -> Scan {
+        Scan::from(file, 0, base_offset, limit, gaps)
+    }
+
+    /// Begins with the batch at `position`, which has `next_offset`.
+    pub fn from(file: Arc<dyn File>, position: u64, next_offset: Offset, limit: u64, gaps: Gaps) -> Scan {
         Scan {
             file,
             limit,
             buffer: Vec::new(),
-            buffer_at: 0,
-            position: 0,
-            next_offset: base_offset,
+            buffer_at: position,
+            position,
+            next_offset,
             leader_epoch: -1,
             gaps,
+            gaps_seen: false,
         }
+    }
+
+    /// Offsets were missing: this segment was compacted.
+    pub fn has_gaps(&self) -> bool {
+        self.gaps_seen
     }
 
     /// The next batch. An I/O error is one: the disk could not be read, which says nothing about the bytes.
@@ -103,12 +116,14 @@ impl Scan {
             Gaps::Never => header.base_offset == self.next_offset,
             Gaps::Before(end) => header.base_offset >= self.next_offset && header.last_offset() < end,
         };
-        if !in_place || header.last_offset_delta < 0 {
+        let gap = header.base_offset > self.next_offset;
+        let grows = header.last_offset_delta >= 0 && header.next_offset() > header.base_offset;
+        if !in_place || !grows || (gap && self.follower(bytes, left)?.is_some_and(|base| base < header.next_offset())) {
             return stopped(format!(
                 "offsets {}..={} after {}",
                 header.base_offset,
                 header.last_offset(),
-                self.next_offset - 1
+                self.next_offset.wrapping_sub(1)
             ));
         }
         if header.leader_epoch < self.leader_epoch {
@@ -122,10 +137,20 @@ impl Scan {
         if computed != header.crc {
             return stopped(format!("checksum {computed:08x}, stored {:08x}", header.crc));
         }
+        self.gaps_seen |= gap;
         self.position += u64::from(bytes);
         self.next_offset = header.next_offset();
         self.leader_epoch = header.leader_epoch;
         Ok(Step::Batch(Scanned { position: position as u32, header, batch: &self.buffer[from..from + bytes as usize] }))
+    }
+
+    /// Base offset of the batch `bytes` on, if one can be there. A batch behind a gap that reaches past it has a wrong offset itself.
+    fn follower(&mut self, bytes: u32, left: u64) -> std::io::Result<Option<Offset>> {
+        let ahead = bytes as usize + HEADER_BYTES;
+        if ahead as u64 > left || !self.fill(ahead)? {
+            return Ok(None);
+        }
+        Ok(BatchHeader::read(&self.window()[bytes as usize..]).map(|header| header.base_offset))
     }
 
     fn window(&self) -> &[u8] {

@@ -124,6 +124,81 @@ fn flipped_bits() {
     }
 }
 
+/// After a clean stop the tail behind the last index entry is looked at: a flipped bit there costs that tail at most, never the
+/// segments before it, and no offset far from all others is ever given out.
+#[test]
+fn flipped_bits_after_a_clean_stop() {
+    let (mut bench, all) = written();
+    // One index entry, so that most of the last segment is tail.
+    bench.config.index_interval_bytes = 150;
+    let files = save(&bench);
+    let (last, bytes) = files.iter().rfind(|(name, _)| name.ends_with(".log")).unwrap();
+    let base: i64 = last[..20].parse().unwrap();
+    let end = all.last().unwrap().0 + 1;
+    let indexed = {
+        let (_, index) = files.iter().rfind(|(name, _)| name.ends_with(".index")).unwrap();
+        index.chunks(8).next_back().map_or(0, |entry| u32::from_be_bytes(entry[4..].try_into().unwrap()))
+    };
+    for at in indexed as usize..bytes.len() {
+        for bit in [0x01, 0x40, 0x80, 0xff] {
+            restore(&bench, &files);
+            let file = bench.host.env().disk().open(&bench.path().join(last), OpenMode::Write).unwrap();
+            file.write_at(&mut [std::io::IoSlice::new(&[bytes[at] ^ bit])], at as u64).unwrap();
+            let (partition, report) = bench.open_with(OpenHint { log_start: 5, ..Bench::clean() });
+            let log_end = partition.offsets().log_end;
+            assert!((base..end).contains(&log_end), "byte {at} ^ {bit:#x}: the log ends at {log_end}, {report:?}");
+            let found = records(&partition, ReadUpTo::LogEnd);
+            assert!(all[5..].starts_with(&found), "byte {at} ^ {bit:#x}: {report:?}");
+        }
+    }
+}
+
+/// Copies the log of the segment without some of its batches, as compaction would, and drops its indexes.
+fn compact(bench: &Bench, name: &str, keep: impl Fn(usize) -> bool) -> usize {
+    let disk = bench.host.env().disk();
+    let path = bench.path().join(name);
+    let bytes = crate::env::read_file(disk.as_ref(), &path, u64::MAX).unwrap();
+    let (mut kept, mut at, mut index, mut records) = (Vec::new(), 0, 0, 0);
+    while let Some(header) = crate::batch::BatchHeader::read(&bytes[at..]) {
+        let total = header.total_bytes().unwrap() as usize;
+        if keep(index) {
+            kept.extend_from_slice(&bytes[at..at + total]);
+            records += header.record_count as usize;
+        }
+        at += total;
+        index += 1;
+    }
+    let file = disk.open(&path, OpenMode::Truncate).unwrap();
+    file.write_at(&mut [std::io::IoSlice::new(&kept)], 0).unwrap();
+    for suffix in ["index", "timeindex"] {
+        disk.remove_file(&path.with_extension(suffix)).unwrap();
+    }
+    records
+}
+
+/// A topic that was compacted once and is not any more keeps everything behind the gaps, also after a crash; Kafka's
+/// `LogSegment.recover` knows no gaps at all.
+#[test]
+fn gaps_of_a_topic_that_was_compacted() {
+    for clean in [true, false] {
+        let bench = Bench::small();
+        let partition = bench.open();
+        for index in 0..30 {
+            send_values(&partition, &[&index.to_string()]);
+        }
+        assert_eq!(partition.status().segments, 3);
+        partition.close().unwrap();
+        let logs: Vec<String> = names(&bench).into_iter().filter(|name| name.ends_with(".log")).collect();
+        // Its begin, something inside, and its end are gone.
+        let first = compact(&bench, &logs[0], |index| ![0, 4, 5, 11].contains(&index));
+        assert_eq!(first, 8);
+        let (partition, report) = bench.open_with(OpenHint { clean, ..OpenHint::default() });
+        let found: Vec<i64> = records(&partition, ReadUpTo::LogEnd).into_iter().map(|(offset, _)| offset).collect();
+        let expected: Vec<i64> = (0..30).filter(|offset| ![0, 4, 5, 11].contains(offset)).collect();
+        assert_eq!((found, report.bytes_cut), (expected, 0), "{report:?}");
+    }
+}
+
 /// After a crash only what reaches past the recovery point is scanned.
 #[test]
 fn recovery_point_bounds_the_scan() {
