@@ -11,7 +11,7 @@
 //!
 //! Apache Kafka keeps the same files; each keeps the other out by the lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,6 +109,7 @@ impl DataDirectory {
         // Partitions that the last owner made, and was killed before it could sync that, are about to be opened and read.
         disk.sync_dir(path).at("sync", path)?;
         directory.remove_deleted()?;
+        directory.forget_absent()?;
         Ok(directory)
     }
 
@@ -182,8 +183,8 @@ impl DataDirectory {
         self.write_checkpoints()
     }
 
-    /// These partitions are about to be deleted: what was known of them must not be taken for a successor's after a crash. Call
-    /// before [`Partition::delete`].
+    /// These partitions are being deleted: what was known of them must not be taken for a successor's after a crash. Call before
+    /// [`Partition::delete`], and again after it: a checkpoint may have been written in between.
     pub fn forget(&self, partitions: &[(&str, i32)]) -> Result<(), StorageError> {
         let mut known = false;
         for (topic, partition) in partitions {
@@ -207,6 +208,25 @@ impl DataDirectory {
         self.checkpoint(partitions)?;
         let path = self.path.join(CLEAN_SHUTDOWN);
         replace_file(self.host.env().disk().as_ref(), &path, CLEAN_SHUTDOWN_TEXT.as_bytes()).at("write", &path)
+    }
+
+    /// What the checkpoints know of partitions that are not there was written while these were being deleted.
+    fn forget_absent(&self) -> Result<(), StorageError> {
+        let entries = self.host.env().disk().list(&self.path).at("list", &self.path)?;
+        let there: HashSet<(&str, i32)> =
+            entries.iter().filter_map(|entry| names::parse_partition_directory(&entry.name)).collect();
+        let keep = |offsets: &Mutex<Offsets>| {
+            let mut offsets = offsets.lock();
+            let before = offsets.len();
+            offsets.retain(|(topic, partition), _| there.contains(&(topic.as_str(), *partition)));
+            offsets.len() == before
+        };
+        let unchanged = keep(&self.recovery_points) & keep(&self.log_starts);
+        if !unchanged && let Err(error) = self.write_checkpoints() {
+            // Memory knows; the next checkpoint tells the disk.
+            tracing::warn!(%error, "checkpoints still name partitions that are gone");
+        }
+        Ok(())
     }
 
     fn remove_deleted(&self) -> Result<(), StorageError> {

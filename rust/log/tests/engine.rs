@@ -92,6 +92,31 @@ fn successor_of_a_deleted_topic() {
     assert_eq!(directory.found().unwrap().len(), 1);
 }
 
+/// A checkpoint that gets between a deletion's two steps leaves nothing that a successor, after a crash, would take for its own.
+#[test]
+fn checkpoint_of_a_partition_being_deleted() {
+    let world = world();
+    let config = PartitionConfig::default();
+    {
+        let directory = directory(&world);
+        let old = partition(&world, &directory, "t", &config);
+        for _ in 0..10 {
+            append(&old, T0);
+        }
+        old.delete_records_before(10).unwrap();
+        directory.forget(&[("t", 0)]).unwrap();
+        directory.checkpoint(std::slice::from_ref(&old)).unwrap();
+        old.delete().unwrap();
+    }
+    {
+        let directory = directory(&world);
+        append(&partition(&world, &directory, "t", &config), T0);
+    }
+    let directory = directory(&world);
+    let partition = partition(&world, &directory, "t", &config);
+    assert_eq!((partition.offsets().log_start, partition.offsets().log_end), (0, 1));
+}
+
 struct One(Arc<Partition>, DataDirectory);
 
 impl PartitionSource for One {
