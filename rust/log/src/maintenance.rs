@@ -46,7 +46,12 @@ impl Default for MaintenanceConfig {
 
 /// Who knows the partitions and the directory they lie in.
 pub trait PartitionSource: Send + Sync {
+    /// Those in use; asked for at every tick, so it must open nothing.
     fn partitions(&self) -> Vec<Arc<Partition>>;
+    /// All there are, for retention, which concerns idle ones too.
+    fn with_idle(&self) -> Vec<Arc<Partition>> {
+        self.partitions()
+    }
     /// Writes the checkpoints of the data directory, if there is one.
     fn checkpoint(&self, partitions: &[Arc<Partition>]);
 }
@@ -185,7 +190,8 @@ impl Rounds {
     pub fn run(&mut self, host: &Host, source: &dyn PartitionSource) {
         let clock = host.env().clock();
         let now_ms = clock.monotonic_ms();
-        let partitions = source.partitions();
+        let retention_is_due = due(&mut self.retention_ms, self.config.retention_interval_ms, now_ms);
+        let partitions = if retention_is_due { source.with_idle() } else { source.partitions() };
         let each = |what: &str, work: &dyn Fn(&Partition) -> Result<(), StorageError>| {
             for partition in &partitions {
                 match work(partition) {
@@ -200,7 +206,7 @@ impl Rounds {
             each("index flush", &Partition::flush_indexes);
             host.remove_due();
         }
-        if due(&mut self.retention_ms, self.config.retention_interval_ms, now_ms) {
+        if retention_is_due {
             each("retention", &|partition| partition.enforce_retention(clock.now_ms()).map(|_| ()));
         }
         if due(&mut self.expiry_ms, self.config.producer_expiry_interval_ms, now_ms) {

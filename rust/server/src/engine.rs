@@ -68,19 +68,28 @@ pub struct Engine {
     is_closed: AtomicBool,
 }
 
-impl PartitionSource for Inner {
-    fn partitions(&self) -> Vec<Arc<Partition>> {
+impl Inner {
+    fn list(&self, choose: impl Fn(&Replica) -> Option<Arc<Partition>>) -> Vec<Arc<Partition>> {
         let image = self.image.load();
-        let replicas = image.by_name.values().flat_map(|topic| &topic.partitions).map(|state| &state.replica);
-        // Retention concerns those nobody has asked for yet too; what cannot be opened has logged why.
-        let mut partitions: Vec<Arc<Partition>> =
-            replicas
-                .filter_map(|replica| {
-                    if replica.has_files() { replica.partition().ok().cloned() } else { replica.opened().cloned() }
-                })
-                .collect();
+        let states = image.by_name.values().flat_map(|topic| &topic.partitions);
+        let mut partitions: Vec<Arc<Partition>> = states.filter_map(|state| choose(&state.replica)).collect();
         partitions.push(Arc::clone(self.metadata.partition()));
         partitions
+    }
+}
+
+impl PartitionSource for Inner {
+    fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.list(|replica| replica.opened().cloned())
+    }
+
+    fn with_idle(&self) -> Vec<Arc<Partition>> {
+        // What cannot be opened has logged why.
+        self.list(
+            |replica| {
+                if replica.has_files() { replica.partition().ok().cloned() } else { replica.opened().cloned() }
+            },
+        )
     }
 
     fn checkpoint(&self, partitions: &[Arc<Partition>]) {
