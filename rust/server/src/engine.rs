@@ -220,11 +220,12 @@ impl Engine {
         let before = self.image();
         let mut by_name: BTreeMap<Arc<str>, Arc<Topic>> = before.by_name.clone();
         let mut by_id = before.by_id.clone();
-        let mut gone = Vec::new();
+        // First: a topic of the same name may be made by the same publication. Requests that still work on the old image are
+        // told that theirs is gone.
         for id in &update.deleted {
             if let Some(topic) = by_id.remove(id) {
                 by_name.remove(&topic.name);
-                gone.push(topic);
+                self.delete(&topic);
             }
         }
         for update in update.topics {
@@ -242,25 +243,21 @@ impl Engine {
         });
         let is_first = before.offset < 0;
         self.inner.image.store(Arc::clone(&image));
-        let forgotten: Vec<(&str, i32)> =
-            gone.iter().flat_map(|topic| topic.partitions.iter().map(|state| (&*topic.name, state.index))).collect();
-        for directory in self.inner.directories.lock().iter() {
-            if let Err(failure) = directory.forget(&forgotten) {
-                error!("checkpoints of {} were not written: {failure}", directory.path().display());
-            }
-        }
-        for topic in &gone {
-            self.forget(topic);
-            for state in &topic.partitions {
-                state.replica.delete();
-            }
-        }
         if is_first && !self.was_clean {
             open_in_parallel(&image);
         }
     }
 
-    /// Takes a topic's partitions out of the checkpoints, before their files go.
+    /// Takes a topic's partitions out of the checkpoints, removes their files, and takes them out again: a checkpoint written
+    /// in between must not tell a successor of that name where its predecessor started.
+    fn delete(&self, topic: &Topic) {
+        self.forget(topic);
+        for state in &topic.partitions {
+            state.replica.delete();
+        }
+        self.forget(topic);
+    }
+
     fn forget(&self, topic: &Topic) {
         let partitions: Vec<(&str, i32)> = topic.partitions.iter().map(|state| (&*topic.name, state.index)).collect();
         for directory in &*self.inner.directories.lock() {
@@ -298,8 +295,8 @@ impl Engine {
         Topic { name, id, is_internal, min_insync_replicas, partitions }
     }
 
-    /// Where a partition lies, or is to lie. Files of another topic of that name, whose deletion was cut short by a
-    /// crash, are moved out of the way under Kafka's name for such strays.
+    /// Where a partition lies, or is to lie. Files of another topic of that name, whose deletion failed or was cut short by
+    /// a crash, are moved out of the way under Kafka's name for such strays.
     fn place(&self, places: &mut Places, identity: &Identity) -> Place {
         let directories = self.inner.directories.lock();
         let key = (identity.topic.to_string(), identity.partition);
@@ -320,6 +317,10 @@ impl Engine {
             .get(fewest)
             .map(|directory| directory.partition_path(&identity.topic, identity.partition))
             .unwrap_or_default();
+        // What cannot be looked at is not in the way as far as one can tell; opening it will say so.
+        if self.env().disk().exists(&path).unwrap_or(false) {
+            self.move_stray(&path);
+        }
         Place { host: Arc::clone(&self.host), path, hint: ottla_log::partition::OpenHint::default(), has_files: false }
     }
 
