@@ -1,7 +1,11 @@
 //! The engine: one or more data directories, the partitions in them, and what the control plane has published.
 //!
 //! After an unclean stop every partition that has files is opened with the first publication, in parallel, so that its
-//! tail is checked before anyone asks; after a clean one each is opened when it is first used.
+//! tail is checked before anyone asks; after a clean one each is opened when it is first used, or by the first round of
+//! retention (`log.retention.check.interval.ms` after the start), which concerns idle ones too.
+//!
+//! A stop is clean when everything that may have been torn has been looked at and everything opened was closed. Whatever
+//! else happened, a failed start most of all, leaves the directories without the mark: the next start checks again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -341,7 +345,8 @@ impl Engine {
         &self.paths
     }
 
-    /// Closes every partition and marks the directories clean. Idempotent.
+    /// Closes every partition and marks the directories clean, unless something in them was never looked at that should
+    /// have been. Idempotent.
     ///
     /// # Errors
     /// Something could not be written; the directories are then not marked clean and will be checked when next opened.
@@ -373,8 +378,12 @@ impl Engine {
             first_failure.get_or_insert(failure);
         }
         self.host.stop();
+        let is_checked = self.is_checked(&image);
+        if !is_checked {
+            warn!("not marked as stopped cleanly: what the last stop left behind has not all been checked yet");
+        }
         for directory in std::mem::take(&mut *self.inner.directories.lock()) {
-            if first_failure.is_some() {
+            if first_failure.is_some() || !is_checked {
                 // Dropped, the lock is let go without the clean marker.
                 continue;
             }
@@ -384,6 +393,19 @@ impl Engine {
             }
         }
         first_failure.map_or(Ok(()), Err)
+    }
+
+    /// True when no file is left that a crash may have torn and that nobody has opened since.
+    fn is_checked(&self, image: &Image) -> bool {
+        let replicas = || image.by_name.values().flat_map(|topic| &topic.partitions).map(|state| &state.replica);
+        let has_failed = |replica: &Arc<Replica>| replica.opened().is_none() && replica.failure().is_some();
+        if replicas().any(has_failed) {
+            return false;
+        }
+        // Files of unknown owner that no topic has claimed would be taken over by one of that name.
+        let has_unclaimed = || self.places.lock().found.values().any(|found| found.partition.topic_id.is_none());
+        let has_unopened = || replicas().any(|replica| replica.has_files() && replica.opened().is_none());
+        self.was_clean || (image.offset >= 0 && !has_unopened() && !has_unclaimed())
     }
 
     /// A published partition.

@@ -1,0 +1,193 @@
+//! The engine over several lives of a data directory: what counts as a clean stop, what is opened when, and whose files are whose.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_log::batch::{Compression, NewRecord};
+use ottla_log::env::{Clock, Env, VirtualClock};
+use ottla_log::maintenance::MaintenanceConfig;
+use ottla_log::{Durability, PartitionConfig};
+use ottla_server::engine::{Engine, EngineOptions};
+use ottla_server::image::{PartitionUpdate, TopicUpdate, Update};
+
+/// Nothing in a test takes this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn open(env: &Env, path: &Path) -> Engine {
+    open_with(env, path, MaintenanceConfig::default())
+}
+
+fn open_with(env: &Env, path: &Path, maintenance: MaintenanceConfig) -> Engine {
+    let options = EngineOptions {
+        env: env.clone(),
+        data_dirs: vec![path.to_path_buf()],
+        node_id: 1,
+        cluster_id: Some("cluster".to_owned()),
+        commit_threads: 1,
+        maintenance,
+    };
+    Engine::open(options).unwrap()
+}
+
+fn topic(name: &str, id: u8) -> TopicUpdate {
+    let partition =
+        PartitionUpdate { index: 0, leader: 1, leader_epoch: 0, partition_epoch: 0, replicas: vec![1], isr: vec![1] };
+    TopicUpdate {
+        name: name.to_owned(),
+        id: [id; 16],
+        is_internal: false,
+        config: PartitionConfig { durability: Durability::Os, flush_ms: 1000, ..PartitionConfig::default() },
+        min_insync_replicas: 1,
+        partitions: vec![partition],
+    }
+}
+
+fn publish(engine: &Engine, topics: Vec<TopicUpdate>, deleted: Vec<[u8; 16]>) {
+    let offset = engine.image().offset + 1;
+    engine.publish(Update { offset, controller_id: 1, brokers: vec![], features: Default::default(), topics, deleted });
+}
+
+fn append(engine: &Engine, topic: &str) -> i64 {
+    let replica = engine.replica(topic, 0).unwrap();
+    let record = NewRecord { timestamp_ms: 1, key: None, value: Some(b"value"), headers: &[] };
+    replica.partition().unwrap().append_records(&[record], Compression::None).unwrap().base_offset
+}
+
+fn log_end(engine: &Engine, topic: &str) -> i64 {
+    engine.replica(topic, 0).unwrap().partition().unwrap().offsets().log_end
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::yield_now();
+    }
+}
+
+/// A data directory with three records in topic `t`, whose owner was killed.
+fn killed(env: &Env, path: &Path) {
+    let engine = open(env, path);
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    for _ in 0..3 {
+        append(&engine, "t");
+    }
+}
+
+/// A start that fails after a crash, before any partition was looked at, leaves the directory as unclean as it found it.
+#[test]
+fn a_failed_start_is_no_clean_stop() {
+    let (env, path) = (Env::memory(), PathBuf::from("/data"));
+    killed(&env, &path);
+    open(&env, &path).close().unwrap();
+    let engine = open(&env, &path);
+    assert!(!engine.was_clean());
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    assert_eq!(log_end(&engine, "t"), 3);
+    engine.close().unwrap();
+    // From here on everything was closed: a start that fails changes nothing about that.
+    open(&env, &path).close().unwrap();
+    assert!(open(&env, &path).was_clean());
+}
+
+/// A partition that could not be opened is not marked clean with the others: once it can be, its tail is checked.
+#[test]
+fn a_partition_that_could_not_be_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let (env, path) = (Env::system(), directory.path());
+    killed(&env, path);
+    let log = path.join("t-0/00000000000000000000.log");
+    let length = std::fs::metadata(&log).unwrap().len();
+    std::fs::File::options().write(true).open(&log).unwrap().set_len(length - 1).unwrap();
+    let (epochs, aside) = (path.join("t-0/leader-epoch-checkpoint"), path.join("epochs"));
+    std::fs::rename(&epochs, &aside).unwrap();
+    std::fs::create_dir(&epochs).unwrap();
+
+    let engine = open(&env, path);
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    assert!(engine.replica("t", 0).unwrap().partition().is_err());
+    engine.close().unwrap();
+
+    std::fs::remove_dir(&epochs).unwrap();
+    std::fs::rename(&aside, &epochs).unwrap();
+    let engine = open(&env, path);
+    assert!(!engine.was_clean());
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    assert_eq!(log_end(&engine, "t"), 2, "the torn tail is cut");
+    assert_eq!(append(&engine, "t"), 2);
+    engine.close().unwrap();
+    assert!(open(&env, path).was_clean());
+}
+
+/// After a clean stop housekeeping opens nothing but for retention: a start costs what is used.
+#[test]
+fn idle_partitions_stay_closed() {
+    let clock = Arc::new(VirtualClock::new(1_700_000_000_000));
+    let (env, path) = (Env::memory().with_clock(Arc::clone(&clock) as Arc<dyn Clock>), PathBuf::from("/data"));
+    let topics = || vec![topic("busy", 1), topic("idle", 2)];
+    let engine = open(&env, &path);
+    publish(&engine, topics(), vec![]);
+    append(&engine, "idle");
+    engine.close().unwrap();
+    drop(engine);
+
+    const RETENTION_MS: i64 = 1 << 40;
+    let maintenance = MaintenanceConfig { retention_interval_ms: RETENTION_MS, ..MaintenanceConfig::default() };
+    let engine = open_with(&env, &path, maintenance);
+    assert!(engine.was_clean());
+    publish(&engine, topics(), vec![]);
+    let (busy, idle) = (engine.replica("busy", 0).unwrap(), engine.replica("idle", 0).unwrap());
+    for _ in 0..3 {
+        let end = append(&engine, "busy") + 1;
+        // Turned again and again: the thread may not have begun to look at the clock.
+        wait_until("a flush", || {
+            clock.turn(1000);
+            busy.opened().unwrap().offsets().durable == end
+        });
+        assert!(idle.opened().is_none(), "housekeeping opened an idle partition");
+    }
+    wait_until("retention", || {
+        clock.turn(RETENTION_MS);
+        idle.opened().is_some()
+    });
+    assert_eq!(log_end(&engine, "idle"), 1);
+}
+
+/// What a topic of the same name left in the way, whose deletion failed or came too late, is moved aside.
+#[test]
+fn files_in_the_way_of_a_new_topic() {
+    let directory = tempfile::tempdir().unwrap();
+    let (env, path) = (Env::system(), directory.path());
+    let engine = open(&env, path);
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    append(&engine, "t");
+    // The deletion renames it out of the way; put back, it is as if that had failed.
+    publish(&engine, vec![], vec![[1; 16]]);
+    let names = || std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let deleted = names().find(|name| name.ends_with("-delete")).unwrap();
+    std::fs::rename(path.join(deleted), path.join("t-0")).unwrap();
+
+    publish(&engine, vec![topic("t", 2)], vec![]);
+    assert_eq!(append(&engine, "t"), 0);
+    assert_eq!(names().filter(|name| name.ends_with("-stray")).count(), 1);
+}
+
+/// A topic deleted and made again in one publication starts from nothing, and keeps its files.
+#[test]
+fn deleted_and_made_again_at_once() {
+    let (env, path) = (Env::memory(), PathBuf::from("/data"));
+    let engine = open(&env, &path);
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    for _ in 0..5 {
+        append(&engine, "t");
+    }
+    publish(&engine, vec![topic("t", 2)], vec![[1; 16]]);
+    assert_eq!(append(&engine, "t"), 0);
+    drop(engine);
+    let engine = open(&env, &path);
+    publish(&engine, vec![topic("t", 2)], vec![]);
+    assert_eq!(log_end(&engine, "t"), 1);
+}
