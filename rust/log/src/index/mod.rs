@@ -1,5 +1,5 @@
-//! The three files beside a segment that make it searchable. All are rebuilt from the log when they are missing, wrong or from before a
-//! crash; none is checksummed, none is trusted over the log.
+//! The three files beside a segment that make it searchable. All are rebuilt from the log when they are missing, of an impossible
+//! length, or beside a segment that a crash may have torn; none is checksummed.
 //!
 //! [`offset`] offset -> position, [`time`] timestamp -> offset: sparse, one entry per `index.interval.bytes` of log.
 //! [`txn`] the aborted transactions of the segment.

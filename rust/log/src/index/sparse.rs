@@ -2,7 +2,9 @@
 //!
 //! The index of the segment being written lives in memory and its new entries reach the file at a roll, a flush or a stop: appends pay
 //! no system call for it, and after a crash it is rebuilt anyway. (Kafka maps the file, 10 MiB of it, and cuts it at the roll.)
-//! The index of a closed segment stays on disk and is searched there, a few entries read per look-up.
+//! The index of a closed segment stays on disk and is searched there, a few entries read per look-up. It has no checksum and is believed
+//! when its length is possible: damage to it shows as fetches of that segment that fail, until it is removed and so rebuilt at the next
+//! start.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};

@@ -47,7 +47,7 @@ impl TimeIndex {
         TimeIndex { base_offset, file: SparseFile::closed(path, length), last_ms: None }
     }
 
-    /// Reads the index of a segment whose last offset is below `next_offset`; None when it cannot belong to it.
+    /// Reads the index of a segment that will be written on; None when its entries are not in order.
     pub fn load(disk: &dyn Disk, base_offset: Offset, path: PathBuf) -> io::Result<Option<TimeIndex>> {
         let Some(mut file) = SparseFile::load(disk, path, u64::from(u32::MAX))? else { return Ok(None) };
         let mut before: Option<(i64, u32)> = None;

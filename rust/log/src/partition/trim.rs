@@ -114,8 +114,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole. What readers hold stays
-    /// readable to them until they let go of the file.
+    /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole. Segments that go stay readable to
+    /// those who hold them; of the one that is cut short, a reader that holds a slice past the cut finds fewer bytes than it was told.
     pub fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
         let mut state = self.state.write();
         state.check_online(&self.path)?;
