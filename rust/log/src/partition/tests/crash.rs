@@ -139,11 +139,11 @@ fn flipped_bits_after_a_clean_stop() {
         let (_, index) = files.iter().rfind(|(name, _)| name.ends_with(".index")).unwrap();
         index.chunks(8).next_back().map_or(0, |entry| u32::from_be_bytes(entry[4..].try_into().unwrap()))
     };
-    for at in indexed as usize..bytes.len() {
+    for (at, byte) in bytes.iter().enumerate().skip(indexed as usize) {
         for bit in [0x01, 0x40, 0x80, 0xff] {
             restore(&bench, &files);
             let file = bench.host.env().disk().open(&bench.path().join(last), OpenMode::Write).unwrap();
-            file.write_at(&mut [std::io::IoSlice::new(&[bytes[at] ^ bit])], at as u64).unwrap();
+            file.write_at(&mut [std::io::IoSlice::new(&[byte ^ bit])], at as u64).unwrap();
             let (partition, report) = bench.open_with(OpenHint { log_start: 5, ..Bench::clean() });
             let log_end = partition.offsets().log_end;
             assert!((base..end).contains(&log_end), "byte {at} ^ {bit:#x}: the log ends at {log_end}, {report:?}");

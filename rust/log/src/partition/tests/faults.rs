@@ -159,7 +159,7 @@ fn durable_means_the_whole_path() {
     for _ in 0..10 {
         send_values(&partition, &["v"]);
         assert_eq!(partition.offsets().high_watermark, partition.offsets().log_end);
-        assert_eq!(unsynced(&faults), [PathBuf::new(); 0]);
+        assert_eq!(unsynced(&faults), Vec::<PathBuf>::new());
     }
     // Killed before the directories were synced.
     drop((partition, directory));
@@ -169,9 +169,9 @@ fn durable_means_the_whole_path() {
     let _directory = open_directory();
     let partition = bench.open();
     assert_eq!(partition.offsets().high_watermark, 10);
-    assert_eq!(unsynced(&faults), [PathBuf::new(); 0], "visible after a restart");
+    assert_eq!(unsynced(&faults), Vec::<PathBuf>::new(), "visible after a restart");
     send_values(&partition, &["v"]);
-    assert_eq!(unsynced(&faults), [PathBuf::new(); 0]);
+    assert_eq!(unsynced(&faults), Vec::<PathBuf>::new());
 }
 
 /// A leader epoch that could not be written down is written with the next batch, or there is none: recovery would cut it away.
