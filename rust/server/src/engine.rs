@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ottla_log::checkpoint;
 use ottla_log::commit::Host;
 use ottla_log::directory::{DataDirectory, FoundPartition};
 use ottla_log::env::Env;
 use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
 use ottla_log::metadata_log::MetadataLog;
+use ottla_log::segment::names::PARTITION_METADATA;
 use ottla_log::{AppendError, Identity, Partition, PartitionConfig, StorageError};
 use parking_lot::Mutex;
 use tracing::{error, warn};
@@ -321,8 +323,10 @@ impl Engine {
             .get(fewest)
             .map(|directory| directory.partition_path(&identity.topic, identity.partition))
             .unwrap_or_default();
-        // What cannot be looked at is not in the way as far as one can tell; opening it will say so.
-        if self.env().disk().exists(&path).unwrap_or(false) {
+        // What tells no owner stays where it is: opening the partition will say what is wrong with it.
+        let owner =
+            checkpoint::read_topic_id(self.env().disk().as_ref(), &path.join(PARTITION_METADATA)).ok().flatten();
+        if owner.is_some_and(|owner| owner != identity.topic_id) {
             self.move_stray(&path);
         }
         Place { host: Arc::clone(&self.host), path, hint: ottla_log::partition::OpenHint::default(), has_files: false }

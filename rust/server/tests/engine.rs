@@ -175,6 +175,18 @@ fn files_in_the_way_of_a_new_topic() {
     assert_eq!(names().filter(|name| name.ends_with("-stray")).count(), 1);
 }
 
+/// What is in the way and tells no owner is neither moved nor written into: the partition says what it found.
+#[test]
+fn a_file_in_the_way_of_a_new_topic() {
+    let directory = tempfile::tempdir().unwrap();
+    let (env, path) = (Env::system(), directory.path());
+    let engine = open(&env, path);
+    std::fs::write(path.join("t-0"), "not a directory").unwrap();
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    assert!(engine.replica("t", 0).unwrap().partition().is_err());
+    assert_eq!(std::fs::read_to_string(path.join("t-0")).unwrap(), "not a directory");
+}
+
 /// A topic deleted and made again in one publication starts from nothing, and keeps its files.
 #[test]
 fn deleted_and_made_again_at_once() {
