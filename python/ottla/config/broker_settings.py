@@ -348,8 +348,8 @@ _OTTLA = [
         name="ottla.control.frame.bytes.max",
         kind=Kind.INT,
         default=8 * MEBIBYTE,
-        doc="The largest request that is handed to the control plane (everything but Produce and Fetch); a longer one "
-        "closes the connection.",
+        doc="The largest request of every API but Produce, the only one that carries records; a longer one closes the "
+        "connection.",
         low=1024,
     ),
 ]

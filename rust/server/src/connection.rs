@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use crate::control::Peer;
 use crate::dispatch::{self, Outcome, Pending};
+use crate::limits::Limits;
 use crate::plane::Plane;
 use crate::reply::Reply;
 use crate::transport;
@@ -176,7 +177,7 @@ impl Connection {
             && self.owed.len() < self.plane.limits.pipelined_produces_max
             && !stopping;
         let is_crowded = self.is_crowded;
-        let frame_bytes_max = self.plane.limits.frame_bytes_max;
+        let limits = &self.plane.limits;
         let Self { stream, inbox, owed, stop, .. } = self;
         if let Some(front) = owed.front_mut() {
             tokio::select! {
@@ -185,7 +186,7 @@ impl Connection {
                     Ok(answer) => Ok(Event::Answer(answer)),
                     Err(reason) => Err(Ended::BadRequest(reason)),
                 },
-                frame = read_frame(stream, inbox, frame_bytes_max), if may_read => frame.map(Event::Frame),
+                frame = read_frame(stream, inbox, limits), if may_read => frame.map(Event::Frame),
                 // While nothing is read, a peer that has gone must still be noticed.
                 gone = peer_gone(stream, is_crowded), if !may_read => Err(gone),
                 _ = stop.wait_for(|stop| *stop), if !stopping => Ok(Event::Stop),
@@ -193,7 +194,7 @@ impl Connection {
         } else {
             tokio::select! {
                 biased;
-                frame = read_frame(stream, inbox, frame_bytes_max), if may_read => frame.map(Event::Frame),
+                frame = read_frame(stream, inbox, limits), if may_read => frame.map(Event::Frame),
                 _ = stop.wait_for(|stop| *stop), if !stopping => Ok(Event::Stop),
             }
         }
@@ -211,21 +212,27 @@ async fn peer_gone(stream: &TcpStream, is_crowded: bool) -> Ended {
     }
 }
 
+/// How long a frame may be that begins like this. Only records make a request long; which API it is, is known
+/// once its key has arrived.
+fn limit_of(begin: &[u8], limits: &Limits) -> (usize, &'static str) {
+    let key_has_come = begin.len() >= size_of::<i16>();
+    if key_has_come && !dispatch::is_produce(begin) && limits.control_frame_bytes_max < limits.frame_bytes_max {
+        return (limits.control_frame_bytes_max, "ottla.control.frame.bytes.max");
+    }
+    (limits.frame_bytes_max, "socket.request.max.bytes")
+}
+
 /// The next whole frame without its length prefix; `None` when the peer closed between frames. Cancel safe: all that
 /// was received is in `inbox`.
-async fn read_frame(
-    stream: &TcpStream,
-    inbox: &mut BytesMut,
-    frame_bytes_max: usize,
-) -> Result<Option<BytesMut>, Ended> {
+async fn read_frame(stream: &TcpStream, inbox: &mut BytesMut, limits: &Limits) -> Result<Option<BytesMut>, Ended> {
     loop {
         let mut wanted = FIRST_READ_BYTES;
         if let Some((prefix, _)) = inbox.split_first_chunk::<LENGTH_BYTES>() {
             let length = i32::from_be_bytes(*prefix);
             let length = usize::try_from(length).map_err(|_| Ended::NegativeLength(length))?;
-            if length > frame_bytes_max {
-                let limit_name = "socket.request.max.bytes";
-                return Err(Ended::FrameTooLong { length, limit: frame_bytes_max, limit_name });
+            let (limit, limit_name) = limit_of(&inbox[LENGTH_BYTES..], limits);
+            if length > limit {
+                return Err(Ended::FrameTooLong { length, limit, limit_name });
             }
             if inbox.len() >= LENGTH_BYTES + length {
                 inbox.advance(LENGTH_BYTES);

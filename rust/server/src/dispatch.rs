@@ -216,13 +216,6 @@ fn ask_control_plane(
     received: std::time::Duration,
     frame: BytesMut,
 ) -> Outcome {
-    let limit = plane.limits.control_frame_bytes_max;
-    if frame.len() > limit {
-        return Outcome::Close(format!(
-            "a frame of {} bytes for API key {key} exceeds ottla.control.frame.bytes.max = {limit}",
-            frame.len()
-        ));
-    }
     let (reply, answer) = oneshot::channel();
     let (control, peer) = (Arc::clone(&plane.control), Arc::clone(&info.peer));
     let asked = info.clone();

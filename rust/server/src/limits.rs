@@ -11,7 +11,7 @@ pub const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Limits {
     /// `socket.request.max.bytes`: a longer frame closes the connection.
     pub frame_bytes_max: usize,
-    /// `ottla.control.frame.bytes.max`: the same for requests the control plane serves, whose decoded form is larger.
+    /// `ottla.control.frame.bytes.max`: the same for every request but Produce: decoded, and answered, they are larger.
     pub control_frame_bytes_max: usize,
     /// `queued.max.requests`: requests that wait for the control plane to pick them up.
     pub queued_requests_max: usize,

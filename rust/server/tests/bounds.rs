@@ -138,3 +138,20 @@ fn topics_to_be_made_are_bounded() {
     reply.send(vec![]).unwrap();
     second.receive();
 }
+
+/// Only a Produce may be as long as `socket.request.max.bytes`; any other request is refused by its first bytes.
+#[test]
+fn requests_without_records_are_shorter() {
+    let limits = Limits { control_frame_bytes_max: 1000, frame_bytes_max: 5000, ..Limits::default() };
+    let harness = Harness::with(limits);
+    for key in [1_u8, 2, 3, 12, 18, 23, 75] {
+        let mut client = harness.connect();
+        client.send_raw(&[0, 0, 3, 0xe9, 0, key]);
+        client.expect_closed();
+    }
+    let mut client = harness.connect();
+    let sent = batch(&[&"x".repeat(4000)]);
+    assert_eq!(produced(&client.ask(0, 7, |w| produce_body(w, None, 1, "t", 0, &sent))), (0, 0));
+    client.send_raw(&[0, 0, 0x13, 0x89]);
+    client.expect_closed();
+}

@@ -1,5 +1,6 @@
 //! DescribeTopicPartitions (key 75), version 0: topics page by page (KIP-966).
 
+use super::allowance::{Allowance, Element, name_bytes_min, tags_bytes_min};
 use super::{Out, Written};
 use crate::native::metadata::{PartitionView, write_ids};
 use crate::wire::{Error, Reader};
@@ -25,12 +26,12 @@ impl<'a> DescribeTopicPartitionsRequest<'a> {
     /// # Errors
     /// The frame is cut short, or holds what this version cannot.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
-        let count = reader.array(true, 2, "topics")?;
-        let mut topics = Vec::with_capacity(count);
-        for _ in 0..count {
-            topics.push(reader.string(true, "name")?);
+        let element = Element { name: "topics", bytes_min: name_bytes_min(true) + tags_bytes_min(true), weight: 96 };
+        let topics = Allowance::of(reader, true).list(reader, element, |_, reader| {
+            let name = reader.string(true, "name")?;
             reader.skip_tags(true)?;
-        }
+            Ok(name)
+        })?;
         let response_partition_limit = reader.i32("response_partition_limit")?;
         let mut cursor = None;
         if reader.i8("cursor")? >= 0 {

@@ -4,6 +4,7 @@
 //! 12 flexible, last fetched epoch and diverging epoch; 13 topic ids; 15 replica id moves into a tag; 16 node
 //! endpoints as a tag; 17 replica directory id and 18 high watermark as tags of a follower.
 
+use super::allowance::{Allowance, Element, list_bytes_min, tags_bytes_min};
 use super::{Out, Written};
 use crate::native::produce::TopicRef;
 use crate::wire::{Error, Reader};
@@ -44,10 +45,20 @@ pub struct FetchPartition {
 }
 
 fn read_topic<'a>(reader: &mut Reader<'a>, version: i16) -> Result<TopicRef<'a>, Error> {
-    if version >= FIRST_WITH_TOPIC_IDS {
-        return Ok(TopicRef::Id(reader.uuid("topic_id")?));
-    }
-    Ok(TopicRef::Name(reader.string(version >= FIRST_FLEXIBLE, "topic")?))
+    TopicRef::read(reader, version >= FIRST_WITH_TOPIC_IDS, version >= FIRST_FLEXIBLE, "topic")
+}
+
+/// The smallest partition a version can ask for; [`read_partition`] reads it.
+const fn partition_bytes_min(version: i16) -> usize {
+    let epochs = if version >= 12 {
+        8
+    } else if version >= 9 {
+        4
+    } else {
+        0
+    };
+    let log_start = if version >= 5 { 8 } else { 0 };
+    4 + 8 + 4 + epochs + log_start + tags_bytes_min(version >= FIRST_FLEXIBLE)
 }
 
 impl<'a> FetchRequest<'a> {
@@ -70,32 +81,27 @@ impl<'a> FetchRequest<'a> {
             session_id = reader.i32("session_id")?;
             session_epoch = reader.i32("session_epoch")?;
         }
-        let topic_count = reader.array(flexible, 1, "topics")?;
-        let mut topics = Vec::with_capacity(topic_count);
-        for _ in 0..topic_count {
+        let mut allowance = Allowance::of(reader, flexible);
+        let naming = TopicRef::bytes_min(version >= FIRST_WITH_TOPIC_IDS, flexible);
+        let topic_bytes_min = naming + list_bytes_min(flexible) + tags_bytes_min(flexible);
+        let topic_element = Element { name: "topics", bytes_min: topic_bytes_min, weight: 192 };
+        let partition_element = Element { name: "partitions", bytes_min: partition_bytes_min(version), weight: 480 };
+        let topics = allowance.list(reader, topic_element, |allowance, reader| {
             let topic = read_topic(reader, version)?;
-            let partition_count = reader.array(flexible, 16, "partitions")?;
-            let mut partitions = Vec::with_capacity(partition_count);
-            for _ in 0..partition_count {
-                partitions.push(read_partition(reader, version)?);
-            }
+            let partitions = allowance.list(reader, partition_element, |_, reader| read_partition(reader, version))?;
             reader.skip_tags(flexible)?;
-            topics.push(FetchTopic { topic, partitions });
-        }
+            Ok(FetchTopic { topic, partitions })
+        })?;
         let mut forgotten = Vec::new();
         if version >= 7 {
-            let count = reader.array(flexible, 1, "forgotten_topics_data")?;
-            forgotten.reserve(count);
-            for _ in 0..count {
+            let topic_element = Element { name: "forgotten_topics_data", ..topic_element };
+            let index_element = Element { name: "partitions", bytes_min: 4, weight: 64 };
+            forgotten = allowance.list(reader, topic_element, |allowance, reader| {
                 let topic = read_topic(reader, version)?;
-                let partition_count = reader.array(flexible, 4, "partitions")?;
-                let mut partitions = Vec::with_capacity(partition_count);
-                for _ in 0..partition_count {
-                    partitions.push(reader.i32("partition")?);
-                }
+                let partitions = allowance.list(reader, index_element, |_, reader| reader.i32("partition"))?;
                 reader.skip_tags(flexible)?;
-                forgotten.push((topic, partitions));
-            }
+                Ok((topic, partitions))
+            })?;
         }
         if version >= 11 {
             reader.string(flexible, "rack_id")?;

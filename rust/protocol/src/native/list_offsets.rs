@@ -3,6 +3,7 @@
 //! Version notes: 2 isolation level; 4 leader epochs; 6 flexible; 7 max timestamp (KIP-734); 8 earliest local
 //! (KIP-405); 9 latest tiered (KIP-1005); 10 a time-out; 11 earliest pending upload (KIP-1023).
 
+use super::allowance::{Allowance, Element, list_bytes_min, name_bytes_min, tags_bytes_min};
 use super::{Out, Written};
 use crate::wire::{Error, Reader};
 
@@ -59,22 +60,28 @@ impl<'a> ListOffsetsRequest<'a> {
         let flexible = version >= FIRST_FLEXIBLE;
         let replica_id = reader.i32("replica_id")?;
         let isolation_level = if version >= 2 { reader.i8("isolation_level")? } else { 0 };
-        let topic_count = reader.array(flexible, 2, "topics")?;
-        let mut topics = Vec::with_capacity(topic_count);
-        for _ in 0..topic_count {
+        let topic_element = Element {
+            name: "topics",
+            bytes_min: name_bytes_min(flexible) + list_bytes_min(flexible) + tags_bytes_min(flexible),
+            weight: 128,
+        };
+        let question_element = Element {
+            name: "partitions",
+            bytes_min: 12 + if version >= 4 { 4 } else { 0 } + tags_bytes_min(flexible),
+            weight: 192,
+        };
+        let topics = Allowance::of(reader, flexible).list(reader, topic_element, |allowance, reader| {
             let name = reader.string(flexible, "name")?;
-            let count = reader.array(flexible, 12, "partitions")?;
-            let mut questions = Vec::with_capacity(count);
-            for _ in 0..count {
+            let questions = allowance.list(reader, question_element, |_, reader| {
                 let partition = reader.i32("partition_index")?;
                 let current_leader_epoch = if version >= 4 { reader.i32("current_leader_epoch")? } else { -1 };
                 let timestamp = reader.i64("timestamp")?;
                 reader.skip_tags(flexible)?;
-                questions.push(Question { partition, current_leader_epoch, timestamp });
-            }
+                Ok(Question { partition, current_leader_epoch, timestamp })
+            })?;
             reader.skip_tags(flexible)?;
-            topics.push((name, questions));
-        }
+            Ok((name, questions))
+        })?;
         if version >= 10 {
             reader.i32("timeout_ms")?;
         }

@@ -3,6 +3,7 @@
 //! Version notes: 0 an empty list means all topics; 1 null means all; 4 auto-creation may be declined; 8 authorized
 //! operations; 9 flexible; 10 topic ids in answers; 12 topic ids in requests; 13 a top-level error code.
 
+use super::allowance::{Allowance, Element, name_bytes_min, tags_bytes_min};
 use super::{Out, Written};
 use crate::wire::{Error, Reader};
 
@@ -30,13 +31,11 @@ impl<'a> MetadataRequest<'a> {
     /// The frame is cut short, or holds what this version cannot.
     pub fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, Error> {
         let flexible = version >= FIRST_FLEXIBLE;
-        let count = if version == 0 {
-            Some(reader.array(false, 2, "topics")?)
-        } else {
-            reader.nullable_array(flexible, 2, "topics")?
-        };
-        let mut topics = count.map(Vec::with_capacity);
-        for _ in 0..count.unwrap_or(0) {
+        let id_bytes = if version >= 10 { 16 } else { 0 };
+        let bytes_min = id_bytes + name_bytes_min(flexible) + tags_bytes_min(flexible);
+        let element = Element { name: "topics", bytes_min, weight: 128 };
+        let mut allowance = Allowance::of(reader, flexible);
+        let read_topic = |_: &mut Allowance, reader: &mut Reader<'a>| {
             let topic_id = if version >= 10 { reader.uuid("topic_id")? } else { [0; 16] };
             let name = if version >= 10 {
                 reader.nullable_string(flexible, "name")?
@@ -44,13 +43,13 @@ impl<'a> MetadataRequest<'a> {
                 Some(reader.string(flexible, "name")?)
             };
             reader.skip_tags(flexible)?;
-            if let Some(topics) = &mut topics {
-                topics.push(RequestedTopic { topic_id, name });
-            }
-        }
-        if version == 0 && topics.as_ref().is_some_and(Vec::is_empty) {
-            topics = None;
-        }
+            Ok(RequestedTopic { topic_id, name })
+        };
+        let topics = if version == 0 {
+            Some(allowance.list(reader, element, read_topic)?).filter(|topics| !topics.is_empty())
+        } else {
+            allowance.nullable_list(reader, element, read_topic)?
+        };
         let allow_auto_topic_creation = version < 4 || reader.bool("allow_auto_topic_creation")?;
         let include_cluster_authorized_operations =
             (8..=10).contains(&version) && reader.bool("include_cluster_authorized_operations")?;

@@ -3,8 +3,9 @@
 //! The table-driven codec in [`crate::codec`] builds a value for every field; these messages are too hot or too large
 //! for that. Each file reads its request straight from the frame, names borrowed from it, and writes its response
 //! straight into the answer's buffer. The schema table remains the judge: a test decodes what these write, and writes
-//! what these read, through the codec, for every version.
+//! what these read, through the codec, for every version. Like the codec they take memory within the frame's budget.
 
+mod allowance;
 pub mod api_versions;
 pub mod describe_topic_partitions;
 pub mod fetch;

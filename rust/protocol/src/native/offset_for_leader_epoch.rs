@@ -2,6 +2,7 @@
 //!
 //! Version notes: 3 replica id; 4 flexible.
 
+use super::allowance::{Allowance, Element, list_bytes_min, name_bytes_min, tags_bytes_min};
 use super::{Out, Written};
 use crate::wire::{Error, Reader};
 
@@ -31,22 +32,24 @@ pub fn read_request<'a>(reader: &mut Reader<'a>, version: i16) -> Result<Vec<(&'
     if version >= 3 {
         reader.i32("replica_id")?;
     }
-    let topic_count = reader.array(flexible, 2, "topics")?;
-    let mut topics = Vec::with_capacity(topic_count);
-    for _ in 0..topic_count {
+    let topic_element = Element {
+        name: "topics",
+        bytes_min: name_bytes_min(flexible) + list_bytes_min(flexible) + tags_bytes_min(flexible),
+        weight: 128,
+    };
+    let question_element = Element { name: "partitions", bytes_min: 12 + tags_bytes_min(flexible), weight: 192 };
+    let topics = Allowance::of(reader, flexible).list(reader, topic_element, |allowance, reader| {
         let name = reader.string(flexible, "topic")?;
-        let count = reader.array(flexible, 12, "partitions")?;
-        let mut questions = Vec::with_capacity(count);
-        for _ in 0..count {
+        let questions = allowance.list(reader, question_element, |_, reader| {
             let partition = reader.i32("partition")?;
             let current_leader_epoch = reader.i32("current_leader_epoch")?;
             let leader_epoch = reader.i32("leader_epoch")?;
             reader.skip_tags(flexible)?;
-            questions.push(Question { partition, current_leader_epoch, leader_epoch });
-        }
+            Ok(Question { partition, current_leader_epoch, leader_epoch })
+        })?;
         reader.skip_tags(flexible)?;
-        topics.push((name, questions));
-    }
+        Ok((name, questions))
+    })?;
     reader.skip_tags(flexible)?;
     Ok(topics)
 }

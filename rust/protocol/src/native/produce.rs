@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::allowance::{Allowance, Element, list_bytes_min, name_bytes_min, tags_bytes_min};
 use super::{Out, Written};
 use crate::wire::{Error, Reader};
 
@@ -16,6 +17,24 @@ pub const FIRST_WITH_TOPIC_IDS: i16 = 13;
 pub enum TopicRef<'a> {
     Name(&'a str),
     Id([u8; 16]),
+}
+
+impl<'a> TopicRef<'a> {
+    pub(super) fn read(
+        reader: &mut Reader<'a>,
+        by_id: bool,
+        flexible: bool,
+        name: &'static str,
+    ) -> Result<Self, Error> {
+        if by_id {
+            return Ok(Self::Id(reader.uuid("topic_id")?));
+        }
+        Ok(Self::Name(reader.string(flexible, name)?))
+    }
+
+    pub(super) const fn bytes_min(by_id: bool, flexible: bool) -> usize {
+        if by_id { 16 } else { name_bytes_min(flexible) }
+    }
 }
 
 /// A whole request; names are slices of the frame, records are ranges of it.
@@ -50,28 +69,31 @@ impl<'a> ProduceRequest<'a> {
         let transactional_id = reader.nullable_string(flexible, "transactional_id")?;
         let acks = reader.i16("acks")?;
         let timeout_ms = reader.i32("timeout_ms")?;
-        let topic_count = reader.array(flexible, 1, "topic_data")?;
-        let mut topics = Vec::with_capacity(topic_count);
-        for _ in 0..topic_count {
-            let topic = if version >= FIRST_WITH_TOPIC_IDS {
-                TopicRef::Id(reader.uuid("topic_id")?)
-            } else {
-                TopicRef::Name(reader.string(flexible, "name")?)
-            };
-            let partition_count = reader.array(flexible, 5, "partition_data")?;
-            let mut partitions = Vec::with_capacity(partition_count);
-            for _ in 0..partition_count {
+        let naming = TopicRef::bytes_min(version >= FIRST_WITH_TOPIC_IDS, flexible);
+        let topic_element = Element {
+            name: "topic_data",
+            bytes_min: naming + list_bytes_min(flexible) + tags_bytes_min(flexible),
+            weight: 512,
+        };
+        let partition_element = Element {
+            name: "partition_data",
+            bytes_min: 4 + list_bytes_min(flexible) + tags_bytes_min(flexible),
+            weight: 384,
+        };
+        let topics = Allowance::of(reader, flexible).list(reader, topic_element, |allowance, reader| {
+            let topic = TopicRef::read(reader, version >= FIRST_WITH_TOPIC_IDS, flexible, "name")?;
+            let partitions = allowance.list(reader, partition_element, |_, reader| {
                 let index = reader.i32("index")?;
                 let records = reader.nullable_bytes(flexible, "records")?.map(|records| {
                     let end = reader.position();
                     end - records.len()..end
                 });
                 reader.skip_tags(flexible)?;
-                partitions.push(PartitionData { index, records });
-            }
+                Ok(PartitionData { index, records })
+            })?;
             reader.skip_tags(flexible)?;
-            topics.push(TopicData { topic, partitions });
-        }
+            Ok(TopicData { topic, partitions })
+        })?;
         reader.skip_tags(flexible)?;
         Ok(Self { transactional_id, acks, timeout_ms, topics })
     }

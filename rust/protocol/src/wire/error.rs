@@ -46,6 +46,9 @@ pub enum ErrorKind {
         /// Bytes left in the frame.
         remaining: usize,
     },
+    /// Lists that would take more memory than a frame of that size may.
+    #[error("its lists take more than {} times the memory of the frame", crate::codec::Budget::TIMES_FRAME)]
+    TooMuchMemory,
     /// A value ended before the bytes it was given.
     #[error("{0} bytes follow the value")]
     TrailingBytes(usize),

@@ -59,9 +59,9 @@ impl Named {
 }
 
 /// One topic of the answer.
-enum Found {
-    Topic(Arc<Topic>),
-    Missing { name: Option<String>, id: [u8; 16], error: ErrorCode },
+enum Found<'a> {
+    Topic(&'a Topic),
+    Missing { name: Option<&'a str>, id: [u8; 16], error: ErrorCode },
 }
 
 pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pending, Error> {
@@ -132,9 +132,9 @@ pub fn view<'a>(image: &Image, partition: &'a PartitionState) -> PartitionView<'
 }
 
 impl Question {
-    fn find(&self, image: &Image, errors: &[(String, i16)]) -> Vec<Found> {
+    fn find<'a>(&'a self, image: &'a Image, errors: &[(String, i16)]) -> Vec<Found<'a>> {
         let Some(topics) = &self.topics else {
-            return image.by_name.values().map(|topic| Found::Topic(Arc::clone(topic))).collect();
+            return image.by_name.values().map(|topic| Found::Topic(topic)).collect();
         };
         let errors: HashMap<&str, i16> = errors.iter().map(|(name, code)| (&**name, *code)).collect();
         let mut seen = HashSet::new();
@@ -147,21 +147,21 @@ impl Question {
                         _ if !is_valid_topic_name(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
                         _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                     };
-                    Found::Missing { name: Some(name.clone()), id: NO_ID, error }
+                    Found::Missing { name: Some(name), id: NO_ID, error }
                 },
-                |topic| Found::Topic(Arc::clone(topic)),
+                |topic| Found::Topic(topic),
             ),
             Named::Id(id) if self.info.version >= 12 => image
                 .topic_by_id(id)
                 .map_or(Found::Missing { name: None, id: *id, error: ErrorCode::UNKNOWN_TOPIC_ID }, |topic| {
-                    Found::Topic(Arc::clone(topic))
+                    Found::Topic(topic)
                 }),
             Named::Id(_) | Named::Both => Found::Missing { name: None, id: NO_ID, error: ErrorCode::INVALID_REQUEST },
         });
         found
             .filter(|found| match found {
-                Found::Topic(topic) => seen.insert((Some(topic.name.to_string()), NO_ID)),
-                Found::Missing { name, id, .. } => seen.insert((name.clone(), *id)),
+                Found::Topic(topic) => seen.insert((Some(&*topic.name), NO_ID)),
+                Found::Missing { name, id, .. } => seen.insert((*name, *id)),
             })
             .collect()
     }
@@ -173,7 +173,7 @@ impl Question {
         })
     }
 
-    fn write(&self, plane: &Plane, image: &Image, topics: &[Found], writer: &mut Out<'_>) -> Written {
+    fn write(&self, plane: &Plane, image: &Image, topics: &[Found<'_>], writer: &mut Out<'_>) -> Written {
         let version = self.info.version;
         let brokers: Vec<BrokerAddress<'_>> = image
             .brokers
@@ -211,9 +211,9 @@ impl Question {
                 Found::Missing { name, id, error } => {
                     let head = TopicHead {
                         error_code: error.0,
-                        name: name.as_deref(),
+                        name: *name,
                         topic_id: *id,
-                        is_internal: name.as_deref().is_some_and(is_internal_name),
+                        is_internal: name.is_some_and(is_internal_name),
                         partition_count: 0,
                     };
                     write_topic(writer, version, &head)?;
