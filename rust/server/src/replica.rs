@@ -105,6 +105,17 @@ pub struct Replica {
     partition: OnceLock<Result<Arc<Partition>, StorageError>>,
     watch: Arc<Watch>,
     is_deleted: AtomicBool,
+    /// Whether the partition has taken a batch since the engine was opened, so that its files are there.
+    has_appended: AtomicBool,
+}
+
+/// Does what waits for the disk where it keeps no other connection of this thread waiting: on a thread of the network
+/// the others move to another one first.
+fn off_the_network<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 impl Replica {
@@ -118,6 +129,7 @@ impl Replica {
             partition: OnceLock::new(),
             watch: Arc::new(Watch { waiters: Arc::default(), is_offline: AtomicBool::new(false) }),
             is_deleted: AtomicBool::new(false),
+            has_appended: AtomicBool::new(false),
         }
     }
 
@@ -152,7 +164,12 @@ impl Replica {
     /// # Errors
     /// It cannot be opened, or could not when it was first tried.
     pub fn partition(&self) -> Result<&Arc<Partition>, StorageError> {
-        self.partition.get_or_init(|| self.open()).as_ref().map_err(Clone::clone)
+        let opened = match self.partition.get() {
+            Some(opened) => opened,
+            // Also for those who wait while another thread opens it.
+            None => off_the_network(|| self.partition.get_or_init(|| self.open())),
+        };
+        opened.as_ref().map_err(Clone::clone)
     }
 
     fn open(&self) -> Result<Arc<Partition>, StorageError> {
@@ -261,9 +278,16 @@ impl Replica {
         let zstd_allowed = version >= FIRST_WITH_ZSTD;
         let options = AppendOptions { zstd_allowed, guard, size_limited: true };
         let is_of_request = !zstd_allowed && BatchPeek::of(records).is_some_and(|peek| peek.is_zstd_or_unknown);
-        partition
-            .append(records, Origin::Client, options)
-            .map_err(|failure| Refusal::from_append(partition, &failure, is_of_request))
+        let mut append = || partition.append(records, Origin::Client, options);
+        let appended = if self.has_appended.load(Ordering::Relaxed) {
+            append()
+        } else {
+            // Makes the files and syncs the names of them.
+            let first = off_the_network(append);
+            self.has_appended.store(first.is_ok(), Ordering::Relaxed);
+            first
+        };
+        appended.map_err(|failure| Refusal::from_append(partition, &failure, is_of_request))
     }
 
     /// Reads from an offset on, within the isolation's bound.
@@ -320,7 +344,7 @@ impl Replica {
     /// The partition is deleted or offline.
     pub fn with_max_timestamp(&self, isolation: Isolation) -> Result<Option<FoundOffset>, ErrorCode> {
         let partition = self.live()?;
-        let found = partition.max_timestamp().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        let found = off_the_network(|| partition.max_timestamp()).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
         Ok(shown(found, partition.offsets(), isolation))
     }
 
@@ -330,7 +354,8 @@ impl Replica {
     /// The partition is deleted or offline.
     pub fn at_timestamp(&self, timestamp_ms: i64, isolation: Isolation) -> Result<Option<FoundOffset>, ErrorCode> {
         let partition = self.live()?;
-        let found = partition.lookup_timestamp(timestamp_ms).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        let found =
+            off_the_network(|| partition.lookup_timestamp(timestamp_ms)).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
         Ok(shown(found, partition.offsets(), isolation))
     }
 

@@ -175,7 +175,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// `seed` comes from the engine's randomness: ids are not to be guessed from each other by accident.
+    /// `seed` differs between starts, so that a consumer which comes back with the id of an earlier one hardly meets
+    /// somebody else's session. Ids are no secret: whoever guesses one still has to guess its epoch.
     #[must_use]
     pub fn new(slots: usize, seed: u64) -> Self {
         Self { slots, sessions: Mutex::new(HashMap::new()), seed: AtomicU64::new(seed) }

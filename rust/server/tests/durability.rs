@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::gated_disk::{Gate, GatedDisk};
+use common::gated_disk::{GatedDisk, Keeper};
 use common::{Client, FetchAsk, Harness, batch, fetch_body, fetched, produce_body, produced};
 use ottla_protocol::native::list_offsets::{LATEST, MAX_TIMESTAMP};
 use ottla_protocol::wire::Reader;
@@ -16,9 +16,9 @@ const ACKS_LEADER: i16 = 1;
 /// What `produce_body` asks for.
 const TIMEOUT_MS: i64 = 30_000;
 
-fn harness() -> (Harness, Arc<Gate>) {
+fn harness() -> (Harness, Keeper) {
     let disk = GatedDisk::default();
-    let gate = Arc::clone(&disk.gate);
+    let gate = Keeper(Arc::clone(&disk.gate));
     (Harness::with_fsync(disk), gate)
 }
 
@@ -129,5 +129,25 @@ fn offsets_are_told_once_they_are_on_the_disk() {
         assert_eq!(listed(&mut asking, LATEST, isolation).0, 1);
         assert_eq!(listed(&mut asking, MAX_TIMESTAMP, isolation), (0, 1_700_000_000_000));
         assert_eq!(listed(&mut asking, 0, isolation), (0, 1_700_000_000_000));
+    }
+}
+
+/// The first append of a partition makes files and waits for the disk: with as many of them as the server has threads,
+/// everybody else is served all the same.
+#[test]
+fn a_first_append_keeps_nobody_else_waiting() {
+    let (harness, gate) = harness();
+    let mut producers = [harness.connect(), harness.connect()];
+    gate.hold_directories();
+    for (partition, producer) in producers.iter_mut().enumerate() {
+        let partition = i32::try_from(partition).unwrap();
+        producer.send(0, 7, |w| produce_body(w, None, ACKS_LEADER, "t", partition, &batch(&["x"])));
+    }
+    gate.await_syncs(producers.len());
+    let versions = harness.connect().ask(18, 0, |_| {});
+    assert_eq!(versions[..2], [0, 0]);
+    gate.release();
+    for producer in &mut producers {
+        assert_eq!(produced(&producer.receive().1), (0, 0));
     }
 }

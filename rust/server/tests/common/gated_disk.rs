@@ -1,6 +1,7 @@
 //! A disk in memory whose syncs of topic `t` can be held back, or fail: what `fsync` waits for is then the test's to say.
 
 use std::io::{self, IoSlice};
+use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 #[derive(Debug, Default)]
 struct State {
     is_held: bool,
+    holds_directories: bool,
     is_broken: bool,
     waiting: usize,
 }
@@ -34,6 +36,11 @@ impl Gate {
         self.change(|state| state.is_held = true);
     }
 
+    /// Syncs of directories wait from now on too, as a first append makes them.
+    pub fn hold_directories(&self) {
+        self.change(|state| (state.is_held, state.holds_directories) = (true, true));
+    }
+
     /// Syncs that wait go on, and later ones do not wait.
     pub fn release(&self) {
         self.change(|state| state.is_held = false);
@@ -46,8 +53,13 @@ impl Gate {
 
     /// Returns once a sync waits at the gate.
     pub fn await_sync(&self) {
+        self.await_syncs(1);
+    }
+
+    /// Returns once so many do.
+    pub fn await_syncs(&self, count: usize) {
         let mut state = self.state.lock();
-        while state.waiting == 0 {
+        while state.waiting < count {
             let late = self.changed.wait_for(&mut state, super::PATIENCE).timed_out();
             assert!(!late, "nothing was synced");
         }
@@ -62,6 +74,23 @@ impl Gate {
         }
         state.waiting -= 1;
         if state.is_broken { Err(io::Error::other("the disk is broken")) } else { Ok(()) }
+    }
+}
+
+/// The test's hand on the gate; a test that fails lets go of whoever waits there.
+pub struct Keeper(pub Arc<Gate>);
+
+impl Deref for Keeper {
+    type Target = Gate;
+
+    fn deref(&self) -> &Gate {
+        &self.0
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 
@@ -113,6 +142,11 @@ impl Disk for GatedDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("t-"))
+            && self.gate.state.lock().holds_directories
+        {
+            self.gate.pass()?;
+        }
         self.memory.sync_dir(path)
     }
 
