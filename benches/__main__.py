@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="benches", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--records", type=int, default=1_000_000, help="records of 1 KiB in each round (%(default)s)")
+    parser.add_argument("--records", type=int, default=3_000_000, help="records of 1 KiB in each round (%(default)s)")
     parser.add_argument("--peers", default="ottla,kafka", help="which brokers (%(default)s)")
     parser.add_argument("--workloads", default="start,produce", help="which workloads (%(default)s)")
     parser.add_argument("--output", type=Path, help="where the raw results go")

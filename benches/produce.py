@@ -1,7 +1,6 @@
 """Kafka's ProducerPerformance: 1 KiB records, acks=1, un-synced on both sides.
 
-The generator is Kafka's own tool, unmodified, one JVM per round. Each round has a topic of its own; all stay to the
-end, since memory that a deleted topic frees would be cheaper or dearer for the next round, depending on the machine.
+The generator is Kafka's own tool, unmodified, one JVM per round. Each round has a topic of its own, deleted after it.
 Throughput is what the tool says; CPU is that of the broker process per GiB of record values.
 """
 
@@ -57,6 +56,8 @@ def one_round(peer: Peer, records: int, memory: FullPageCache) -> Round:
     meter = Meter(process)
     said = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     usage = meter.stop()
+    for future in admin.delete_topics([topic]).values():
+        future.result(30)
     found = SUMMARY.findall(said)
     if not found or int(found[-1][0]) != records:
         raise RuntimeError(f"ProducerPerformance did not send {records} records:\n{said[-2000:]}")
