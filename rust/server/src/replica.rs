@@ -167,9 +167,39 @@ impl Replica {
         let opened = match self.partition.get() {
             Some(opened) => opened,
             // Also for those who wait while another thread opens it.
-            None => off_the_network(|| self.partition.get_or_init(|| self.open())),
+            None => off_the_network(|| self.open_once()),
         };
         opened.as_ref().map_err(Clone::clone)
+    }
+
+    fn open_once(&self) -> &Result<Arc<Partition>, StorageError> {
+        let mut opened_here = false;
+        let opened = self.partition.get_or_init(|| {
+            opened_here = true;
+            self.open()
+        });
+        if let (true, Ok(partition)) = (opened_here, opened) {
+            self.catch_up(partition);
+        }
+        opened
+    }
+
+    /// A publication that came while the partition was being opened found nothing to tell.
+    fn catch_up(&self, partition: &Partition) {
+        loop {
+            let (config, epoch) = (self.config.load_full(), self.leader_epoch.load(Ordering::Acquire));
+            partition.set_config(Arc::clone(&config));
+            if epoch > partition.leader_epoch()
+                && let Err(failure) = partition.set_leader_epoch(epoch)
+            {
+                // The next append tries again, and is refused if it cannot be written.
+                error!("{}-{} has not noted epoch {epoch}: {failure}", self.identity.topic, self.identity.partition);
+                return;
+            }
+            if Arc::ptr_eq(&self.config.load_full(), &config) && self.leader_epoch.load(Ordering::Acquire) == epoch {
+                return;
+            }
+        }
     }
 
     fn open(&self) -> Result<Arc<Partition>, StorageError> {
@@ -238,11 +268,19 @@ impl Replica {
     pub fn delete(&self) {
         self.is_deleted.store(true, Ordering::Release);
         self.watch.waiters.wake_all();
-        // A partition that was never opened may still have files; they go by the same way.
-        if (self.place.has_files || self.opened().is_some())
-            && let Err(failure) = self.partition().and_then(|partition| partition.delete())
-        {
-            error!("cannot delete the files of {}-{}: {failure}", self.identity.topic, self.identity.partition);
+        // One that was never opened may still have files; they go by the same way. One that has none is not opened any more: an append
+        // that is on its way would make a directory in the place of a successor's.
+        let closed = || Err(StorageError::Closed { path: self.place.path.clone() });
+        let partition = if self.place.has_files {
+            self.partition()
+        } else {
+            self.partition.get_or_init(closed).as_ref().map_err(Clone::clone)
+        };
+        match partition.and_then(|partition| partition.delete()) {
+            Ok(()) | Err(StorageError::Closed { .. }) => {}
+            Err(failure) => {
+                error!("cannot delete the files of {}-{}: {failure}", self.identity.topic, self.identity.partition);
+            }
         }
     }
 

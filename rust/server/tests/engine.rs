@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/gated_disk.rs"]
+#[expect(dead_code, reason = "shared with the tests of durability, which use the rest")]
+mod gated_disk;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gated_disk::GatedDisk;
 use ottla_log::batch::{Compression, NewRecord};
 use ottla_log::env::{Clock, Env, VirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
@@ -202,4 +207,45 @@ fn deleted_and_made_again_at_once() {
     let engine = open(&env, &path);
     publish(&engine, vec![topic("t", 2)], vec![]);
     assert_eq!(log_end(&engine, "t"), 1);
+}
+
+/// Settings that are published while a partition is being opened hold for it.
+#[test]
+fn settings_published_during_an_opening() {
+    let disk = Arc::new(GatedDisk::default());
+    let env = Env::new(disk.clone(), Arc::new(VirtualClock::new(1)));
+    let path = PathBuf::from("/data");
+    let engine = open(&env, &path);
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    append(&engine, "t");
+    engine.close().unwrap();
+
+    let engine = open(&env, &path);
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    let replica = engine.replica("t", 0).unwrap();
+    disk.listing.hold();
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| Arc::clone(replica.partition().unwrap()));
+        disk.listing.await_sync();
+        let mut altered = topic("t", 1);
+        altered.config.flush_ms = 7;
+        altered.partitions[0].leader_epoch = 5;
+        publish(&engine, vec![altered], vec![]);
+        disk.listing.release();
+        let partition = opening.join().unwrap();
+        assert_eq!((partition.config().flush_ms, partition.leader_epoch()), (7, 5));
+    });
+}
+
+/// A produce that comes just behind a deletion makes no directory that would stand in a successor's way.
+#[test]
+fn nothing_is_made_after_a_deletion() {
+    let env = Env::memory();
+    let path = PathBuf::from("/data");
+    let engine = open(&env, &path);
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    let replica = engine.replica("t", 0).unwrap();
+    publish(&engine, vec![], vec![[1; 16]]);
+    assert!(replica.partition().is_err());
+    assert!(!env.disk().exists(&path.join("t-0")).unwrap());
 }

@@ -98,6 +98,8 @@ impl Drop for Keeper {
 pub struct GatedDisk {
     memory: MemoryDisk,
     pub gate: Arc<Gate>,
+    /// The gate in front of listing a directory of topic `t`, which opening a partition begins with.
+    pub listing: Arc<Gate>,
 }
 
 #[derive(Debug)]
@@ -106,9 +108,12 @@ struct GatedFile {
     gate: Option<Arc<Gate>>,
 }
 
+fn is_directory_of_t(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with("t-")
+}
+
 fn is_log_of_t(path: &Path) -> bool {
-    let directory = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    directory.starts_with("t-") && path.extension().is_some_and(|extension| extension == "log")
+    path.parent().is_some_and(is_directory_of_t) && path.extension().is_some_and(|extension| extension == "log")
 }
 
 impl Disk for GatedDisk {
@@ -126,6 +131,9 @@ impl Disk for GatedDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        if is_directory_of_t(path) {
+            self.listing.pass()?;
+        }
         self.memory.list(path)
     }
 
