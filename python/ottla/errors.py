@@ -4,7 +4,8 @@ Our own exceptions are sorted by what the caller does next:
 
     OttlaError
     |-- Retry                try again: the state that refused will pass
-    |   `-- NotReady         still starting, or already stopping
+    |   |-- NotReady         still starting, or already stopping
+    |   `-- Unreachable      no broker answered in time at the address given
     |-- InvalidInput         fix what was given
     |   |-- ConfigError      settings: all problems at once, each with name, value and allowed range
     |   `-- RequestError     one request or item of it; carries the `ErrorCode` the client is answered
@@ -39,6 +40,10 @@ class Retry(OttlaError):
 
 class NotReady(Retry):
     """The broker is still starting, or already stopping."""
+
+
+class Unreachable(Retry):
+    """A broker cannot be connected to, or did not answer in time, or what answers is no broker."""
 
 
 class InvalidInput(OttlaError):
