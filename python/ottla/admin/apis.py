@@ -41,10 +41,18 @@ OFFSET_DELETE = Api(47, "OffsetDelete", 0, 0)
 CONSUMER_GROUP_DESCRIBE = Api(69, "ConsumerGroupDescribe", 0, 1)
 DESCRIBE_TOPIC_PARTITIONS = Api(75, "DescribeTopicPartitions", 0, 0)
 
-# The oldest Apache Kafka that serves an API, for those that Kafka 2.0 does not have.
+# The oldest Apache Kafka that serves an API from a version on, where Kafka 2.0 does not and the client may need it.
 SINCE = {
-    INCREMENTAL_ALTER_CONFIGS.key: "2.3",
-    OFFSET_DELETE.key: "2.4",
-    CONSUMER_GROUP_DESCRIBE.key: "3.7",
-    DESCRIBE_TOPIC_PARTITIONS.key: "3.8",
+    (LIST_OFFSETS.key, 7): "3.0",
+    (LIST_OFFSETS.key, 8): "3.4",
+    (LIST_OFFSETS.key, 9): "3.9",
+    (LIST_OFFSETS.key, 11): "4.2",
+    (LIST_GROUPS.key, 4): "2.6",
+    (LIST_GROUPS.key, 5): "3.8",
+    (CREATE_TOPICS.key, 4): "2.4",
+    (DELETE_TOPICS.key, 6): "2.8",
+    (INCREMENTAL_ALTER_CONFIGS.key, 0): "2.3",
+    (OFFSET_DELETE.key, 0): "2.4",
+    (CONSUMER_GROUP_DESCRIBE.key, 0): "3.7",
+    (DESCRIBE_TOPIC_PARTITIONS.key, 0): "3.8",
 }

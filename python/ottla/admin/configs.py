@@ -20,6 +20,7 @@ from ottla.admin.results import (
     Resource,
     ResourceType,
 )
+from ottla.admin.routing import in_order
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def described(
     """Give the settings of each resource with sources and synonyms, by name."""
     from ottla.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsRequestResource
 
+    resources = list(dict.fromkeys(resources))
     keys = None if names is None else list(names)
     found: dict[Resource, tuple[ConfigEntry, ...] | RequestError] = {}
     for connect, those in _placed(routing, resources, deadline):
@@ -60,7 +62,7 @@ def described(
                 if row.error_code
                 else tuple(sorted(map(_entry, row.configs), key=lambda entry: entry.name))
             )
-    return found
+    return in_order(resources, found)
 
 
 def altered(
@@ -98,7 +100,7 @@ def altered(
         )
         answer, _ = routing.ask(connect, apis.INCREMENTAL_ALTER_CONFIGS, request, deadline)
         outcomes.update(_outcomes(answer.responses))
-    return outcomes
+    return in_order(changes, outcomes)
 
 
 def _replaced(

@@ -123,12 +123,12 @@ class Connection:
         """
         version = self.version(api, at_least)
         if version is None:
-            since = apis.SINCE.get(api.key)
-            needed = f" of version {at_least} or later" if at_least and api.key in self.served else ""
+            since = apis.SINCE.get((api.key, at_least))
+            needed = f" of version {at_least} or later" if at_least else ""
             raise RequestError(
                 ErrorCode.UNSUPPORTED_VERSION,
                 f"{self.address} does not serve {api.name}{needed}"
-                + (f"; Apache Kafka does since {since}" if since and not needed else ""),
+                + (f"; Apache Kafka does since {since}" if since else ""),
             )
         frame = self._codec.encode_request(api.key, version, request)
         try:

@@ -191,8 +191,7 @@ class Routing:
         pause_s = _PAUSE_S_FIRST
         while waiting:
             answered = ask(waiting)
-            for item in waiting:
-                outcomes[item] = answered[item] if item in answered else _unanswered(item)
+            outcomes.update(in_order(waiting, answered))
             waiting = [item for item in waiting if _code(outcomes[item]) in passing]
             if not waiting or deadline.left_s <= pause_s:
                 break
@@ -285,5 +284,11 @@ def _code(outcome: object) -> ErrorCode | None:
     return outcome.code if isinstance(outcome, RequestError) else None
 
 
-def _unanswered(item: object) -> RequestError:
-    return RequestError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the broker's answer does not mention {item}")
+def in_order(items: Iterable[K], answered: Mapping[K, V | RequestError]) -> dict[K, V | RequestError]:
+    """Give the outcomes in the order of the items; one that the broker left out is an error."""
+    return {
+        item: answered[item]
+        if item in answered
+        else RequestError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the broker's answer does not mention {item}")
+        for item in items
+    }
