@@ -79,7 +79,7 @@ native-release:
 # `import ottla` and the `ottla` command come from the tree itself, so that no change to Python asks for an installation.
 $(VENV)/stamp-run: pyproject.toml tools/requirements.py Makefile | $(PY)
 	@echo "installing what the broker needs into $(VENV)"
-	@$(PY) tools/requirements.py > $(VENV)/requirements-run.txt
+	@$(PY) tools/requirements.py cli > $(VENV)/requirements-run.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements-run.txt
 	@echo "$(CURDIR)/python" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ottla.pth"
 	@printf '#!%s\nimport sys\nfrom ottla.cli.main import main\nsys.exit(main())\n' "$(CURDIR)/$(PY)" > $(VENV)/bin/ottla

@@ -1,8 +1,8 @@
 """`ottla`: the commands, and how each way to fail ends.
 
-Exit codes: 0 done, or stopped on request; 1 it could not be done (the data directory is in use, the port is taken, the
-disk refuses); 2 it was asked for in the wrong way (an unknown option, a setting with a bad value). Errors are sentences
-on stderr, one for each thing that is wrong, and no traceback unless it is a bug.
+Exit codes: 0 done, or stopped on request; 1 it could not be done (the data directory is in use, no broker answers, the
+topic does not exist); 2 it was asked for in the wrong way (an unknown option, a setting with a bad value). Errors are
+lines on stderr, one for each thing that is wrong, and no traceback unless it is a bug.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ottla import __version__
-from ottla.errors import ConfigError, InvalidInput, OttlaError
+from ottla.cli.lazy import Lazy, LazyGroup
+from ottla.cli.refusals import Refusals
+from ottla.errors import ConfigError, ErrorCode, InvalidInput, OttlaError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,29 @@ EXIT_USAGE = 2
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
+# Commands that are loaded when they are run. The line is the first of the command's own help.
+LAZY = {
+    "topic": Lazy("ottla.cli.topic:topic", "List, create, describe, change and delete topics."),
+    "produce": Lazy("ottla.cli.produce:produce", "Send lines, files or JSON to a topic."),
+    "consume": Lazy("ottla.cli.consume:consume", "Print the records of a topic."),
+    "group": Lazy("ottla.cli.group:group", "List, describe, reset and delete consumer groups."),
+    "config": Lazy("ottla.cli.config:config", "Show and change the settings of topics, brokers and groups."),
+}
+
+# Refusals of a broker that say the request itself is wrong, whatever exists: exit code 2.
+ASKED_WRONGLY = frozenset(
+    {
+        ErrorCode.INVALID_CONFIG,
+        ErrorCode.INVALID_GROUP_ID,
+        ErrorCode.INVALID_PARTITIONS,
+        ErrorCode.INVALID_REPLICATION_FACTOR,
+        ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.INVALID_TOPIC_EXCEPTION,
+        ErrorCode.OFFSET_OUT_OF_RANGE,
+        ErrorCode.POLICY_VIOLATION,
+    }
+)
 
 # Settings `ottla serve --help` shows; the rest is in `ottla settings`.
 COMMON_SETTINGS = (
@@ -49,7 +74,15 @@ class ServeCommand(click.Command):
             formatter.write_dl([(f"{setting.name}={setting.text(setting.default)}", setting.doc) for setting in chosen])
 
 
-@click.group(context_settings=CONTEXT)
+# What to do next, where the broker's words do not say it.
+HINTS = {
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "`ottla topic list` shows what there is",
+    ErrorCode.GROUP_ID_NOT_FOUND: "`ottla group list` shows what there is",
+    ErrorCode.INVALID_CONFIG: "`ottla settings` shows names and what they allow",
+}
+
+
+@click.group(cls=LazyGroup, lazy=LAZY, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="ottla", message="%(prog)s %(version)s")
 def cli() -> None:
     """Ottla: an event log that speaks Kafka."""
@@ -108,8 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cli.main(args=None if arguments is None else list(arguments), prog_name="ottla", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return EXIT_USAGE
+    except click.UsageError as error:
+        _complain(_usage(error))
+        return EXIT_USAGE
+    except click.ClickException as error:
+        _complain(error.format_message())
         return EXIT_USAGE
     except click.Abort:
         return EXIT_FAILED
@@ -117,6 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             _complain(problem)
         return EXIT_USAGE
+    except Refusals as refusals:
+        for what, refused in refusals.items:
+            _complain(f"{what}: {_words(refused)}")
+        return max(exit_code(refused) for _, refused in refusals.items)
+    except RequestError as error:
+        _complain(_words(error))
+        return exit_code(error)
     except InvalidInput as error:
         _complain(str(error))
         return EXIT_USAGE
@@ -126,5 +172,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def exit_code(error: RequestError) -> int:
+    """Tell a request that was wrong in itself from one that could not be done."""
+    return EXIT_USAGE if error.code in ASKED_WRONGLY else EXIT_FAILED
+
+
+def _words(error: RequestError) -> str:
+    hint = HINTS.get(error.code)
+    return f"{error.message.rstrip('.')} ({error.code.name})" + (f"; {hint}" if hint else "")
+
+
+def _usage(error: click.UsageError) -> str:
+    said = " ".join(error.format_message().split())
+    if error.ctx is None:
+        return said
+    stop = "" if said.endswith((".", "?")) else "."
+    return f"{said}{stop} See: {error.ctx.command_path} --help"
+
+
 def _complain(sentence: str) -> None:
-    print(f"ottla: {sentence}", file=sys.stderr)
+    print(f"ottla: {' '.join(sentence.split())}", file=sys.stderr)

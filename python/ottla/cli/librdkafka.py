@@ -1,0 +1,55 @@
+"""The door to confluent-kafka (librdkafka), which produces, consumes and is a member of groups.
+
+It is an extra, since a broker needs no client: who only runs `ottla serve` gets neither its size nor its platforms.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ottla.errors import OttlaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+INSTALL = "pip install 'ottla[cli]'"
+
+
+class ClientMissing(OttlaError):
+    """confluent-kafka is not installed."""
+
+
+def load() -> Any:
+    """Import confluent-kafka."""
+    try:
+        import confluent_kafka
+    except ImportError as error:
+        raise ClientMissing(
+            f"this command sends and reads through confluent-kafka, which is not installed: {INSTALL}"
+        ) from error
+    return confluent_kafka
+
+
+def client_config(server: str, overrides: Iterable[tuple[str, str]], **own: object) -> dict[str, Any]:
+    """Give a configuration: ours, then what -X says. librdkafka's log lines are shown when -X debug=... asks."""
+    given = dict(overrides)
+    config: dict[str, Any] = {
+        "bootstrap.servers": server,
+        "client.id": "ottla",
+        **{name.replace("_", "."): value for name, value in own.items()},
+        **given,
+    }
+    if "debug" not in given:
+        quiet = logging.getLogger("ottla.librdkafka")
+        quiet.addHandler(logging.NullHandler())
+        quiet.propagate = False
+        config["logger"] = quiet
+    return config
+
+
+def refused_setting(error: Exception) -> str:
+    """Say what librdkafka says of a configuration it does not take."""
+    inner = error.args[0] if error.args else error
+    said = inner.str() if hasattr(inner, "str") else str(inner)
+    return f"-X: {said}"

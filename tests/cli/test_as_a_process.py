@@ -1,0 +1,141 @@
+"""What only a process shows: what a start loads, pipes that close, signals, an extra that is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ottla.admin import Admin, NewTopic
+from tests.processes import Process
+from tests.test_house import ROOT
+
+OTTLA = [sys.executable, "-m", "ottla"]
+# What a command about topics has no use for. Each costs a good part of the 0.2 s that a start may take.
+HEAVY = (
+    "asyncio",
+    "uvloop",
+    "rich",
+    "confluent_kafka",
+    "ottla.broker",
+    "ottla.config",
+    "ottla.controller",
+    "ottla.protocol",
+)
+
+
+def environment(process: Process) -> dict[str, str]:
+    return {**os.environ, "OTTLA_BOOTSTRAP_SERVER": process.bootstrap}
+
+
+def test_a_command_loads_only_what_it_needs(broker: Process) -> None:
+    """Starts stay quick because the broker, librdkafka and rich stay out; measured on an idle machine: 0.12 s."""
+    code = (
+        "import sys\nfrom ottla.cli.main import main\nassert main(['topic', 'list', 'no-such-topic']) == 0\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment(broker)
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_has_had_enough_ends_it_quietly(broker: Process, unique: str) -> None:
+    """`ottla consume | head -1`: exit code 0, no traceback."""
+    with Admin(broker.bootstrap) as admin:
+        admin.create_topics([NewTopic(unique, 1, 1)])
+    lines = b"".join(b"%d\n" % number for number in range(50_000))
+    subprocess.run([*OTTLA, "produce", unique], input=lines, check=True, capture_output=True, env=environment(broker))
+    with subprocess.Popen(
+        [*OTTLA, "consume", unique, "--from-beginning"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(broker),
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        assert reader.stdout.readline() == b"0\n"
+        reader.stdout.close()
+        said = reader.stderr.read()
+        assert reader.wait(timeout=60) == 0, said
+        assert b"Traceback" not in said
+        assert b"BrokenPipe" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_consumer_that_is_stopped_has_committed_what_it_printed(
+    broker: Process, unique: str, number: signal.Signals
+) -> None:
+    """Ctrl-C and `docker stop` end it with 0; the group goes on behind the last line printed."""
+    with Admin(broker.bootstrap) as admin:
+        admin.create_topics([NewTopic(unique, 1, 1)])
+        subprocess.run(
+            [*OTTLA, "produce", unique], input=b"a\nb\nc\n", check=True, capture_output=True, env=environment(broker)
+        )
+        with subprocess.Popen(
+            [*OTTLA, "consume", unique, "--group", unique, "--from-beginning"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(broker),
+        ) as reader:
+            assert reader.stdout is not None
+            assert [reader.stdout.readline() for _ in range(3)] == [b"a\n", b"b\n", b"c\n"]
+            reader.send_signal(number)
+            _, said = reader.communicate(timeout=60)
+        assert (reader.returncode, said) == (0, b"3 records\n")
+        assert [
+            each.offset for each in admin.list_group_offsets(unique).values() if not isinstance(each, Exception)
+        ] == [3]
+
+
+def test_the_extra_that_is_missing_is_named(tmp_path: Path) -> None:
+    """Without confluent-kafka produce and consume say what to install; the rest works."""
+    (tmp_path / "confluent_kafka.py").write_text("raise ImportError('not here')\n")
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    for command in (["produce", "t"], ["consume", "t"]):
+        done = subprocess.run(
+            [*OTTLA, *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "ottla: this command sends and reads through confluent-kafka, which is not installed: "
+            "pip install 'ottla[cli]'\n"
+        )
+
+
+def test_json_is_one_document_on_stdout(broker: Process, unique: str) -> None:
+    """What is for people stays on stderr, so that `| jq` works."""
+    done = subprocess.run(
+        [*OTTLA, "topic", "create", unique, "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(broker),
+    )
+    assert json.loads(done.stdout)[0]["created"] is True
+    assert done.stderr == ""
+
+
+def test_the_lines_of_the_readme_run_as_printed(broker: Process, unique: str) -> None:
+    """A newcomer who copies the block creates a topic, sends two records and sees them come out of a group."""
+    block = re.search(r"```\n(ottla topic create .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    lines = block[1].replace("orders", unique).replace("kitchen", unique)
+    script = f"set -e\nottla() {{ '{sys.executable}' -m ottla \"$@\"; }}\n{lines}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env=environment(broker))
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[0] == f"created {unique} with 3 partitions"
+    assert sorted(said[1:3]) == ["coffee", "tea"]
+    assert said[3].startswith(f"{unique}   ")
