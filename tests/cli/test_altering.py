@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+import confluent_kafka
 import pytest
 
 from ottla.admin import (
@@ -116,3 +117,28 @@ def test_the_admin_client_changes_and_deletes(kafka: Shell, reference: Process, 
         missing = admin.delete_topics_by_id(["AAAAAAAAAAAAAAAAAAAABw"])["AAAAAAAAAAAAAAAAAAAABw"]
         assert isinstance(missing, RequestError)
         assert missing.code == ErrorCode.UNKNOWN_TOPIC_ID
+
+
+def test_a_group_of_the_consumer_protocol(kafka: Shell, reference: Process, unique: str) -> None:
+    """KIP-848: described by its own API with epochs and target; no reset while it has members; listed by type."""
+    kafka.ok(f"topic create {unique} -p 3")
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": reference.bootstrap, "group.id": unique, "group.protocol": "consumer", "client.id": "new"}
+    )
+    try:
+        consumer.subscribe([unique])
+        while not consumer.assignment():
+            consumer.poll(0.1)
+        facts = json.loads(kafka.ok(f"group describe {unique} --json"))[0]
+        assert (facts["type"], facts["state"], facts["assignor"]) == ("Consumer", "Stable", "uniform")
+        assert facts["members"][0]["assignment"] == [{"topic": unique, "partitions": [0, 1, 2]}]
+        with Admin(reference.bootstrap) as admin:
+            found = required(admin.describe_groups([unique])[unique])
+            assert found.members[0].target == found.members[0].assignment
+            assert (found.epoch, found.members[0].epoch) == (found.target_epoch, found.target_epoch)
+        assert kafka(f"group reset {unique} --topic {unique} --to-latest").code == 1
+        assert unique in kafka.ok("group list --type consumer --state stable")
+        assert unique not in kafka.ok("group list --type classic")
+    finally:
+        consumer.close()
+    kafka.ok(f"group delete {unique}")

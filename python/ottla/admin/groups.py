@@ -59,13 +59,19 @@ def described(routing: Routing, groups: Iterable[str], deadline: Deadline) -> di
         connection = routing.at(coordinator, deadline)()
         if connection.version(apis.CONSUMER_GROUP_DESCRIBE) is not None:
             outcomes = _consumer_groups(routing, coordinator, those, deadline)
-        elsewhere = (ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.UNSUPPORTED_VERSION)
-        classic = [each for each in those if getattr(outcomes.get(each), "code", elsewhere[0]) in elsewhere]
+        classic = [each for each in those if each not in outcomes or _is_elsewhere(outcomes[each])]
         if classic:
             outcomes.update(_classic_groups(routing, coordinator, classic, deadline))
         return outcomes
 
     return routing.by_coordinator(groups, deadline, ask)
+
+
+def _is_elsewhere(outcome: object) -> bool:
+    return isinstance(outcome, RequestError) and outcome.code in (
+        ErrorCode.GROUP_ID_NOT_FOUND,
+        ErrorCode.UNSUPPORTED_VERSION,
+    )
 
 
 def _consumer_groups(
