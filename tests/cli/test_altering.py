@@ -1,6 +1,7 @@
-"""What changes settings and records: the commands and the admin client, against Apache Kafka.
+"""What changes settings and records: the commands and the admin client.
 
-Ottla does not serve these APIs yet; the same lines join `test_both_brokers` when it does.
+Settings of topics are altered on both brokers; settings of brokers and groups, and groups of the consumer protocol, on
+Apache Kafka alone, since Ottla does not have them yet.
 """
 
 from __future__ import annotations
@@ -32,45 +33,66 @@ def kafka(reference: Process, capsys: pytest.CaptureFixture[str], monkeypatch: p
     return Shell(reference, capsys, monkeypatch)
 
 
+def that_alter(shells: tuple[Shell, Shell], processes: tuple[Process, Process]) -> list[Shell]:
+    """The shells of those brokers that serve IncrementalAlterConfigs; Apache Kafka always does."""
+    found = []
+    for shell, process in zip(shells, processes, strict=True):
+        with Admin(process.bootstrap) as admin:
+            if 44 in admin.api_versions():
+                found.append(shell)
+    assert shells[1] in found
+    return found
+
+
+@pytest.fixture
+def altering(shells: tuple[Shell, Shell], broker: Process, reference: Process) -> list[Shell]:
+    return that_alter(shells, (broker, reference))
+
+
 def values(run: Shell, topic: str) -> dict[str, str]:
     return {each["name"]: each["value"] for each in json.loads(run.ok(f"config describe topic {topic} --json"))}
 
 
-def test_settings_are_changed_one_by_one(kafka: Shell, unique: str) -> None:
+def test_settings_are_changed_one_by_one(altering: list[Shell], unique: str) -> None:
     """Set, unset, append, subtract; a dry run and a refusal change nothing; the others stay as they are."""
-    kafka.ok(f"topic create {unique} -c segment.bytes=1048576")
-    kafka.ok(f"config alter topic {unique} --set retention.ms=5 --dry-run")
-    assert values(kafka, unique) == {"segment.bytes": "1048576"}
-    told = json.loads(
-        kafka.ok(f"config alter topic {unique} --set retention.ms=5 --append cleanup.policy=compact --json")
-    )
-    assert [(each["name"], each["operation"]) for each in told["changes"]] == [
-        ("retention.ms", "set"),
-        ("cleanup.policy", "append"),
-    ]
-    changed = {"segment.bytes": "1048576", "retention.ms": "5", "cleanup.policy": "delete,compact"}
-    assert values(kafka, unique) == changed
-    ran = kafka(f"config alter topic {unique} --set retention.ms=soon --unset segment.bytes")
-    assert (ran.code, ran.out) == (2, "")
-    assert "retention.ms" in ran.err
-    assert kafka(f"config alter topic {unique} --set no.such=1").code == 2
-    assert kafka(f"config alter topic {unique}.nope --set retention.ms=5").code == 1
-    assert values(kafka, unique) == changed
-    kafka.ok(f"config alter topic {unique} --subtract cleanup.policy=delete --unset retention.ms")
-    assert values(kafka, unique) == {"segment.bytes": "1048576", "cleanup.policy": "compact"}
+    for run in altering:
+        run.ok(f"topic create {unique} -c segment.bytes=1048576")
+        run.ok(f"config alter topic {unique} --set retention.ms=5 --dry-run")
+        assert values(run, unique) == {"segment.bytes": "1048576"}
+        line = f"config alter topic {unique} --append cleanup.policy=compact --set retention.ms=5 --json"
+        told = json.loads(run.ok(line))
+        assert [(each["name"], each["operation"]) for each in told["changes"]] == [
+            ("retention.ms", "set"),
+            ("cleanup.policy", "append"),
+        ]
+        changed = {"segment.bytes": "1048576", "retention.ms": "5", "cleanup.policy": "delete,compact"}
+        assert values(run, unique) == changed
+        ran = run(f"config alter topic {unique} --set retention.ms=soon --unset segment.bytes")
+        assert (ran.code, ran.out) == (2, "")
+        assert "retention.ms" in ran.err
+        assert run(f"config alter topic {unique} --set no.such=1").code == 2
+        assert run(f"config alter topic {unique}.nope --set retention.ms=5").code == 1
+        assert values(run, unique) == changed
+        run.ok(f"config alter topic {unique} --subtract cleanup.policy=delete --set retention.ms=6")
+        assert values(run, unique) == {"segment.bytes": "1048576", "retention.ms": "6", "cleanup.policy": "compact"}
+    assert all(run.transcript == altering[0].transcript for run in altering)
 
 
-def test_partitions_and_settings_are_checked_before_either_is_changed(kafka: Shell, unique: str) -> None:
+def test_partitions_and_settings_are_checked_before_either_is_changed(altering: list[Shell], unique: str) -> None:
     """A bad setting beside a good number of partitions: neither."""
-    kafka.ok(f"topic create {unique}")
-    assert kafka(f"topic alter {unique} -p 3 --set retention.ms=soon").code == 2
-    assert len(json.loads(kafka.ok(f"topic describe {unique} --json"))[0]["partitions"]) == 1
-    kafka.ok(f"topic alter {unique} -p 3 --set retention.ms=5 --dry-run")
-    assert len(json.loads(kafka.ok(f"topic describe {unique} --json"))[0]["partitions"]) == 1
-    out = kafka.ok(f"topic alter {unique} -p 3 --set retention.ms=5 --unset segment.ms")
-    assert out == f"{unique} has 3 partitions\n{unique} has retention.ms=5\n{unique} has the default of segment.ms\n"
-    found = json.loads(kafka.ok(f"topic describe {unique} --json"))[0]
-    assert (len(found["partitions"]), found["configs"]) == (3, {"retention.ms": "5"})
+    for run in altering:
+        run.ok(f"topic create {unique}")
+        assert run(f"topic alter {unique} -p 3 --set retention.ms=soon").code == 2
+        assert len(json.loads(run.ok(f"topic describe {unique} --json"))[0]["partitions"]) == 1
+        run.ok(f"topic alter {unique} -p 3 --set retention.ms=5 --dry-run")
+        assert len(json.loads(run.ok(f"topic describe {unique} --json"))[0]["partitions"]) == 1
+        out = run.ok(f"topic alter {unique} -p 3 --set retention.ms=5 --unset segment.ms")
+        assert (
+            out == f"{unique} has 3 partitions\n{unique} has retention.ms=5\n{unique} has the default of segment.ms\n"
+        )
+        found = json.loads(run.ok(f"topic describe {unique} --json"))[0]
+        assert (len(found["partitions"]), found["configs"]) == (3, {"retention.ms": "5"})
+    assert all(run.transcript == altering[0].transcript for run in altering)
 
 
 def test_a_broker_and_a_group_have_settings_too(kafka: Shell, unique: str) -> None:
