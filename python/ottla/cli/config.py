@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ottla.cli.lazy import LazyGroup
 from ottla.cli.options import (
     ExampleCommand,
     admin,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 KINDS = ("topic", "broker", "group")
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def config() -> None:
     """Show and change the settings of topics, brokers and groups."""
 

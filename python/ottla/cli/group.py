@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ottla.cli.lazy import LazyGroup
 from ottla.cli.offsets_wanted import chosen_mode, places_of, plan_of
 from ottla.cli.options import ExampleCommand, admin, as_json, connected, dry_run, no_doubles, topic_name, whole
 from ottla.cli.output import Cell, note, print_json, print_table, title
@@ -24,7 +25,7 @@ STATES = ("PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Empty"
 TYPES = ("Classic", "Consumer", "Share", "Streams")
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def group() -> None:
     """List, describe, reset and delete consumer groups."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ottla.cli.lazy import LazyGroup
 from ottla.cli.options import (
     ExampleCommand,
     admin,
@@ -35,7 +36,7 @@ PARTITIONS_MAX = 2**31 - 1
 REPLICAS_MAX = 2**15 - 1
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def topic() -> None:
     """List, create, describe, change and delete topics."""
 
