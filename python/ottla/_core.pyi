@@ -160,6 +160,16 @@ class Engine:
     def journal(self, topic: str, partition: int) -> Journal:
         """A published partition as a journal. Raises `StorageError` if it is not published."""
 
+    def delete_records(self, partitions: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:
+        """Move the log start of each (topic, partition, offset): DeleteRecords.
+
+        -1 stands for the high watermark. Gives (Kafka's error code, log start now; -1 with an error) in the same order.
+        The new starts are on the disk when it returns.
+        """
+
+    def usage(self) -> list[tuple[str, int, tuple[int, int] | None, list[tuple[str, int, int]]]]:
+        """Each data directory: path, error code, (bytes of its disk, bytes usable), (topic, partition, bytes)."""
+
     def status(self) -> dict[str, Any]: ...
     def close(self) -> None:
         """Close every partition, write the checkpoints and the clean-shutdown marker, release the lock."""

@@ -24,13 +24,13 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ottla import _core
 from ottla.clock import DeadlineQueue, SystemRandom
-from ottla.config import Endpoint, Given, given_in_file, load, shortcuts
+from ottla.config import Endpoint, Given, load, shortcuts
 from ottla.config.listeners import advertised_of
+from ottla.config.sources import given_by
 from ottla.config.topic_config import effective, unreadable
 from ottla.controller.controller import Controller
 from ottla.controller.create_topics import TopicDefaults
@@ -41,6 +41,7 @@ from ottla.controller.registration import SUPPORTED_FEATURES, check_features, re
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ConfigError, NewerFormat, NotReady, RequestError
+from ottla.protocol.background import Background
 from ottla.protocol.commits import Commits, CommittingJournal, CommittingMetadataLog
 from ottla.protocol.dispatch import Dispatcher
 from ottla.protocol.loop import ControlLoop
@@ -120,7 +121,7 @@ class Broker:
         config: Mapping[str, object] | str | os.PathLike[str] | Sequence[Given] | None = None,
         virtual_clock: _core.VirtualClock | None = None,
     ) -> None:
-        given = _given(config)
+        given = given_by(config)
         directory = None if data_dir is None else str(data_dir)
         given += shortcuts(given, data_dir=directory, listen=listen, advertise=advertise, listen_default=LISTEN_DEFAULT)
         self.config = load(given)
@@ -212,6 +213,7 @@ class _Running:
     def _build(self, codec: _core.Codec) -> None:
         config, engine = self.config, self.engine
         self.loop = ControlLoop(engine, f"ottla-control-{config.node_id}")
+        self.background = Background(f"ottla-background-{config.node_id}", self.loop.wake)
         self.deadlines = DeadlineQueue()
         self.commits = Commits()
         self.metadata_log = CommittingMetadataLog(engine.metadata_log(), self.commits)
@@ -263,6 +265,8 @@ class _Running:
             ),
             internal_topics=internal_topics,
             groups=self.groups,
+            storage=engine,
+            background=self.background,
         )
         self.dispatcher = Dispatcher(
             self.bridge,
@@ -364,6 +368,7 @@ class _Running:
             try:
                 self.server.stop(timeout_ms)
             finally:
+                self.background.stop()
                 self.loop.stop()
         finally:
             self.engine.close()
@@ -467,32 +472,3 @@ class _Running:
             engine=self.engine.status(),
             server=self.server.status(),
         )
-
-
-def read_config_file(path: str | os.PathLike[str]) -> list[Given]:
-    """Read a server.properties. Raises `ConfigError`, also if the file cannot be read."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from error
-    return given_in_file(content, str(path))
-
-
-def _given(config: Mapping[str, object] | str | os.PathLike[str] | Sequence[Given] | None) -> list[Given]:
-    """Settings as somebody wrote them: a file, or names with values of any plain type."""
-    if config is None:
-        return []
-    if isinstance(config, (str, os.PathLike)):
-        return read_config_file(config)
-    if isinstance(config, Mapping):
-        # None is how a program says "not set".
-        return [Given(name, _text(value), "config") for name, value in config.items() if value is not None]
-    return list(config)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
-        return ",".join(str(entry) for entry in value)
-    return str(value)

@@ -27,7 +27,7 @@ from tests.wire.client import Closed, Connection, Plain, decode_response, framed
 CLOSED = "closed"
 WAIT_S = 20
 INVENTED = {"topic_id", "member_id", "leader", "members_leader", "session_id", "producer_id", "directory_id"}
-ADDRESSES = {"host", "port", "cluster_id"}
+ADDRESSES = {"host", "port", "cluster_id", "log_dir", "total_bytes", "usable_bytes"}
 CLOCKS = {"log_append_time", "log_append_time_ms"}
 PROSE = {"error_message", "documentation", "batch_index_error_message", "message"}
 # Kafka answers these in the order of a hash map.

@@ -24,11 +24,15 @@ SERVED: dict[str, tuple[int, int, int]] = {
     "api_versions": (0, 4, 3),
     "create_topics": (2, 7, 5),
     "delete_topics": (1, 6, 4),
+    "delete_records": (0, 2, 2),
     "init_producer_id": (0, 5, 2),
     "offset_for_leader_epoch": (2, 4, 4),
     "describe_configs": (1, 4, 4),
+    "alter_configs": (0, 2, 2),
+    "describe_log_dirs": (1, 5, 2),
     "create_partitions": (0, 3, 2),
     "delete_groups": (0, 2, 2),
+    "incremental_alter_configs": (0, 1, 1),
     "offset_delete": (0, 0, 1),
     "describe_cluster": (0, 2, 0),
     "describe_topic_partitions": (0, 0, 0),
@@ -75,6 +79,27 @@ REQUESTS: dict[str, Plain] = {
     "describe_groups": {"groups": ["nobody"]},
     "list_groups": {"states_filter": ["Dead"], "types_filter": ["classic"]},
     "api_versions": {"client_software_name": "cut", "client_software_version": "1"},
+    "delete_records": {
+        "topics": [{"name": "nowhere", "partitions": [{"partition_index": 0, "offset": 0}]}],
+        "timeout": 100,
+    },
+    "alter_configs": {
+        "resources": [
+            {"resource_type": 2, "resource_name": "nowhere", "configs": [{"name": "retention.ms", "value": "1"}]}
+        ],
+        "validate_only": True,
+    },
+    "incremental_alter_configs": {
+        "resources": [
+            {
+                "resource_type": 2,
+                "resource_name": "nowhere",
+                "configs": [{"name": "retention.ms", "config_operation": 0, "value": "1"}],
+            }
+        ],
+        "validate_only": True,
+    },
+    "describe_log_dirs": {"topics": [{"topic": "nowhere", "partitions": [0]}]},
     "create_topics": {
         "timeout": 100,
         "validate_only": True,

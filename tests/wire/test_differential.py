@@ -33,6 +33,11 @@ ON_PURPOSE = [
         "node.id has a default here",
     ),
     (
+        r"incremental_alter_configs-.*",
+        r"no such operation\..*error_code: ottla 'invalid_request', kafka 'unknown_server_error'",
+        "a number that is no operation is the client's error",
+    ),
+    (
         r"fetch-.*",
         r"negative bytes of the partition\..*",
         "Kafka's read fails inside with UNKNOWN_SERVER_ERROR",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ottla import __version__
-from ottla.broker import Broker, read_config_file
+from ottla.broker import Broker
 from ottla.config import Given
+from ottla.config.sources import read_config_file
 from ottla.errors import ConfigError
 
 if TYPE_CHECKING:

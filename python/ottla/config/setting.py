@@ -180,7 +180,8 @@ class Setting:
                     raise InvalidValue(text, "Not a number of type DOUBLE")
                 return float(found[1])
             case Kind.LIST:
-                return _COMMA.split(trimmed) if trimmed else []
+                # An entry given twice counts once (KIP-1161).
+                return list(dict.fromkeys(_COMMA.split(trimmed))) if trimmed else []
             case _:
                 return trimmed
 

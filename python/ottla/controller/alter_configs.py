@@ -11,6 +11,7 @@ from ottla.config.topic_config import validate
 from ottla.config.topic_settings import TOPIC_SETTINGS
 from ottla.controller.decision import Decision
 from ottla.controller.image import TOPIC_RESOURCE
+from ottla.controller.names import check_name
 from ottla.errors import ErrorCode, RequestError
 from ottla.messages import ConfigRecord
 
@@ -38,6 +39,8 @@ class TopicAlteration:
 
     topic: str
     operations: tuple[tuple[str, Operation, str | None], ...]
+    # Whatever was set before goes (AlterConfigs).
+    replaces_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,11 @@ def alter_topic_configs(
 def _alter(
     image: MetadataImage, alteration: TopicAlteration, defaults: Mapping[str, SettingValue]
 ) -> list[ConfigRecord]:
-    if alteration.topic not in image.topics:
-        raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    if not alteration.topic:
+        raise RequestError(ErrorCode.INVALID_REQUEST, "Default topic resources are not allowed.")
+    check_name(alteration.topic)
     old = image.topic_config(alteration.topic)
-    new: dict[str, str | None] = dict(old)
+    new: dict[str, str | None] = {} if alteration.replaces_all else dict(old)
     for name, operation, text in alteration.operations:
         if operation is Operation.DELETE:
             new.pop(name, None)
@@ -84,6 +88,9 @@ def _alter(
         else:
             new[name] = _changed_list(name, operation, new.get(name), text, defaults)
     validate(new, defaults)
+    # Kafka, too, looks for the topic last.
+    if alteration.topic not in image.topics:
+        raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{alteration.topic}' does not exist.")
     changed = [(name, text) for name, text in new.items() if old.get(name) != text]
     dropped = [(name, None) for name in old if name not in new]
     return [
@@ -107,10 +114,18 @@ def _changed_list(
             ErrorCode.INVALID_CONFIG, f"Can't {operation.name} to key {name} because its type is not LIST."
         )
     entries = (setting.text(defaults[name]) if current is None else current) or ""
-    values = [entry.strip() for entry in entries.split(",") if entry.strip()]
-    given = [entry.strip() for entry in (text or "").split(",") if entry.strip()]
+    values = _split(entries) if entries else []
+    given = _split(text or "")
     if operation is Operation.APPEND:
         values.extend(entry for entry in given if entry not in values)
     else:
         values = [entry for entry in values if entry not in given]
     return ",".join(values)
+
+
+def _split(text: str) -> list[str]:
+    """Split as Java's `String.split` does, blanks kept: Kafka compares entries as they were given."""
+    parts = text.split(",")
+    while len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    return parts

@@ -147,6 +147,8 @@ class Dispatcher:
             items = self._bridge.drain(self._drain_max)
             for item in items:
                 self._guarded(self._serve.get(item[0], self._unknown), *item[1:])
+            for end in self._services.background.finished():
+                self._guarded(end)
             for callback in self._deadlines.due(self._horizon_ms(items, now_ms)):
                 self._guarded(callback)
             if items:

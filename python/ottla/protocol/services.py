@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ottla.config.broker_config import BrokerConfig
     from ottla.controller.controller import Controller
     from ottla.controller.create_topics import TopicDefaults
     from ottla.controller.image import MetadataImage
     from ottla.controller.producer_ids import ProducerIds
     from ottla.coordinator.group.coordinator import GroupCoordinator
+    from ottla.protocol.background import Background
     from ottla.protocol.topic_creation import AutoCreation, InternalTopics
     from ottla.types import Clock, Random, Scheduler
+
+# A data directory: path, error code, (bytes in all, bytes usable) if there is a limit, (topic, partition, bytes).
+DirectoryUsage = tuple[str, int, tuple[int, int] | None, list[tuple[str, int, int]]]
+
+
+class Storage(Protocol):
+    """What handlers ask of the engine itself. It waits for the disk: call it through `Services.background`."""
+
+    def delete_records(self, partitions: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:
+        """For each (topic, partition, offset; -1 the high watermark) the error code and the new log start, or -1."""
+        ...
+
+    def usage(self) -> list[DirectoryUsage]:
+        """Every data directory."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +53,9 @@ class Services:
     auto_creation: AutoCreation
     internal_topics: InternalTopics
     groups: GroupCoordinator
+    # The engine, and the thread to wait for it on.
+    storage: Storage
+    background: Background
 
     @property
     def image(self) -> MetadataImage:

@@ -10,6 +10,7 @@ use ottla_log::{AppendError, StorageError};
 use ottla_protocol::native::api_versions::{Features, FinalizedFeature, SupportedFeature};
 use ottla_server::engine::{Engine as NativeEngine, EngineOptions, partition_config};
 use ottla_server::image::{Broker, PartitionUpdate, TopicId, TopicUpdate, Update};
+use ottla_server::upkeep::DirectoryUsage;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
@@ -116,6 +117,7 @@ fn maintenance(settings: &HashMap<String, String>) -> PyResult<MaintenanceConfig
     })
 }
 
+type DirectoryTuple = (String, i16, Option<(u64, u64)>, Vec<(String, i32, u64)>);
 type PartitionTuple = (i32, i32, i32, i32, Vec<i32>, Vec<i32>);
 type TopicTuple<'py> = (String, Vec<u8>, bool, HashMap<String, Bound<'py, PyAny>>, Vec<PartitionTuple>);
 type BrokerTuple = (i32, Option<String>, Vec<(String, String, i32)>);
@@ -259,6 +261,23 @@ impl Engine {
             // Opened here, so that a damaged partition is known before anybody relies on it.
             replica.partition().map_err(|error| storage_error(&error))?;
             Ok(Journal::new(replica, Arc::clone(&self.queue)))
+        })
+    }
+
+    fn delete_records(&self, py: Python<'_>, partitions: Vec<(String, i32, i64)>) -> Vec<(i16, i64)> {
+        released(py, || {
+            self.native.delete_records(&partitions).into_iter().map(|(code, log_start)| (code.0, log_start)).collect()
+        })
+    }
+
+    fn usage(&self, py: Python<'_>) -> Vec<DirectoryTuple> {
+        released(py, || {
+            let described = |usage: DirectoryUsage| {
+                let partitions = usage.partitions.into_iter();
+                let partitions = partitions.map(|(topic, index, bytes)| (topic.to_string(), index, bytes)).collect();
+                (usage.path.display().to_string(), usage.code.0, usage.space, partitions)
+            };
+            self.native.usage().into_iter().map(described).collect()
         })
     }
 

@@ -412,6 +412,20 @@ impl Engine {
         self.was_clean || (image.offset >= 0 && !has_unopened() && !has_unclaimed())
     }
 
+    /// Writes recovery points and log starts of these partitions.
+    ///
+    /// # Errors
+    /// A checkpoint could not be written.
+    pub fn checkpoint(&self, partitions: &[Arc<Partition>]) -> Result<(), StorageError> {
+        for directory in &*self.inner.directories.lock() {
+            let own = in_directory(directory.path(), partitions);
+            if !own.is_empty() {
+                directory.checkpoint(&own)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A published partition.
     #[must_use]
     pub fn replica(&self, topic: &str, partition: i32) -> Option<Arc<Replica>> {

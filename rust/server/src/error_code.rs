@@ -22,6 +22,7 @@ impl ErrorCode {
     pub const UNSUPPORTED_VERSION: Self = Self(35);
     pub const INVALID_REQUEST: Self = Self(42);
     pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: Self = Self(43);
+    pub const POLICY_VIOLATION: Self = Self(44);
     pub const OUT_OF_ORDER_SEQUENCE_NUMBER: Self = Self(45);
     pub const INVALID_PRODUCER_EPOCH: Self = Self(47);
     pub const INVALID_TXN_STATE: Self = Self(48);

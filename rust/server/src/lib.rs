@@ -23,4 +23,5 @@ pub mod reply;
 pub mod room;
 pub mod sessions;
 pub mod transport;
+pub mod upkeep;
 pub mod waiting;

@@ -1,6 +1,6 @@
 //! This broker's replica of one partition: the log partition, opened when first needed, and those who wait for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -148,6 +148,12 @@ impl Replica {
         self.place.has_files
     }
 
+    /// Its directory, made or not.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
     #[must_use]
     pub fn waiters(&self) -> &Arc<Waiters> {
         &self.watch.waiters
@@ -231,7 +237,11 @@ impl Replica {
         }
     }
 
-    fn live(&self) -> Result<&Arc<Partition>, ErrorCode> {
+    /// The log partition, unless its topic was deleted.
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION when it was, KAFKA_STORAGE_ERROR when it cannot be opened.
+    pub fn live(&self) -> Result<&Arc<Partition>, ErrorCode> {
         if self.is_deleted.load(Ordering::Acquire) {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }

@@ -99,11 +99,51 @@ PRODUCER = st.builds(
     producer_id=st.integers(-(2**63), 2**63 - 1),
     producer_epoch=SMALL,
 )
+RESOURCE_TYPES = st.sampled_from([-1, 0, 2, 2, 2, 4, 8, 16, 32, 127])
+SETTING_NAMES = st.sampled_from([*TOPIC_SETTINGS, "nope", ""])
+ALTER = st.builds(
+    m.IncrementalAlterConfigsRequest,
+    resources=st.lists(
+        st.builds(
+            m.IncrementalAlterConfigsRequestAlterConfigsResource,
+            resource_type=RESOURCE_TYPES,
+            resource_name=NAMES,
+            configs=st.lists(
+                st.builds(
+                    m.IncrementalAlterConfigsRequestAlterableConfig,
+                    name=SETTING_NAMES,
+                    config_operation=st.integers(-1, 4),
+                    value=TEXTS,
+                ),
+                max_size=3,
+            ),
+        ),
+        max_size=3,
+    ),
+    validate_only=st.booleans(),
+)
+REPLACE = st.builds(
+    m.AlterConfigsRequest,
+    resources=st.lists(
+        st.builds(
+            m.AlterConfigsRequestResource,
+            resource_type=RESOURCE_TYPES,
+            resource_name=NAMES,
+            configs=st.lists(
+                st.builds(m.AlterConfigsRequestAlterableConfig, name=SETTING_NAMES, value=TEXTS), max_size=3
+            ),
+        ),
+        max_size=3,
+    ),
+    validate_only=st.booleans(),
+)
 REQUESTS = st.one_of(
     st.tuples(st.just(19), st.integers(2, 7), CREATE),
     st.tuples(st.just(37), st.integers(0, 3), GROW),
     st.tuples(st.just(20), st.integers(1, 6), DELETE),
     st.tuples(st.just(32), st.integers(1, 4), DESCRIBE),
+    st.tuples(st.just(44), st.integers(0, 1), ALTER),
+    st.tuples(st.just(33), st.integers(0, 2), REPLACE),
     st.tuples(st.just(60), st.integers(0, 2), CLUSTER),
     st.tuples(st.just(22), st.integers(0, 5), PRODUCER),
 )

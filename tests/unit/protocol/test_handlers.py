@@ -218,3 +218,36 @@ def test_producer_ids_are_not_to_be_had_while_the_log_fails() -> None:
     world.journal.fail_with = StorageError("disk full")
     response = world.call(22, 5, m.InitProducerIdRequest(transactional_id=None))
     assert (response.error_code, response.producer_id) == (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, -1)
+
+
+def test_a_topic_named_twice_is_altered_neither_time() -> None:
+    """Both entries are refused, in their places. Apache Kafka 4.3.1 never answers AlterConfigs of this kind."""
+    world = World()
+    world.call(19, 7, create("a", "b"))
+    resources = [
+        m.AlterConfigsRequestResource(
+            resource_type=2,
+            resource_name=name,
+            configs=[m.AlterConfigsRequestAlterableConfig(name="retention.ms", value="7")],
+        )
+        for name in ("a", "b", "a")
+    ]
+    response = world.call(33, 2, m.AlterConfigsRequest(resources=resources))
+    found = [(entry.resource_name, ErrorCode(entry.error_code)) for entry in response.responses]
+    assert found == [("a", ErrorCode.INVALID_REQUEST), ("b", ErrorCode.NONE), ("a", ErrorCode.INVALID_REQUEST)]
+    assert world.services.image.topic_config("b") == {"retention.ms": "7"}
+    assert world.services.image.topic_config("a") == {"retention.ms": " 10 "}
+
+
+@pytest.mark.parametrize("kind, name, advice", [(4, "1", "restart it"), (8, "1", "--log-level"), (32, "g", "hold")])
+def test_what_cannot_be_altered_says_what_to_do_instead(kind: int, name: str, advice: str) -> None:
+    """Settings of brokers, loggers and groups: refused, with a sentence that helps."""
+    world = World()
+    resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(
+        resource_type=kind,
+        resource_name=name,
+        configs=[m.IncrementalAlterConfigsRequestAlterableConfig(name="x", config_operation=0, value="1")],
+    )
+    (entry,) = world.call(44, 1, m.IncrementalAlterConfigsRequest(resources=[resource])).responses
+    assert entry.error_code == ErrorCode.INVALID_REQUEST
+    assert advice in entry.error_message

@@ -13,6 +13,7 @@ from ottla.controller.controller import Controller
 from ottla.controller.create_topics import TopicDefaults
 from ottla.controller.producer_ids import ProducerIds
 from ottla.controller.registration import register
+from ottla.protocol.background import Background
 from ottla.protocol.commits import Commits
 from ottla.protocol.dispatch import Dispatcher
 from ottla.protocol.registry import BY_KEY, Api
@@ -76,6 +77,7 @@ class World:
         defaults = TopicDefaults(config["num.partitions"], config["default.replication.factor"], config.topic_defaults)
         internal = InternalTopics(controller, config, defaults, random)
         no_groups: Any = None
+        no_storage: Any = None
         self.services = Services(
             node_id=config.node_id,
             cluster_id="cluster",
@@ -91,6 +93,8 @@ class World:
             ),
             internal_topics=internal,
             groups=no_groups,
+            storage=no_storage,
+            background=Background("background", self.request_turn),
         )
         self.dispatcher = Dispatcher(
             self.bridge,

@@ -1,6 +1,17 @@
 """The conversations of the differential test, one file per group of APIs. Importing this package registers them all."""
 
-from tests.wire.cases import configs, consume, groups, malformed, metadata, offsets, produce, static_members, topics
+from tests.wire.cases import (
+    configs,
+    consume,
+    groups,
+    malformed,
+    metadata,
+    offsets,
+    produce,
+    static_members,
+    storage,
+    topics,
+)
 from tests.wire.differential import CASES
 
 __all__ = [
@@ -13,5 +24,6 @@ __all__ = [
     "offsets",
     "produce",
     "static_members",
+    "storage",
     "topics",
 ]

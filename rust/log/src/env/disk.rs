@@ -78,6 +78,11 @@ impl Disk for RealDisk {
         fs::File::open(path)?.sync_all()
     }
 
+    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
+        let found = rustix::fs::statvfs(path)?;
+        Ok(Some((found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
         Ok(Box::new(HeldLock::take(file)?))

@@ -166,6 +166,10 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
+    fn space(&self, _path: &Path) -> io::Result<Option<(u64, u64)>> {
+        Ok(None)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
         if !self.locks.lock().insert(path.to_path_buf()) {
             return Err(io::Error::from(io::ErrorKind::WouldBlock));

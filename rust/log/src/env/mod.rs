@@ -90,6 +90,8 @@ pub trait Disk: Send + Sync + Debug {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes names created, renamed or removed in this directory survive a power cut.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Of the file system that `path` lies on: bytes in all, and bytes an ordinary user may still write. None where there is no limit.
+    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>>;
     /// Takes the exclusive lock on `path` (made when missing), held until the value is dropped. `WouldBlock` when somebody has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 }

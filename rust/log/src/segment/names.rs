@@ -1,8 +1,10 @@
 //! Names of the files of a partition, all Kafka's: the offset in 20 digits, then what it is.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Offset;
+use crate::env::Disk;
 
 pub const LOG: &str = "log";
 pub const OFFSET_INDEX: &str = "index";
@@ -26,6 +28,17 @@ pub fn file(directory: &Path, offset: Offset, suffix: &str) -> PathBuf {
 pub fn offset_of(name: &str, suffix: &str) -> Option<Offset> {
     let digits = name.strip_suffix(suffix)?.strip_suffix('.')?;
     (digits.len() == OFFSET_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// Bytes of the segments in a partition's directory; 0 if nothing was ever written.
+pub fn segment_bytes_in(disk: &dyn Disk, directory: &Path) -> io::Result<u64> {
+    match disk.list(directory) {
+        Ok(entries) => {
+            Ok(entries.iter().filter(|entry| offset_of(&entry.name, LOG).is_some()).map(|entry| entry.length).sum())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 /// `topic-partition`.

@@ -149,6 +149,10 @@ impl Disk for GatedDisk {
         self.memory.remove_dir_all(path)
     }
 
+    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
+        self.memory.space(path)
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("t-"))
             && self.gate.state.lock().holds_directories

@@ -147,6 +147,9 @@ impl Disk for Brittle {
         self.faults.unsynced.lock().retain(|unsynced| !unsynced.starts_with(path));
         self.memory.remove_dir_all(path)
     }
+    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
+        self.memory.space(path)
+    }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.memory.sync_dir(path)?;
         self.faults.unsynced.lock().retain(|unsynced| unsynced.parent() != Some(path));

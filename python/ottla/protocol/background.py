@@ -1,0 +1,69 @@
+"""Work that waits for the disk, off the control-plane thread.
+
+DeleteRecords writes checkpoints, DescribeLogDirs looks at every directory: on the control plane's own thread either
+would keep heartbeats waiting. One worker thread does such work in the order it was asked for; `wake` then asks the loop
+for a turn, in which the dispatcher runs what `finished` hands over. Nothing else in the control plane knows a second
+thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class Background:
+    """One worker thread, started when first needed; see the module's doc.
+
+    What waits here is bounded by the requests the data plane lets in at a time.
+    """
+
+    def __init__(self, name: str, wake: Callable[[], None]) -> None:
+        self._name = name
+        self._wake = wake
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        # Appended to by the worker, taken from by the control plane.
+        self._finished: deque[Callable[[], None]] = deque()
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
+        """Do `work` on the worker thread, then `done` with what it gave or raised on the control plane's."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            self._thread.start()
+        self._waiting.put(lambda: self._do(work, done))
+
+    def finished(self) -> Iterator[Callable[[], None]]:
+        """Hand over the ends of what has been done since the last call."""
+        while self._finished:
+            yield self._finished.popleft()
+
+    def stop(self) -> None:
+        """Finish what was asked for, and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._waiting.put(None)
+            thread.join()
+
+    def _serve(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            job()
+
+    def _do(self, work: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
+        outcome: Result | Exception
+        try:
+            outcome = work()
+        except Exception as error:  # noqa: BLE001 - handed to who asked
+            outcome = error
+        self._finished.append(lambda: done(outcome))
+        self._wake()
