@@ -6,17 +6,21 @@ twice, nulls, then the kind of resource. Whatever passes is decided on by the co
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ottla.controller.alter_configs import AlteredTopic, TopicAlteration, alter_topic_configs
+from ottla.config.topic_config import without_effect
+from ottla.controller.alter_configs import AlteredTopic, Operation, TopicAlteration, alter_topic_configs
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ottla.protocol.services import Services
+
+log = logging.getLogger(__name__)
 
 TOPIC = 2
 # What Kafka can alter and this broker cannot yet.
@@ -74,6 +78,8 @@ class Alterations:
             else:
                 found = ((result.code, result.message) for result in results)
                 self._outcomes.update(zip(self._topics, found, strict=True))
+                if not validate_only:
+                    self._warn()
             done(self._in_order())
 
         decide = partial(
@@ -83,6 +89,14 @@ class Alterations:
             validate_only=validate_only,
         )
         services.controller.change(decide, decided)
+
+    def _warn(self) -> None:
+        """Say in the log which of the settings that were set change nothing in this version."""
+        for place, alteration in self._topics.items():
+            if self._outcomes[place][0] is ErrorCode.NONE:
+                given = {name: text for name, how, text in alteration.operations if how != Operation.DELETE and text}
+                for sentence in without_effect(given):
+                    log.warning("topic %s: %s", alteration.topic, sentence)
 
     def _refuse(self, place: int, words: str) -> bool:
         self.refuse(place, ErrorCode.INVALID_REQUEST, words)

@@ -251,3 +251,26 @@ def test_what_cannot_be_altered_says_what_to_do_instead(kind: int, name: str, ad
     (entry,) = world.call(44, 1, m.IncrementalAlterConfigsRequest(resources=[resource])).responses
     assert entry.error_code == ErrorCode.INVALID_REQUEST
     assert advice in entry.error_message
+
+
+def test_a_setting_that_changes_nothing_yet_is_said_when_it_is_altered(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody who turns compaction on believes that it happens; validation and deletion say nothing."""
+    world = World()
+    world.call(19, 7, create("a"))
+
+    def alter(operation: int, *, validate_only: bool = False) -> list[str]:
+        caplog.clear()
+        config = m.IncrementalAlterConfigsRequestAlterableConfig(
+            name="preallocate", config_operation=operation, value="true"
+        )
+        resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(
+            resource_type=2, resource_name="a", configs=[config]
+        )
+        request = m.IncrementalAlterConfigsRequest(resources=[resource], validate_only=validate_only)
+        assert world.call(44, 1, request).responses[0].error_code == 0
+        return [record.getMessage() for record in caplog.records]
+
+    (said,) = alter(0)
+    assert said.startswith("topic a: preallocate")
+    assert alter(0, validate_only=True) == []
+    assert alter(1) == []
