@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes longer than a test in `make test` may; run by `make test-long`")
+    config.addinivalue_line("markers", "plays(example, how): which run of an example the test asks about")
     config.addinivalue_line(
         "markers", "kafka: needs Apache Kafka (java, mvn); skipped without them, a failure when CI=true"
     )

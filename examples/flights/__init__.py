@@ -8,7 +8,7 @@ started again on the same port and data directory. In the end every flight must 
 of each carrier are compared with what pandas says of the same table, and must be equal to the last bit.
 
     table       the rows, without pandas           producer    child: rows -> topic, counts acknowledgements
-    children    processes, started and cleaned up  consumer    child: topic -> its own journal, then commit
-    ledger      what the journals say together     check       the verdict
-    picture     the result as a PNG                __main__    the story: starts, kills, waits, shows
+    ledger      what the journals say together     consumer    child: topic -> its own journal, then commit
+    picture     the result as a PNG                check       the verdict
+    __main__    what a person sees                 story       the run: starts, kills, waits
 """

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from examples.children import Failed, OttlaServe
 from examples.flights import picture, table
-from examples.flights.children import Failed, OttlaServe
 from examples.flights.story import Outcome, Plan, Story
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from examples.flights import children
+from examples import children
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from examples.flights import children, table
+from examples import children
+from examples.flights import table
 
 if TYPE_CHECKING:
     from pathlib import Path

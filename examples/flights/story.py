@@ -8,14 +8,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from examples.flights import check, children, table
-from examples.flights.children import Child, Failed, Follower
+from examples import children
+from examples.children import Child, Failed, Follower
+from examples.flights import check, table
 from examples.flights.ledger import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from examples.flights.children import Broker
+    from examples.children import Broker
 
 TOPIC = "flights"
 GROUP = "delays"

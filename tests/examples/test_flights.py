@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from examples.children import Follower, Journal, OttlaServe
 from examples.flights import check, picture, table
-from examples.flights.children import Follower, Journal, OttlaServe
 from examples.flights.ledger import Ledger
 from examples.flights.story import Plan, Story
 

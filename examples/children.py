@@ -1,4 +1,4 @@
-"""Processes of the example: started with their pid known, watched, killed when the story says so, never left behind."""
+"""Processes of an example: started with their pid known, watched, killed when the story says so, never left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 # ApiVersions v0 with correlation id 1 and no client id: the smallest question that every broker answers.
@@ -51,6 +51,7 @@ class Child:
     def __init__(self, name: str, command: list[str], output: Path) -> None:
         self.name = name
         self.output = output
+        self.asked_to_end = False
         with output.open("ab") as file:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=file, cwd=ROOT)
 
@@ -61,15 +62,34 @@ class Child:
     def ended(self) -> int | None:
         return self.process.poll()
 
+    def terminate(self) -> None:
+        """SIGTERM. Once only: a second one would meet an interpreter that is ending and has its handlers taken down."""
+        if self.process.poll() is None and not self.asked_to_end:
+            self.asked_to_end = True
+            self.process.terminate()
+
     def stop(self) -> int:
         """SIGTERM, and SIGKILL for one that does not listen. Returns the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.terminate()
+        return self.wait(STOP_TIMEOUT_S)
+
+    def wait(self, timeout_s: float) -> int:
+        """The exit code of a child that was asked to end. One that does not is killed, and that is a failure."""
         try:
-            return self.process.wait(STOP_TIMEOUT_S)
+            return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise Failed(f"{self.name} (pid {self.pid}) did not stop on SIGTERM\n{tail(self.output)}") from None
+            raise Failed(f"{self.name} (pid {self.pid}) did not end when asked to\n{tail(self.output)}") from None
+
+    def tell(self, line: str) -> None:
+        """A line for a child that is told by lines."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
+
+    def no_more_lines(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
     def kill(self) -> None:
         if self.process.poll() is None:
@@ -185,10 +205,14 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
 
 
-def main(work: Callable[..., int], *kinds: Callable[[str], Any]) -> int:
-    """Runs a child's work with the arguments of its command line."""
+def main(work: Callable[..., int], *kinds: Callable[[str], Any], told_by_lines: bool = False) -> int:
+    """Runs a child's work with the arguments of its command line.
+
+    A child that is `told_by_lines` what to do reads them from standard input itself, and ends when they end.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us in order
-    end_with_parent()
+    if not told_by_lines:
+        end_with_parent()
     return work(*(kind(word) for kind, word in zip(kinds, sys.argv[1:], strict=True)))
 
 
