@@ -22,7 +22,7 @@ LIBRARY := lib_core$(if $(filter Darwin,$(shell uname -s)),.dylib,.so)
 
 .PHONY: help
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z%-]*\):[^#]*## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
 
 .PHONY: run
 run: $(VENV)/stamp-run native ## The broker on 127.0.0.1:9092 over ./data (LISTEN, DATA and ARGS change that)
@@ -54,6 +54,9 @@ bench: $(VENV)/stamp-bench native-release ## The headline figures beside Apache 
 .PHONY: example-flights
 example-flights: $(VENV)/stamp-examples native ## 336,776 flights through a broker and a consumer that are killed on the way
 	@$(PY) -m examples.flights $(ARGS)
+
+example-%: $(VENV)/stamp-examples native ## One of the other examples: riders, orders, meters, retries, logs, accounts
+	@$(PY) -m examples.$* $(ARGS)
 
 .PHONY: clean
 clean: ## Removes what was built and installed here; ./data stays

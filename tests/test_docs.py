@@ -46,6 +46,8 @@ def test_architecture_names_what_exists() -> None:
     assert not {path for path in named if not (ROOT / path).exists()}
     crates = {f"rust/{path.parent.name}" for path in tracked("rust/*/Cargo.toml")}
     assert crates <= named, f"not on the map: {sorted(crates - named)}"
+    examples = {f"examples/{path.parent.name}" for path in tracked("examples/*/__main__.py")}
+    assert examples <= named, f"not on the map: {sorted(examples - named)}"
     modules = {
         path.relative_to(ROOT / "python" / "ottla").parts[0].removesuffix(".py") for path in tracked("python/ottla")
     }
