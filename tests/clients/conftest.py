@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from tests.clients import golang
 from tests.clients.drivers import DRIVERS, Driver
 from tests.processes import Process
+
+WANT_GO = {"test_franz_go.py", "test_member_processes.py"}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """On a new machine franz-go is compiled while other tests run, if any test will want it."""
+    if not session.config.getoption("collectonly") and any(item.path.name in WANT_GO for item in session.items):
+        golang.build_in_background()
 
 
 @pytest.fixture(params=sorted(DRIVERS))
