@@ -1,5 +1,5 @@
 # Each goal sets up what it needs and does nothing twice: Python packages by stamp files in .venv, the native module by cargo.
-# Needed on the machine: Python >= 3.11, a Rust toolchain, make. Interoperability tests also want Java and Maven.
+# Needed on the machine: Python >= 3.11, a Rust toolchain, make. Interoperability tests also want Java, Maven, Node and Go.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -60,7 +60,7 @@ example-%: $(VENV)/stamp-examples native ## One of the other examples: riders, o
 
 .PHONY: clean
 clean: ## Removes what was built and installed here; ./data stays
-	@rm -rf $(VENV) target dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis $(CORE)
+	@rm -rf $(VENV) target dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis $(CORE) tests/clients/js/node_modules
 	@find python tests examples tools benches -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the goals above need ---------------------------------------------------------------------------------------------------
@@ -105,12 +105,20 @@ $(PY):
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; }
 
-# Java and Maven run Apache Kafka beside Ottla. Without them its tests are skipped on a person's machine and refused where CI=true.
+# What only tests need. Without it those tests are skipped on a person's machine, with the reason, and refused where CI=true.
+# From 1.21 on Go fetches the Go that tests/clients/go/go.mod asks for; an older one, as Debian 12's 1.19, counts as missing.
 .PHONY: tools-for-tests
 tools-for-tests:
-	@missing=""; for tool in java mvn; do command -v $$tool > /dev/null || missing="$$missing $$tool"; done; \
+	@missing=""; \
+	need() { for tool in $$2; do command -v $$tool > /dev/null || missing="$$missing\n  $$tool: $$1"; done; }; \
+	need "Java 17 or later and Maven run Apache Kafka 4.3.1 beside Ottla" "java mvn"; \
+	need "Node 18 or later with npm runs KafkaJS" "node npm"; \
+	need "Go 1.21 or later builds the tests with franz-go" "go"; \
+	if command -v go > /dev/null && (cd / && go version | grep -qE ' go1\.(1?[0-9]|20)([^0-9]|$$)'); then \
+		missing="$$missing\n  go: $$(cd / && go version | cut -d' ' -f3) is too old, franz-go needs Go 1.21 or later"; \
+	fi; \
 	if [ -n "$$missing" ]; then \
-		echo "not found:$$missing. Tests that compare Ottla with Apache Kafka 4.3.1 need Java 17 or later and Maven."; \
+		printf "not found, wanted by tests:$$missing\n"; \
 		if [ "$${CI:-}" = true ]; then echo "CI=true: nothing may be skipped" >&2; exit 1; fi; \
-		echo "They are skipped."; \
+		echo "The tests that need them are skipped."; \
 	fi

@@ -1,1 +1,1 @@
-"""Ottla seen through the clients that people use: kafka-python and librdkafka."""
+"""Ottla seen through the clients that people use: kafka-python, librdkafka, KafkaJS, franz-go."""

@@ -19,6 +19,7 @@ func init() {
 	cases["offsets_of_groups"] = offsetsOfGroups
 	cases["configs_are_altered"] = configsAreAltered
 	cases["records_are_deleted"] = recordsAreDeleted
+	cases["log_dirs_are_described"] = logDirsAreDescribed
 }
 
 // A topic with partitions and a setting is listed with both, by the id that its creation gave.
@@ -202,4 +203,16 @@ func recordsAreDeleted(w *world) {
 	equal(answer.LowWatermark, int64(6))
 	equal(offsetsOf(must(w.admin().ListStartOffsets(w.ctx, w.topic)), w.topic), map[int32]int64{0: 6})
 	equal(texts(w.readAll(4)), numbers(6, 10))
+}
+
+// The log directory holds both partitions; the one with records has a size.
+func logDirsAreDescribed(w *world) {
+	w.createTopic(2)
+	w.fill(10, 1)
+	described := must(w.admin().DescribeAllLogDirs(w.ctx, must(w.admin().ListTopics(w.ctx, w.topic)).TopicsSet()))
+	ok(described[1].Error())
+	equal(len(described[1]), 1)
+	sizes := map[int32]bool{}
+	described[1].EachPartition(func(each kadm.DescribedLogDirPartition) { sizes[each.Partition] = each.Size > 0 })
+	equal(sizes, map[int32]bool{0: true, 1: false})
 }
