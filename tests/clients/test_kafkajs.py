@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -33,6 +34,14 @@ def runner(broker: Process, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
     yield program
     program.stop()
+
+
+def test_lock_file_names_no_registry() -> None:
+    """Packages are pinned by version and checksum; where they come from is the business of whoever installs them."""
+    text = (node.FOLDER / "package-lock.json").read_text()
+    packages = {name: each for name, each in json.loads(text)["packages"].items() if name}
+    assert all(each["version"] and each["integrity"] for each in packages.values())
+    assert "://" not in text
 
 
 @pytest.mark.parametrize("case", CASES)
