@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -133,6 +135,24 @@ def make_broker(broker_class: type[Process], tmp_path: Path) -> Iterator[MakeBro
     for process in made:
         process.kill()
         assert not process.faults(), f"{process.name} tells of a bug, see {process.output_path}"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install .` would install, built once for the long tests that install it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(folder), str(source)],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("ottla-*.whl")
+    return built
 
 
 @pytest.fixture

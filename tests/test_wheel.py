@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import venv
 import zipfile
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import ottla
-from tests.test_house import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +28,8 @@ def run(*command: object, cwd: Path) -> str:
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_installs_into_an_empty_environment(tmp_path: Path) -> None:
+def test_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     """The wheel is abi3 for cp311, brings its licence, and its command answers where nothing else is installed."""
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("ottla-*.whl")
     assert wheel.name.startswith(f"ottla-{ottla.__version__}-cp311-abi3-")
     names = zipfile.ZipFile(wheel).namelist()
     assert {"ottla/_core.abi3.so", "ottla/_core.pyi", "ottla/py.typed"} <= set(names)

@@ -106,7 +106,8 @@ class Broker:
 
     `data_dir`: where the data lives; None keeps it in memory. `listen` and `advertise`: HOST:PORT, for the one plain
     listener most want; several are set as in Kafka, by `listeners` and `advertised.listeners` in `config`. `config`:
-    Kafka's settings by name, or a server.properties file.
+    Kafka's settings by name, or a server.properties file. `cluster_id`: the cluster a new data directory becomes part
+    of, a random one if None; a directory that belongs to another is refused.
 
     Raises `ConfigError` with everything that is wrong before anything is opened; `start` raises `DirectoryInUse`,
     `NewerFormat`, `StorageError`, or OSError if a listener cannot be opened.
@@ -119,12 +120,14 @@ class Broker:
         listen: str | None = None,
         advertise: str | None = None,
         config: Mapping[str, object] | str | os.PathLike[str] | Sequence[Given] | None = None,
+        cluster_id: str | None = None,
         virtual_clock: _core.VirtualClock | None = None,
     ) -> None:
         given = given_by(config)
         directory = None if data_dir is None else str(data_dir)
         given += shortcuts(given, data_dir=directory, listen=listen, advertise=advertise, listen_default=LISTEN_DEFAULT)
         self.config = load(given)
+        self._cluster_id = cluster_id
         self._virtual_clock = virtual_clock
         in_memory = "log.dirs" not in self.config.given and "log.dir" not in self.config.given
         self._data_dirs = None if in_memory else self.config.data_dirs
@@ -136,7 +139,7 @@ class Broker:
             raise NotReady("this broker is running already")
         for warning in self.config.warnings:
             log.warning("%s", warning)
-        self._running = _Running(self.config, self._data_dirs, self._virtual_clock)
+        self._running = _Running(self.config, self._data_dirs, self._cluster_id, self._virtual_clock)
         try:
             self._running.start()
         except BaseException:
@@ -188,7 +191,11 @@ class _Running:
     """The parts of a broker between start and stop."""
 
     def __init__(
-        self, config: BrokerConfig, data_dirs: list[str] | None, virtual_clock: _core.VirtualClock | None
+        self,
+        config: BrokerConfig,
+        data_dirs: list[str] | None,
+        cluster_id: str | None,
+        virtual_clock: _core.VirtualClock | None,
     ) -> None:
         self.process_id = os.getpid()
         self.config = config
@@ -200,7 +207,7 @@ class _Running:
             data_dirs,
             bridge=self.bridge,
             node_id=config.node_id,
-            cluster_id=None,
+            cluster_id=cluster_id,
             settings=dict(config.values),
             virtual_clock=virtual_clock,
         )

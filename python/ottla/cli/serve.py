@@ -17,6 +17,7 @@ from ottla.config.sources import read_config_file
 from ottla.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from ottla.broker import BrokerStatus
@@ -44,7 +45,17 @@ def serve(
         listen = LISTEN_DEFAULT
     broker = Broker(data_dir, listen=listen, advertise=advertise, config=given)
 
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True)
+    set_up_logging(log_level)
+    until_stopped(broker)
+
+
+def set_up_logging(level: str) -> None:
+    """Log to stderr, one line each."""
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True)
+
+
+def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _broker: None) -> None:
+    """Run a broker in the foreground until a signal ends it; `started` is called once it serves."""
     told_to_stop = threading.Event()
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -57,6 +68,7 @@ def serve(
     signal.signal(signal.SIGINT, stop)
     with broker:
         click.echo(banner(broker.status(), str(broker.config["ottla.durability"])))
+        started(broker)
         told_to_stop.wait()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla.config import properties
 from ottla.config.broker_settings import BROKER_SETTINGS
-from ottla.config.inert import reason_without_effect, refusal
+from ottla.config.inert import OPEN_AUTHORIZERS, reason_without_effect, refusal
 from ottla.config.listeners import (
     Endpoint,
     parse_endpoints,
@@ -133,7 +133,7 @@ def load(given: Iterable[Given] = ()) -> BrokerConfig:
     for entry in last.values():
         setting = BROKER_SETTINGS.get(entry.name)
         if setting is None:
-            _judge_foreign(entry, problems, warnings)
+            _judge_foreign(entry, last, problems, warnings)
             continue
         known[entry.name] = entry
         try:
@@ -170,11 +170,23 @@ def topic_default(config: BrokerConfig, name: str) -> SettingValue:
     return setting.default
 
 
-def _judge_foreign(entry: Given, problems: list[str], warnings: list[str]) -> None:
+def _judge_foreign(entry: Given, given: Mapping[str, Given], problems: list[str], warnings: list[str]) -> None:
     """A name that is not in the table: harmful, without effect, or unknown."""
     refused = refusal(entry.name, entry.text)
     reason = reason_without_effect(entry.name)
-    if refused is not None:
+    everyone = given.get("allow.everyone.if.no.acl.found")
+    if (
+        entry.name == "authorizer.class.name"
+        and entry.text.strip() in OPEN_AUTHORIZERS
+        and everyone is not None
+        and everyone.text.strip().lower() == "true"
+    ):
+        # Without a single ACL, and none can be made here, this authorizer lets everybody do everything.
+        warnings.append(
+            f"{entry.name} ({entry.origin}) has no effect: no ACL can be created in this version, and "
+            "allow.everyone.if.no.acl.found=true lets everybody in while there is none"
+        )
+    elif refused is not None:
         problems.append(f"{entry.name}={entry.text} ({entry.origin}): {refused}")
     elif reason is not None:
         warnings.append(f"{entry.name} ({entry.origin}) has no effect: {reason}")

@@ -27,6 +27,9 @@ _CHECKPOINTS = "Ottla writes its checkpoints when they change"
 _SOCKETS = "sockets have the system's own sizes, which it adapts"
 _CONNECTIONS = "connections are not limited in this version"
 _TESTS = "it is a switch for Kafka's own tests"
+_ZOOKEEPER = "Ottla keeps its metadata itself, no ZooKeeper is needed"
+_CONFLUENT = "it belongs to Confluent's own server"
+_OLD_FORMATS = "there is one format of messages, the one Kafka 4 has"
 
 _NAMES: dict[str, tuple[str, ...]] = {
     _THREADS: (
@@ -184,6 +187,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "groups are read in pieces of Ottla's own size": ("offsets.load.buffer.size",),
     "what coordinators write is not compressed": ("offsets.topic.compression.codec",),
     "the metadata log lies in the first of log.dirs": ("metadata.log.dir",),
+    # Gone from Kafka 4, and still in many files.
+    _OLD_FORMATS: ("inter.broker.protocol.version", "log.message.downconversion.enable", "log.message.format.version"),
 }
 
 # Families whose members all have the same reason.
@@ -197,6 +202,8 @@ _PREFIXES = {
     "remote.": _TIERED,
     "rlmm.config.": _TIERED,
     "rsm.config.": _TIERED,
+    "zookeeper.": _ZOOKEEPER,
+    "confluent.": _CONFLUENT,
 }
 
 WITHOUT_EFFECT: dict[str, str] = {name: reason for reason, names in _NAMES.items() for name in names}
@@ -211,6 +218,15 @@ _REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "create.topic.policy.class.name": (("",), "policies are Java classes, which Ottla cannot run"),
     "remote.log.storage.system.enable": (("", "false"), "tiered storage is not served in this version"),
 }
+
+# Kafka's own authorizers, today's and that of the ZooKeeper years: they let everybody in where
+# allow.everyone.if.no.acl.found is true and nobody has made an ACL.
+OPEN_AUTHORIZERS = frozenset(
+    {
+        "kafka.security.authorizer.AclAuthorizer",
+        "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    }
+)
 
 
 def reason_without_effect(name: str) -> str | None:

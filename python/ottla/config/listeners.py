@@ -3,8 +3,8 @@
 `NAME://host:port`, several separated by commas. The name says which security protocol is spoken, through
 `listener.security.protocol.map`; names and ports differ from listener to listener. The rules are those of Kafka's
 SocketServerConfigs and KafkaConfig: an advertised listener is one of the listeners and has a host clients can connect
-to, so 0.0.0.0 is refused there; without an advertised address the listener's own is used, and the machine's name where
-that one is empty or 0.0.0.0.
+to, so 0.0.0.0 is refused there, and an empty one stands for the machine's name; without an advertised address the
+listener's own is used, and the machine's name where that one is empty or 0.0.0.0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 _ENDPOINT = re.compile(r"(?P<name>[^:/\s]+)://(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]/\s]*):(?P<port>-?\d+)")
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]/\s]*):(?P<port>\d+)")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-_ANY_HOST = ("", "0.0.0.0", "::")  # noqa: S104 - recognised, not bound
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound
+_ANY_HOST = ("", *_ANY_ADDRESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,12 @@ def parse_protocol_map(text: str) -> dict[str, str]:
     """Read NAME:PROTOCOL,...; raises ValueError with a sentence."""
     found: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, _, protocol = entry.partition(":")
+        name, protocol = (word.strip().upper() for word in (*entry.split(":", 1), "")[:2])
         if protocol not in _PROTOCOLS or not name:
             raise ValueError(f"{entry!r} is not NAME:PROTOCOL with a protocol of {', '.join(_PROTOCOLS)}")
-        if name.upper() in found:
-            raise ValueError(f"listener {name} is mapped twice")
-        found[name.upper()] = protocol
+        # Kafka lets the last of two count; the same thing said twice is common, two different ones are a mistake.
+        if found.setdefault(name, protocol) != protocol:
+            raise ValueError(f"listener {name} is mapped to both {found[name]} and {protocol}")
     return found
 
 
@@ -96,7 +97,7 @@ def problems_of_advertised(advertised: list[Endpoint], listeners: list[Endpoint]
             problems.append(
                 f"advertised.listeners: {endpoint} is none of the listeners; allowed names: {', '.join(names)}"
             )
-        if endpoint.host in _ANY_HOST:
+        if endpoint.host in _ANY_ADDRESS:
             problems.append(
                 f"advertised.listeners: {endpoint} names no host clients can connect to; give a name or an address"
             )
@@ -107,5 +108,5 @@ def advertised_of(listener: Endpoint, advertised: list[Endpoint], machine: str) 
     """Give the address clients of a listener are told; its port stays 0 while the bound port is not known."""
     for endpoint in advertised:
         if endpoint.name == listener.name:
-            return endpoint
+            return Endpoint(endpoint.name, endpoint.host or machine, endpoint.port)
     return Endpoint(listener.name, machine if listener.host in _ANY_HOST else listener.host, listener.port)

@@ -140,6 +140,8 @@ def test_zero_retention_is_refused_as_kafka_does() -> None:
         ("advertised.listeners=OTHER://h:9092", "is none of the listeners; allowed names: PLAINTEXT"),
         ("inter.broker.listener.name=X", "allowed are the listeners PLAINTEXT"),
         ("listener.security.protocol.map=PLAINTEXT:NONE", "is not NAME:PROTOCOL"),
+        ("listener.security.protocol.map=PLAINTEXT", "is not NAME:PROTOCOL"),
+        ("listener.security.protocol.map=PLAINTEXT:SSL,PLAINTEXT:PLAINTEXT", "mapped to both SSL and PLAINTEXT"),
         ("process.roles=controller", "a controller without a broker"),
         ("node.id=1\nbroker.id=2", "must be equal"),
         ("controller.quorum.voters=1@a:9093,2@b:9093", "the only voter may be 1@host:port"),
@@ -151,6 +153,17 @@ def test_zero_retention_is_refused_as_kafka_does() -> None:
 def test_what_cannot_be_served_is_refused(text: str, part: str) -> None:
     """Each problem says what is wrong and what would be right."""
     assert part in problems_of(text)[0]
+
+
+def test_an_authorizer_that_lets_everybody_in_is_no_protection_to_miss() -> None:
+    """With allow.everyone.if.no.acl.found=true Kafka's own authorizers refuse nobody until there is an ACL; another
+    class, or the default of that setting, protects something and is refused.
+    """
+    name = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
+    assert any("lets everybody in" in line for line in config_of(name + "allow.everyone.if.no.acl.found=true").warnings)
+    assert "everybody would be let in" in problems_of(name + "allow.everyone.if.no.acl.found=false")[0]
+    other = "authorizer.class.name=org.example.Mine\nallow.everyone.if.no.acl.found=true"
+    assert "everybody would be let in" in problems_of(other)[0]
 
 
 def test_broker_id_stands_for_node_id() -> None:
@@ -168,6 +181,21 @@ def test_several_listeners_each_tell_their_own_address() -> None:
     )
     told = [str(advertised_of(listener, list(config.advertised), "machine")) for listener in config.listeners]
     assert told == ["INSIDE://example.org:19092", "OUTSIDE://machine:9093", "THIRD://[::1]:9094"]
+
+
+def test_an_advertised_address_without_a_host_tells_the_machines_name() -> None:
+    """Apache Kafka 4.3.1 accepts it; the default of bitnami/kafka is written so."""
+    config = config_of("listeners=PLAINTEXT://:9092\nadvertised.listeners=PLAINTEXT://:19092")
+    assert str(advertised_of(config.listeners[0], list(config.advertised), "machine")) == "PLAINTEXT://machine:19092"
+
+
+def test_protocols_ignore_case_and_may_be_said_twice() -> None:
+    """As Apache Kafka 4.3.1 reads the map of protocols."""
+    config = config_of(
+        "listeners=PLAINTEXT://:9092,inside://:9093\n"
+        "listener.security.protocol.map=inside:plaintext, PLAINTEXT:Plaintext, CONTROLLER:SSL, INSIDE:PLAINTEXT"
+    )
+    assert [endpoint.name for endpoint in config.listeners] == ["PLAINTEXT", "INSIDE"]
 
 
 def test_host_and_port_of_the_command_line() -> None:

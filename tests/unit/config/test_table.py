@@ -159,6 +159,19 @@ def test_what_protects_is_refused_rather_than_ignored() -> None:
     assert refusal("num.io.threads", "8") is None
 
 
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("zookeeper.connect", "no ZooKeeper is needed"),
+        ("log.message.format.version", "one format of messages"),
+        ("confluent.license.topic.replication.factor", "Confluent's own server"),
+    ],
+)
+def test_names_of_older_files_say_why_they_have_no_effect(name: str, said: str) -> None:
+    """What Kafka 4 no longer knows is still written in many files."""
+    assert said in str(reason_without_effect(name))
+
+
 ROOT = Path(__file__).resolve().parents[3]
 TABLES = {"broker_settings.py", "topic_settings.py", "inert.py"}
 

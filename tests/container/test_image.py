@@ -1,0 +1,174 @@
+"""The image: put together step by step from the Dockerfile in a clean root directory, then run as an engine runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from tests.container import image as images
+from tests.container.image import DOCKERFILE, Image
+from tests.processes import answers, free_port
+from tests.test_house import ROOT
+
+# What an engine waits between SIGTERM and SIGKILL.
+PATIENCE_S = 10
+ADDED_BYTES_MAX = 110 << 20
+
+
+def test_the_dockerfile_names_what_exists() -> None:
+    """Its files are in the repository, it ends as a user who is not root, and health is asked of our own command."""
+    build, image = images.stages(DOCKERFILE.read_text())
+    assert build[0].text.startswith("rust:" + str(cargo_version()) + "-slim-")
+    for step in image:
+        if step.instruction == "COPY" and not step.text.startswith("--from"):
+            *sources, _ = step.words()
+            assert [source for source in sources if not (ROOT / source).is_file()] == []
+    last = {step.instruction: step.text for step in image}
+    assert int(last["USER"].split(":")[0]) > 0
+    assert '"container", "health"' in last["HEALTHCHECK"]
+    assert last["EXPOSE"] == "9092"
+    ignored = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().split()
+    assert not {"docker", "python", "rust", "pyproject.toml", "Cargo.lock"} & set(ignored)
+
+
+def cargo_version() -> str:
+    """The Rust version the workspace asks for."""
+    found = re.search(r'rust-version = "([\d.]+)"', (ROOT / "Cargo.toml").read_text())
+    assert found is not None
+    return found[1]
+
+
+def test_our_compose_file_keeps_its_data() -> None:
+    """The volume is mounted where the image's broker writes without being told."""
+    service = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]["kafka"]
+    assert service["volumes"] == ["data:/var/lib/kafka/data"]
+    assert (DOCKERFILE.parent / service["build"]["context"]).resolve() == ROOT
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Image]:
+    if reason := images.missing():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("image")
+    built, added_bytes = images.put_together(folder, wheel)
+    print(f"the image adds {added_bytes / 2**20:.0f} MiB to its Debian")
+    assert added_bytes <= ADDED_BYTES_MAX
+    yield built
+    images.run("rm", "-rf", "--one-file-system", str(folder))
+
+
+def first_process(container: subprocess.Popen[bytes]) -> int:
+    """The process that is number 1 inside, by its number outside."""
+    (child,) = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+    return int(child)
+
+
+def wait_until_up(container: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not (answers("127.0.0.1", port, 1) and "Kafka Server started" in output.read_text()):
+        assert container.poll() is None, output.read_text()
+        assert time.monotonic() < deadline, output.read_text()
+
+
+def stop(container: subprocess.Popen[bytes]) -> int:
+    os.kill(first_process(container), signal.SIGTERM)
+    return container.wait(PATIENCE_S)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_image_serves_as_a_user_who_is_not_root(image: Image, tmp_path: Path) -> None:
+    """A message goes in and out, health is well, SIGTERM to process 1 stops it cleanly within an engine's patience,
+    and the volume has the data for the next container, which finds it where another image had mounted it too.
+    """
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    os.chown(volume, 1000, 0)
+    for number, place in enumerate(["/var/lib/kafka/data", "/bitnami/kafka/data"]):
+        port, output = free_port(), tmp_path / f"output-{number}"
+        variables = {"KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}", "OTTLA_BIND_ADDRESS": "127.0.0.1"}
+        variables |= {"KAFKA_HEAP_OPTS": "-Xmx1G", "KAFKA_CREATE_TOPICS": "made:2:1"}
+        container = image.start(variables, {volume: place}, output)
+        try:
+            wait_until_up(container, port, output)
+            status = Path(f"/proc/{first_process(container)}/status").read_text()
+            assert "\nUid:\t1000\t1000\t1000\t1000\n" in status
+            assert re.search(r"\nNSpid:\t\d+\t1\n", status), "signals and children are the broker's own affair"
+            assert subprocess.run(image.command(*image.health), check=False).returncode == 0
+            if number == 0:
+                producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{port}")
+                producer.send("greetings", b"hello from a container").get(30)
+                producer.close()
+            consumer = KafkaConsumer(bootstrap_servers=f"127.0.0.1:{port}", auto_offset_reset="earliest")
+            consumer.assign([TopicPartition("greetings", 0)])
+            assert next(consumer).value == b"hello from a container"
+            assert len(consumer.partitions_for_topic("made")) == 2
+            consumer.close()
+            assert stop(container) == 0
+        finally:
+            container.kill()
+            container.wait()
+        assert (volume / ".kafka_cleanshutdown").exists()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_stop_right_after_the_start_is_heard(image: Image, tmp_path: Path) -> None:
+    """Process 1 has no default for SIGTERM: a broker that is still starting must not make an engine wait."""
+    port, output = free_port(), tmp_path / "output"
+    variables = {"KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}", "OTTLA_BIND_ADDRESS": "127.0.0.1"}
+    container = image.start(variables, {}, output)
+    try:
+        # From the moment on in which Python has begun to run the entrypoint, and so on as long as it takes.
+        deadline = time.monotonic() + PATIENCE_S
+        while container.poll() is None:
+            assert time.monotonic() < deadline, output.read_text()
+            children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+            if children:
+                os.kill(int(children[0]), signal.SIGTERM)
+            try:
+                container.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        assert "Kafka Server started" not in output.read_text()
+    finally:
+        container.kill()
+        container.wait()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["id", "-u"], "1000\n"),
+        (["sh", "-c", "nc -h 2>&1 | head -1"], "OpenBSD netcat"),
+        (["sh", "-c", "touch /etc/kafka/x /bitnami/kafka/data/x /tmp/kraft-combined-logs/x /home/appuser/x && echo ok"], "ok\n"),
+        (["--version"], "ottla "),
+        (["container", "show", "KAFKA_NUM_PARTITIONS=4"], "num.partitions=4\n"),
+        (["sh", "-c", "/etc/confluent/docker/configure && cat /etc/kafka/kafka.properties"], "log.dirs=/var/lib/kafka/data\n"),
+    ],
+)
+def test_other_commands_in_the_image(image: Image, words: list[str], said: str) -> None:
+    """A shell as in the known images, and ottla's own commands."""
+    assert said in images.run(*image.command(*image.entrypoint, *words))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_any_user_of_group_0_can_run_it(image: Image, tmp_path: Path) -> None:
+    """Platforms that choose the user themselves leave the group."""
+    words = [*image.entrypoint, "sh", "-c", "touch /var/lib/kafka/data/any /etc/kafka/any && id -u"]
+    assert images.run(*image.command(*words, user="123456:0")) == "123456\n"
+    done = subprocess.run(image.command(*image.entrypoint, user="123456:123456"), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "/var/lib/kafka/data: Permission denied. The broker runs as user 123456, group 123456" in done.stderr
