@@ -68,7 +68,8 @@ UNSAFE: dict[str, str] = {
 # What would tie the project to the machine it was written on.
 WORKPLACE = re.compile(
     r"(?<![\w.])/(work|root|home/\w+|Users/\w+)/"  # somebody's directories
-    r"|(?<![\w.])/tmp/(?!ottla|kafka)\w"  # somebody's scratch; examples in the docs may say /tmp/ottla
+    # Somebody's scratch; examples in the docs may say /tmp/ottla, and Kafka's images have two folders there.
+    r"|(?<![\w.])/tmp/(?!ottla|kafka|kraft-combined-logs)\w"
     r"|\b(artifactory|nexus|mirror)\.\w+\.\w"  # a company's package registry
 )
 

@@ -43,6 +43,12 @@ def plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def pair(line: str) -> tuple[str, str]:
+    """NAME=value apart."""
+    name, _, value = line.partition("=")
+    return name, value
+
+
 def services(file: Path, shell: Mapping[str, str]) -> dict[str, Service]:
     """Every service of a file, with the variables of its env files under its own."""
     content: dict[str, Any] = yaml.safe_load(interpolated(file.read_text(), shell))
@@ -52,9 +58,9 @@ def services(file: Path, shell: Mapping[str, str]) -> dict[str, Service]:
         env_files = service.get("env_file", [])
         for env_file in [env_files] if isinstance(env_files, str) else env_files:
             lines = (file.parent / env_file).read_text().splitlines()
-            environment.update(line.split("=", 1) for line in lines if line.strip() and not line.startswith("#"))
+            environment.update(pair(line) for line in lines if line.strip() and not line.startswith("#"))
         own = service.get("environment", {})
-        pairs = own.items() if isinstance(own, dict) else (entry.partition("=")[::2] for entry in own)
+        pairs = own.items() if isinstance(own, dict) else map(pair, own)
         environment.update((variable, plain(value)) for variable, value in pairs)
         found[name] = Service(name, service["image"], environment)
     return found

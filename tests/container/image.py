@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.container.compose import pair
 from tests.test_house import ROOT
 
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -28,7 +29,9 @@ def missing() -> str | None:
     absent = [tool for tool in NEEDED if shutil.which(tool) is None]
     if absent:
         return f"{', '.join(absent)} not found: needed to run the image's steps without a container engine"
-    return None if os.getuid() == 0 else "the image's steps run in a root directory of their own, which only root can make"
+    return (
+        None if os.getuid() == 0 else "the image's steps run in a root directory of their own, which only root can make"
+    )
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Image:
             case "COPY":
                 self.copy(step.words(), built)
             case "ENV":
-                self.environment.update(word.split("=", 1) for word in step.words())
+                self.environment.update(pair(word) for word in step.words())
             case "EXPOSE":
                 self.ports += step.words()
             case "VOLUME":
@@ -177,7 +180,18 @@ def download_for(root: Path, wheel: Path) -> None:
     """Put the wheel and what it needs into /wheels, for the root's interpreter."""
     script = "import sys; print('%d%d' % sys.version_info[:2])"
     version = run("chroot", str(root), "python3", "-c", script).strip()
-    tags = ["--implementation", "cp", "--python-version", version, "--abi", f"cp{version}", "--abi", "abi3", "--abi", "none"]
+    tags = [
+        "--implementation",
+        "cp",
+        "--python-version",
+        version,
+        "--abi",
+        f"cp{version}",
+        "--abi",
+        "abi3",
+        "--abi",
+        "none",
+    ]
     platforms = [f"--platform=manylinux_2_{minor}_{os.uname().machine}" for minor in (17, 24, 27, 28, 34)]
     platforms += [f"--platform=manylinux2014_{os.uname().machine}", f"--platform=linux_{os.uname().machine}"]
     run(

@@ -11,6 +11,7 @@ from ottla.cli.container import directories, health, names
 from ottla.cli.container.environment import WantedTopic, assignments, plan, with_files
 from ottla.config import Given, load
 from ottla.errors import ConfigError
+from tests.container.compose import pair
 
 LISTENERS = "PLAINTEXT://:9092"
 LOCALHOST = "PLAINTEXT://localhost:9092"
@@ -18,7 +19,7 @@ LOCALHOST = "PLAINTEXT://localhost:9092"
 
 def settings(variables: Mapping[str, str], file: str = "") -> dict[str, str]:
     """What a broker is given, the last of two counting."""
-    entries = [Given(*line.split("=", 1), "file") for line in file.splitlines()]
+    entries = [Given(*pair(line), "file") for line in file.splitlines()]
     return {entry.name: entry.text for entry in plan(variables, entries).given}
 
 
@@ -38,7 +39,10 @@ def problems(variables: Mapping[str, str]) -> tuple[str, ...]:
         ("KAFKA_ABC___DEF", "abc-def"),
         ("KAFKA_ABC__DEF___GHI_JKL", "abc_def-ghi.jkl"),
         ("KAFKA_ABC____DEF", "abc-.def"),
-        ("KAFKA_LISTENER_NAME_SASL__PLAINTEXT_PLAIN_SASL_JAAS_CONFIG", "listener.name.sasl_plaintext.plain.sasl.jaas.config"),
+        (
+            "KAFKA_LISTENER_NAME_SASL__PLAINTEXT_PLAIN_SASL_JAAS_CONFIG",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config",
+        ),
         ("KAFKA_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM", "ssl.endpoint.identification.algorithm"),
         ("KAFKA_KAFKA_METRICS_REPORTERS", "kafka.metrics.reporters"),
         ("KAFKA_MAX_MESSAGE_BYTES", "message.max.bytes"),
@@ -81,7 +85,12 @@ def test_a_variable_names_a_setting(variable: str, name: str | None) -> None:
         # wurstmeister/kafka's host names.
         ({"KAFKA_ADVERTISED_HOST_NAME": "h"}, LISTENERS, "PLAINTEXT://h:9092"),
         (
-            {"KAFKA_ADVERTISED_HOST_NAME": "h", "KAFKA_ADVERTISED_PORT": "1", "KAFKA_PORT": "2", "KAFKA_HOST_NAME": "i"},
+            {
+                "KAFKA_ADVERTISED_HOST_NAME": "h",
+                "KAFKA_ADVERTISED_PORT": "1",
+                "KAFKA_PORT": "2",
+                "KAFKA_HOST_NAME": "i",
+            },
             "PLAINTEXT://i:2",
             "PLAINTEXT://h:1",
         ),
@@ -138,9 +147,15 @@ def test_every_images_cluster_id_is_understood(variables: dict[str, str], value:
 @pytest.mark.parametrize(
     "variables, note",
     [
-        ({"KAFKA_HEAP_OPTS": "-Xmx1G", "KAFKA_OPTS": "-D", "JMX_PORT": "1"}, "JMX_PORT, KAFKA_HEAP_OPTS, KAFKA_OPTS: no effect"),
+        (
+            {"KAFKA_HEAP_OPTS": "-Xmx1G", "KAFKA_OPTS": "-D", "JMX_PORT": "1"},
+            "JMX_PORT, KAFKA_HEAP_OPTS, KAFKA_OPTS: no effect",
+        ),
         ({"KAFKA_CLIENT_USERS": "u"}, "KAFKA_CLIENT_USERS: no effect, no listener speaks TLS or SASL"),
-        ({"KAFKA_REST_LISTENERS": "x", "KAFKA_REST_HOST_NAME": "y"}, "KAFKA_REST_HOST_NAME, KAFKA_REST_LISTENERS: no effect"),
+        (
+            {"KAFKA_REST_LISTENERS": "x", "KAFKA_REST_HOST_NAME": "y"},
+            "KAFKA_REST_HOST_NAME, KAFKA_REST_LISTENERS: no effect",
+        ),
         ({"KAFKA_PORT": "1", "KAFKA_LISTENERS": "PLAINTEXT://:2"}, "KAFKA_PORT: no effect"),
     ],
 )
@@ -187,7 +202,10 @@ def test_log4js_levels_are_ours(variables: dict[str, str], level: str) -> None:
     [
         ({"KAFKA_CREATE_TOPICS": "a:3:1,b:1:1:compact"}, [("a", 3, 1, None), ("b", 1, 1, "compact")]),
         ({"KAFKA_CREATE_TOPICS": " a:1:1 ,\n b:2:1,"}, [("a", 1, 1, None), ("b", 2, 1, None)]),
-        ({"KAFKA_CREATE_TOPICS": "a:1:1;b", "KAFKA_CREATE_TOPICS_SEPARATOR": ";"}, [("a", 1, 1, None), ("b", -1, -1, None)]),
+        (
+            {"KAFKA_CREATE_TOPICS": "a:1:1;b", "KAFKA_CREATE_TOPICS_SEPARATOR": ";"},
+            [("a", 1, 1, None), ("b", -1, -1, None)],
+        ),
     ],
 )
 def test_topics_to_create(variables: dict[str, str], topics: list[tuple[str, int, int, str | None]]) -> None:
@@ -227,7 +245,11 @@ def test_a_value_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "id").write_text("from-file\n")
     given = {"KAFKA_KRAFT_CLUSTER_ID_FILE": "id", "KAFKA_CFG_NUM_PARTITIONS_FILE": "id", "KAFKA_SOME_FILE": "id"}
     found = with_files(given, lambda path: (tmp_path / path).read_text())
-    assert found == {"KAFKA_KRAFT_CLUSTER_ID": "from-file", "KAFKA_CFG_NUM_PARTITIONS": "from-file", "KAFKA_SOME_FILE": "id"}
+    assert found == {
+        "KAFKA_KRAFT_CLUSTER_ID": "from-file",
+        "KAFKA_CFG_NUM_PARTITIONS": "from-file",
+        "KAFKA_SOME_FILE": "id",
+    }
     with pytest.raises(ConfigError, match="KAFKA_CLUSTER_ID_FILE=gone: No such file"):
         with_files({"KAFKA_CLUSTER_ID_FILE": "gone"}, lambda path: (tmp_path / path).read_text())
 
@@ -269,7 +291,11 @@ def test_mount_points_with_blanks() -> None:
         ({}, [], None),
         ({}, ["/mnt/shared/config/server.properties"], "/mnt/shared/config/server.properties"),
         ({}, ["/bitnami/kafka/config/server.properties"], "/bitnami/kafka/config/server.properties"),
-        ({"KAFKA_MOUNTED_CONF_DIR": "/c"}, ["/c/server.properties", "/mnt/shared/config/server.properties"], "/c/server.properties"),
+        (
+            {"KAFKA_MOUNTED_CONF_DIR": "/c"},
+            ["/c/server.properties", "/mnt/shared/config/server.properties"],
+            "/c/server.properties",
+        ),
     ],
 )
 def test_a_mounted_configuration_is_found(environment: dict[str, str], existing: list[str], file: str | None) -> None:

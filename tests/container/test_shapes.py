@@ -82,9 +82,7 @@ EXPECTED = {
     "confluent-three-addresses": Expected("kafka1", said=("lets everybody in while there is none",)),
     "wurstmeister-inside-outside": Expected(),
     "wurstmeister-topics": Expected(topics={"orders": 3, "accounts": 1}),
-    "testcontainers": Expected(
-        cluster_id="4L6g3nShT-eMCtK--X86sw", said=("Transitioning from RECOVERY to RUNNING",)
-    ),
+    "testcontainers": Expected(cluster_id="4L6g3nShT-eMCtK--X86sw", said=("Transitioning from RECOVERY to RUNNING",)),
 }
 
 
@@ -186,7 +184,11 @@ def topic_that_asks_for_nothing(connection: Connection) -> tuple[int, dict[str, 
 )
 def test_what_is_not_served_does_not_start(shape: str, service: str, said: str, tmp_path: Path) -> None:
     """Exit code 2 and a sentence, instead of a broker without what protects it."""
-    variables = {**service_of(shape, service).environment, "OTTLA_BIND_ADDRESS": "", "KAFKA_LOG_DIRS": str(tmp_path / "d")}
+    variables = {
+        **service_of(shape, service).environment,
+        "OTTLA_BIND_ADDRESS": "",
+        "KAFKA_LOG_DIRS": str(tmp_path / "d"),
+    }
     done = subprocess.run(
         [*COMMAND, "run"],
         env=container_environment(tmp_path, variables),

@@ -24,8 +24,7 @@ _overrides = click.option(
 def run(words: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Run the broker the environment describes.
 
-    \b
-    Example: docker run -p 9092:9092 -e KAFKA_NUM_PARTITIONS=6 ottla
+    For example: docker run -p 9092:9092 -e KAFKA_NUM_PARTITIONS=6 ottla
     """
     from ottla.cli.container.run import run as start
 
@@ -38,8 +37,7 @@ def run(words: tuple[str, ...], overrides: tuple[str, ...]) -> None:
 def show(words: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Print the settings the environment describes, with where each is from, and start nothing.
 
-    \b
-    Example: docker run --rm --env-file kafka.env ottla ottla container show
+    For example: docker run --rm --env-file kafka.env ottla container show
     """
     from ottla.cli.container.run import show as tell
 

@@ -46,7 +46,7 @@ def data_dir(mounts: set[str]) -> str:
 
 
 def mount_points(mountinfo: str) -> set[str]:
-    """Read /proc/self/mountinfo: the fifth word of each line. (os.path.ismount misses bind mounts.)"""
+    """Read /proc/self/mountinfo: the fifth word of each line; os.path.ismount misses bind mounts."""
     found = set()
     for line in mountinfo.splitlines():
         words = line.split(" ")

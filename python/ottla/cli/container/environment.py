@@ -176,13 +176,15 @@ def _special(variables: dict[str, str], found: Plan, problems: list[str]) -> Non
             found.topics.append(topic)
 
 
-def _topic(entry: str) -> WantedTopic | None | str:
+def _topic(entry: str) -> WantedTopic | str | None:
     """Read name:partitions:replicas[:cleanup.policy]; what is wrong comes back as a sentence."""
     if not entry:
         return None
     name, *words = (word.strip() for word in entry.split(":"))
     if not name or len(words) > 3 or any(re.fullmatch(r"[1-9]\d{0,8}", number) is None for number in words[:2]):
-        return f"KAFKA_CREATE_TOPICS: {entry} is not name:partitions:replicas or name:partitions:replicas:cleanup.policy"
+        return (
+            f"KAFKA_CREATE_TOPICS: {entry} is not name:partitions:replicas or name:partitions:replicas:cleanup.policy"
+        )
     numbers = [int(word) for word in words[:2]] + [-1, -1]
     return WantedTopic(name, numbers[0], numbers[1], words[2] if len(words) == 3 and words[2] else None)
 

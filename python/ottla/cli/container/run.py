@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ottla.cli.container import directories, health, names
 from ottla.cli.container.environment import Plan, assignments, plan, with_files
 from ottla.config import Given
+from ottla.config.sources import read_config_file
 from ottla.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,8 +61,6 @@ def run(words: Sequence[str], overrides: Sequence[str], environment: Mapping[str
 
 def read(words: Sequence[str], overrides: Sequence[str], environment: Mapping[str, str]) -> Plan:
     """Put together what the environment, the arguments and a mounted server.properties say."""
-    from ottla.broker import read_config_file
-
     variables = with_files({**environment, **assignments(words)}, lambda path: Path(path).read_text(encoding="utf-8"))
     file = directories.config_file(variables)
     found = plan(variables, read_config_file(file) if file else ())

@@ -36,7 +36,9 @@ def create(wanted: Sequence[WantedTopic], address: tuple[str, int]) -> None:
     try:
         connection = Connection(host, port, codec=new_codec(), client_id="ottla-container", deadline=deadline)
         try:
-            request = CreateTopicsRequest(topics=[_request(topic) for topic in wanted], timeout_ms=int(_TIMEOUT_S * 1000))
+            request = CreateTopicsRequest(
+                topics=[_request(topic) for topic in wanted], timeout_ms=int(_TIMEOUT_S * 1000)
+            )
             answer, _ = connection.ask(apis.CREATE_TOPICS, request, deadline)
         finally:
             connection.close()
