@@ -148,8 +148,12 @@ class Image:
             return subprocess.Popen([*namespaces, "sh", "-ec", "\n".join(script)], stdout=out, stderr=out)
 
     def size_bytes(self) -> int:
-        """What the root takes on the disk."""
-        return int(run("du", "-sxB1", str(self.root)).split()[0])
+        """What the root takes on the disk, without what apt keeps for itself: the published Debian images keep nothing."""
+        return int(
+            run(
+                "du", "-sxB1", *(f"--exclude={self.root}/var/{name}/apt" for name in ("cache", "lib")), str(self.root)
+            ).split()[0]
+        )
 
 
 def run(*command: str, network: bool = False) -> str:
