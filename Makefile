@@ -58,6 +58,10 @@ example-flights: $(VENV)/stamp-examples native ## 336,776 flights through a brok
 example-%: $(VENV)/stamp-examples native ## One of the other examples: riders, orders, meters, retries, logs, accounts
 	@$(PY) -m examples.$* $(ARGS)
 
+.PHONY: image
+image: ## The container image `ottla` (a container engine needed); docs/container.md is its manual
+	@docker build -f docker/Dockerfile -t ottla .
+
 .PHONY: clean
 clean: ## Removes what was built and installed here; ./data stays
 	@rm -rf $(VENV) target dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis $(CORE) tests/clients/js/node_modules

@@ -33,3 +33,4 @@ for place in /var/lib/kafka /bitnami /kafka /tmp/kraft-combined-logs /tmp/kafka-
   chown -R 1000:0 "$place"
   chmod -R g=u "$place"
 done
+chmod o=rx /home/appuser

@@ -148,7 +148,7 @@ class Image:
             return subprocess.Popen([*namespaces, "sh", "-ec", "\n".join(script)], stdout=out, stderr=out)
 
     def size_bytes(self) -> int:
-        """What the root takes on the disk, without what apt keeps for itself: the published Debian images keep nothing."""
+        """What the root takes on the disk, without apt's own files, of which the published Debian images keep none."""
         return int(
             run(
                 "du", "-sxB1", *(f"--exclude={self.root}/var/{name}/apt" for name in ("cache", "lib")), str(self.root)

@@ -122,31 +122,6 @@ def test_the_image_serves_as_a_user_who_is_not_root(image: Image, tmp_path: Path
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_a_stop_right_after_the_start_is_heard(image: Image, tmp_path: Path) -> None:
-    """Process 1 has no default for SIGTERM: a broker that is still starting must not make an engine wait."""
-    port, output = free_port(), tmp_path / "output"
-    variables = {"KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}", "OTTLA_BIND_ADDRESS": "127.0.0.1"}
-    container = image.start(variables, {}, output)
-    try:
-        # From the moment on in which Python has begun to run the entrypoint, and so on as long as it takes.
-        deadline = time.monotonic() + PATIENCE_S
-        while container.poll() is None:
-            assert time.monotonic() < deadline, output.read_text()
-            children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
-            if children:
-                os.kill(int(children[0]), signal.SIGTERM)
-            try:
-                container.wait(0.05)
-            except subprocess.TimeoutExpired:
-                continue
-        assert "Kafka Server started" not in output.read_text()
-    finally:
-        container.kill()
-        container.wait()
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     "words, said",
     [

@@ -1,4 +1,4 @@
-"""Apache Kafka's own classes as the last word on variables and listeners: the one its image runs, and its KafkaConfig."""
+"""Apache Kafka's own classes as the last word on variables and listeners: its image's own, and KafkaConfig."""
 
 from __future__ import annotations
 
@@ -69,12 +69,10 @@ def question(kind: str, pairs: Mapping[str, str]) -> str:
 @pytest.fixture(scope="module")
 def environments() -> list[dict[str, str]]:
     """The broker of every shape, without what is bitnami/kafka's alone."""
-    found = [MORE_VARIABLES]
-    for file in sorted(SHAPES.glob("*.yaml")):
-        for service in services(file, {}).values():
-            found.append(
-                {name: value for name, value in service.environment.items() if not name.startswith("KAFKA_CFG_")}
-            )
+    files = sorted(SHAPES.glob("*.yaml"))
+    brokers = [service.environment for file in files for service in services(file, {}).values()]
+    plain = [{name: value for name, value in each.items() if not name.startswith("KAFKA_CFG_")} for each in brokers]
+    found = [MORE_VARIABLES, *plain]
     return [environment for environment in found if any(name.startswith("KAFKA_") for name in environment)]
 
 

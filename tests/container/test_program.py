@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,34 @@ def test_an_existing_directory_keeps_its_cluster(tmp_path: Path) -> None:
         assert "of cluster one" in third.output()
     finally:
         third.kill()
+
+
+def test_a_stop_before_the_broker_is_there_is_heard(tmp_path: Path) -> None:
+    """The first process of a container has no default for SIGTERM; while settings are read nothing is to be saved."""
+    told = "import os, signal; run.read = lambda *_: os.kill(os.getpid(), signal.SIGTERM)"
+    program = f"from ottla.cli.container import run; {told}; run.run([], [], {{}})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=container_environment(tmp_path, {}), check=False, timeout=60
+    )
+    assert done.returncode == 0
+
+
+def test_a_topic_that_cannot_be_made_stops_nothing(tmp_path: Path) -> None:
+    """KAFKA_CREATE_TOPICS is tried once and logged; a topic that exists is left as it is."""
+    port = free_port()
+    wanted = {"KAFKA_CREATE_TOPICS": "orders:2:1:compact,wide:1:3,bad name:1:1"}
+    for folder in ("1", "2"):
+        process = ContainerProcess(tmp_path / folder, variables_on(port, tmp_path, **wanted), port)
+        try:
+            process.start()
+            output = process.output()
+            assert ("topic orders is created" in output) == (folder == "1")
+            assert "topic wide of KAFKA_CREATE_TOPICS: " in output
+            assert "topic bad name of KAFKA_CREATE_TOPICS: " in output
+            assert output.count(" ERROR ") == 2
+            assert process.stop() == 0
+        finally:
+            process.kill()
 
 
 def test_arguments_count_over_the_environment(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class Expected:
     told: dict[str, tuple[str, int]] = field(default_factory=dict)
     # Topics that exist after the start, with their partitions.
     topics: dict[str, int] = field(default_factory=dict)
+    # Their cleanup.policy, where it is not delete.
+    policies: dict[str, str] = field(default_factory=dict)
     # Parts of lines of the log.
     said: tuple[str, ...] = ()
 
@@ -81,7 +83,7 @@ EXPECTED = {
     "confluent-local": Expected("broker", said=("there is no REST proxy in this image",)),
     "confluent-three-addresses": Expected("kafka1", said=("lets everybody in while there is none",)),
     "wurstmeister-inside-outside": Expected(),
-    "wurstmeister-topics": Expected(topics={"orders": 3, "accounts": 1}),
+    "wurstmeister-topics": Expected(topics={"orders": 3, "accounts": 1}, policies={"accounts": "compact"}),
     "testcontainers": Expected(cluster_id="4L6g3nShT-eMCtK--X86sw", said=("Transitioning from RECOVERY to RUNNING",)),
 }
 
@@ -157,6 +159,13 @@ def test_a_compose_file_runs_unchanged(shape: str, tmp_path: Path) -> None:
                 answer = connection.ask("metadata", 12, topics=None, allow_auto_topic_creation=False)
                 found = {topic["name"]: len(topic["partitions"]) for topic in answer["topics"]}
                 assert found == {**expected.topics, "nothing": partitions}
+                resources = [
+                    {"resource_type": 2, "resource_name": name, "configuration_keys": ["cleanup.policy"]}
+                    for name in found
+                ]
+                answer = connection.ask("describe_configs", 4, resources=resources)
+                policies = {each["resource_name"]: each["configs"][0]["value"] for each in answer["results"]}
+                assert policies == dict.fromkeys(found, "delete") | expected.policies
 
         assert process.ask("health").returncode == 0
         output = process.output()
