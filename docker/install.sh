@@ -16,8 +16,11 @@ cp "$here/bash-config" /etc/confluent/docker/bash-config
 cp "$here/run.sh" /opt/bitnami/scripts/kafka/run.sh
 cp "$here/entrypoint.sh" /opt/bitnami/scripts/kafka/entrypoint.sh
 
+# What `kafka-server-start.sh` is given in the examples of apache/kafka.
+mkdir -p /opt/kafka/bin /opt/kafka/config/kraft /opt/bitnami/kafka
+for directory in /opt/kafka/config /opt/kafka/config/kraft; do cp "$here/server.properties" "$directory"; done
+
 # Kafka's commands, where a shell in one of those images has them.
-mkdir -p /opt/kafka/bin /opt/kafka/config /opt/bitnami/kafka
 if /opt/ottla/bin/ottla install-tools --help > /dev/null 2>&1; then
   for directory in /opt/kafka/bin /opt/bitnami/kafka/bin /usr/bin; do /opt/ottla/bin/ottla install-tools "$directory"; done
 else
@@ -29,7 +32,7 @@ places="/var/lib/kafka/data /bitnami/kafka/data /bitnami/kafka/config /kafka /tm
 # shellcheck disable=SC2086 # a list of words
 mkdir -p $places
 # Group 0 may do what the user may: platforms that choose the user themselves leave the group.
-for place in /var/lib/kafka /bitnami /kafka /tmp/kraft-combined-logs /tmp/kafka-logs /mnt/shared /etc/kafka /etc/confluent /home/appuser; do
+for place in /var/lib/kafka /opt/kafka/config /bitnami /kafka /tmp/kraft-combined-logs /tmp/kafka-logs /mnt/shared /etc/kafka /etc/confluent /home/appuser; do
   chown -R 1000:0 "$place"
   chmod -R g=u "$place"
 done

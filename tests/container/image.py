@@ -118,8 +118,10 @@ class Image:
         place = self.root / target.lstrip("/")
         place.mkdir(parents=True, exist_ok=True)
         for source in sources:
-            path = source_root / source.lstrip("/")
-            run("cp", "-a", f"{path}/." if path.is_dir() else str(path), str(place))
+            paths = sorted(source_root.glob(source.lstrip("/")))
+            assert paths, f"{source} is not there"
+            for path in paths:
+                run("cp", "-a", f"{path}/." if path.is_dir() else str(path), str(place))
 
     def shell(self, script: str) -> None:
         """RUN: by the root's own shell, as the user of the image so far."""
@@ -136,12 +138,14 @@ class Image:
             *words,
         ]
 
-    def start(self, variables: dict[str, str], mounts: dict[Path, str], output: Path) -> subprocess.Popen[bytes]:
+    def start(
+        self, variables: dict[str, str], mounts: dict[Path, str], output: Path, *words: str
+    ) -> subprocess.Popen[bytes]:
         """A container: process 1 of its own process table, with folders mounted on paths of the image."""
         script = [f"mount -t proc proc {self.root}/proc"]
         script += [f"mount --bind {folder} {self.root}{place}" for folder, place in mounts.items()]
         kept, self.environment = self.environment, self.environment | variables
-        script.append("exec " + shlex.join(self.command(*self.entrypoint)))
+        script.append("exec " + shlex.join(self.command(*self.entrypoint, *words)))
         self.environment = kept
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         with output.open("wb") as out:

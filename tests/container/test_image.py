@@ -31,13 +31,25 @@ def test_the_dockerfile_names_what_exists() -> None:
     for step in image:
         if step.instruction == "COPY" and not step.text.startswith("--from"):
             *sources, _ = step.words()
-            assert [source for source in sources if not (ROOT / source).is_file()] == []
+            assert [source for source in sources if not list(ROOT.glob(source))] == []
     last = {step.instruction: step.text for step in image}
     assert int(last["USER"].split(":")[0]) > 0
     assert '"container", "health"' in last["HEALTHCHECK"]
     assert last["EXPOSE"] == "9092"
     ignored = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().split()
-    assert not {"docker", "python", "rust", "pyproject.toml", "Cargo.lock"} & set(ignored)
+    needed = {
+        "docker",
+        "python",
+        "rust",
+        "Cargo.toml",
+        "Cargo.lock",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+    }
+    assert not needed & set(ignored)
+    assert all((ROOT / name).exists() for name in needed)
 
 
 def cargo_version() -> str:
@@ -120,6 +132,35 @@ def test_the_image_serves_as_a_user_who_is_not_root(image: Image, tmp_path: Path
         assert (volume / ".kafka_cleanshutdown").exists()
 
 
+# What Testcontainers copies into a container and runs there: for apache/kafka, and for cp-kafka.
+START_SCRIPTS = {
+    "apache": "/etc/kafka/docker/run",
+    "confluent": "sed -i '/KAFKA_ZOOKEEPER_CONNECT/d' /etc/confluent/docker/configure\n"
+    ". /etc/confluent/docker/bash-config\n/etc/confluent/docker/configure\n/etc/confluent/docker/launch",
+    "bitnami": "/opt/bitnami/scripts/kafka/entrypoint.sh /opt/bitnami/scripts/kafka/run.sh",
+}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", sorted(START_SCRIPTS))
+def test_start_scripts_of_the_known_images_start_ours(image: Image, kind: str, tmp_path: Path) -> None:
+    """They export the address that is only known once the container runs, and call the image's own scripts."""
+    volume, output, port = tmp_path / "volume", tmp_path / "output", free_port()
+    volume.mkdir()
+    os.chown(volume, 1000, 0)
+    script = f"export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:{port}\n{START_SCRIPTS[kind]}"
+    variables = {"OTTLA_BIND_ADDRESS": "127.0.0.1", "CLUSTER_ID": "4L6g3nShT-eMCtK--X86sw"}
+    container = image.start(variables, {volume: "/var/lib/kafka/data"}, output, "sh", "-c", script)
+    try:
+        wait_until_up(container, port, output)
+        assert "cluster.id=4L6g3nShT-eMCtK--X86sw" in (volume / "meta.properties").read_text()
+        assert " is not found" not in output.read_text()
+    finally:
+        container.kill()
+        container.wait()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
@@ -136,6 +177,8 @@ def test_the_image_serves_as_a_user_who_is_not_root(image: Image, tmp_path: Path
             "ok\n",
         ),
         (["--version"], "ottla "),
+        (["ottla", "settings", "num.partitions"], "num.partitions"),
+        (["cat", "/opt/kafka/config/server.properties"], "listeners=PLAINTEXT://:9092,CONTROLLER://:9093"),
         (["container", "show", "KAFKA_NUM_PARTITIONS=4"], "num.partitions=4\n"),
         (
             ["sh", "-c", "/etc/confluent/docker/configure && cat /etc/kafka/kafka.properties"],

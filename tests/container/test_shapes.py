@@ -188,6 +188,7 @@ def topic_that_asks_for_nothing(connection: Connection) -> tuple[int, dict[str, 
     [
         ("refused-tls", "kafka", "SSL://0.0.0.0:9093 speaks SSL, which is not served in this version"),
         ("refused-three-nodes", "kafka-1", "this version runs a single node, so the only voter may be 1@host:port"),
+        ("refused-quorum-servers", "kafka-1", "this version runs a single node, which is its own controller"),
         ("refused-three-nodes", "kafka-2", "this version runs a single node, so the only voter may be 2@host:port"),
     ],
 )
@@ -214,7 +215,13 @@ def test_what_is_not_served_does_not_start(shape: str, service: str, said: str, 
 
 def test_every_shape_is_run_or_refused() -> None:
     """A file that no test reads proves nothing."""
-    tested = {*(EXPECTED.keys() - {"ours"}), "refused-tls", "refused-three-nodes", "apache-defaults"}
+    tested = {
+        *(EXPECTED.keys() - {"ours"}),
+        "refused-tls",
+        "refused-three-nodes",
+        "refused-quorum-servers",
+        "apache-defaults",
+    }
     assert {file.stem for file in SHAPES.glob("*.yaml")} == tested
 
 

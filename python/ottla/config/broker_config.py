@@ -148,7 +148,7 @@ def load(given: Iterable[Given] = ()) -> BrokerConfig:
 
     listeners, advertised = _listeners(values, known, problems)
     if not problems:
-        problems.extend(_contradictions(values, known))
+        problems.extend(_contradictions(values, last))
     if problems:
         raise ConfigError(problems)
     config = BrokerConfig(values, known, tuple(listeners), tuple(advertised), tuple(warnings))
@@ -236,8 +236,16 @@ def _contradictions(values: dict[str, SettingValue], given: dict[str, Given]) ->
 
     at_most("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms")
     at_most("group.min.session.timeout.ms", "group.max.session.timeout.ms")
-    if "broker" not in (values["process.roles"] or []):  # type: ignore[operator]
+    roles = values["process.roles"] or []
+    if "broker" not in roles:  # type: ignore[operator]
         found.append("process.roles: a controller without a broker is not served in this version; add broker")
+    # Nodes that look for each other here would each be a cluster of its own, and nobody would notice.
+    quorum = given.get("controller.quorum.bootstrap.servers")
+    if quorum is not None and ("," in quorum.text.strip(" ,") or (quorum.text.strip() and "controller" not in roles)):  # type: ignore[operator]
+        found.append(
+            f"controller.quorum.bootstrap.servers={quorum.text}: this version runs a single node, which is its own "
+            "controller; name one server at most, and both roles in process.roles"
+        )
     node_id, broker_id = values["node.id"], values["broker.id"]
     if "node.id" in given and broker_id not in (-1, node_id):
         found.append(f"node.id={node_id} and broker.id={broker_id} name the same thing and must be equal")

@@ -145,6 +145,8 @@ def test_zero_retention_is_refused_as_kafka_does() -> None:
         ("process.roles=controller", "a controller without a broker"),
         ("node.id=1\nbroker.id=2", "must be equal"),
         ("controller.quorum.voters=1@a:9093,2@b:9093", "the only voter may be 1@host:port"),
+        ("controller.quorum.bootstrap.servers=a:9093,b:9093", "runs a single node, which is its own controller"),
+        ("controller.quorum.bootstrap.servers=a:9093\nprocess.roles=broker", "name one server at most, and both roles"),
         ("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "everybody would be let in"),
         ("group.min.session.timeout.ms=10\ngroup.max.session.timeout.ms=9", "must not be more than"),
         ("a=\\u12", "line 1: \\u12 is not a unicode escape"),
