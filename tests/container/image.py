@@ -204,7 +204,7 @@ def download_for(root: Path, wheel: Path) -> None:
     platforms += [f"--platform=manylinux2014_{os.uname().machine}", f"--platform=linux_{os.uname().machine}"]
     run(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", str(root / "wheels")),
-        *(*tags, *platforms, str(wheel)),
+        *(*tags, *platforms, f"{wheel}[cli]"),
         network=True,
     )
     shutil.copy(wheel, root / "wheels")
@@ -223,7 +223,7 @@ def put_together(folder: Path, wheel: Path) -> tuple[Image, int]:
     for step in build_steps:
         if step.instruction == "RUN" and " pip wheel" in step.text.replace("/build/bin/", " "):
             make_environment, _, compilation = step.text.partition(" && ")
-            assert compilation == "/build/bin/pip wheel --wheel-dir /wheels ."
+            assert compilation == "/build/bin/pip wheel --wheel-dir /wheels '.[cli]'"
             build.shell(make_environment)
             download_for(build.root, wheel)
         elif step != Step("COPY", ". ."):

@@ -124,6 +124,10 @@ def test_the_image_serves_as_a_user_who_is_not_root(image: Image, tmp_path: Path
             consumer.assign([TopicPartition("greetings", 0)])
             assert next(consumer).value == b"hello from a container"
             assert len(consumer.partitions_for_topic("made")) == 2
+            listed = images.run(*image.command(*image.entrypoint, "topic", "list", "-b", f"127.0.0.1:{port}"))
+            assert {"greetings", "made"} <= set(listed.split())
+            read = ["consume", "greetings", "--from-beginning", "-n", "1", "-b", f"127.0.0.1:{port}"]
+            assert images.run(*image.command(*image.entrypoint, *read)) == "hello from a container\n"
             consumer.close()
             assert stop(container) == 0
         finally:

@@ -32,6 +32,7 @@ LAZY = {
     "consume": Lazy("ottla.cli.consume:consume", "Print the records of a topic."),
     "group": Lazy("ottla.cli.group:group", "List, describe, reset and delete consumer groups."),
     "config": Lazy("ottla.cli.config:config", "Show and change the settings of topics, brokers and groups."),
+    "container": Lazy("ottla.cli.container.commands:container", "Run what the container image runs."),
 }
 
 # Refusals of a broker that say the request itself is wrong, whatever exists: exit code 2.

@@ -82,6 +82,8 @@ OF_AN_IMAGE = frozenset(
         "KAFKA_SKIP_KRAFT_STORAGE_INIT",
         "KAFKA_VERSION",
         "KAFKA_VOLUME_DIR",
+        # Where our own commands find a cluster.
+        "OTTLA_BOOTSTRAP_SERVER",
     }
 )
 # Settings whose variable is not made by the rule (bitnami/kafka's older names).

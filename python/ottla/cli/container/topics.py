@@ -10,8 +10,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from ottla.admin import apis
-from ottla.admin.client import new_codec
 from ottla.admin.connection import Connection, Deadline
+from ottla.embed import new_codec
 from ottla.errors import ErrorCode, OttlaError
 from ottla.messages.create_topics import (
     CreateTopicsRequest,
