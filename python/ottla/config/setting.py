@@ -41,8 +41,10 @@ LONG_MAX = 2**63 - 1
 _WIDTH_BITS = {Kind.SHORT: 16, Kind.INT: 32, Kind.LONG: 64}
 _INTEGER = re.compile(r"[+-]?\d+")
 _DOUBLE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[fFdD]?", re.ASCII)
-_COMMA = re.compile(r"\s*,\s*")
-_THROTTLED = re.compile(r"\d+:\d+", re.ASCII)
+# What Java's \s stands for.
+_BLANKS = " \t\n\x0b\f\r"
+# Kafka lets an entry be empty.
+_THROTTLED = re.compile(r"(?:\d+:\d+)?", re.ASCII)
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -180,8 +182,10 @@ class Setting:
                     raise InvalidValue(text, "Not a number of type DOUBLE")
                 return float(found[1])
             case Kind.LIST:
-                # An entry given twice counts once (KIP-1161).
-                return list(dict.fromkeys(_COMMA.split(trimmed))) if trimmed else []
+                # Not by a regular expression: `\s*,` looks at a run of blanks once for each of them.
+                entries = [entry.strip(_BLANKS) for entry in trimmed.split(",")] if trimmed else []
+                # An entry given twice counts once (KIP-1161), but for the replica lists.
+                return entries if self.throttled else list(dict.fromkeys(entries))
             case _:
                 return trimmed
 

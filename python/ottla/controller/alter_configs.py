@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from ottla.config.setting import SettingValue
     from ottla.controller.image import MetadataImage
+
+
+# What a value in a metadata record may take. A request's strings are no longer; a list grows past it by being added to.
+VALUE_BYTES_MAX = 2**15 - 1
 
 
 class Operation(IntEnum):
@@ -106,6 +111,7 @@ def _changed_list(
     text: str | None,
     defaults: Mapping[str, SettingValue],
 ) -> str:
+    """Give the list after APPEND or SUBTRACT, entry by entry as Kafka's `ConfigurationControlManager` does."""
     setting = TOPIC_SETTINGS.get(name)
     if setting is None:
         raise RequestError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {name}")
@@ -114,18 +120,38 @@ def _changed_list(
             ErrorCode.INVALID_CONFIG, f"Can't {operation.name} to key {name} because its type is not LIST."
         )
     entries = (setting.text(defaults[name]) if current is None else current) or ""
-    values = _split(entries) if entries else []
+    # Blanks are kept: Kafka compares entries as they were given.
+    values = [entry for entry in entries.split(",") if entry]
     given = _split(text or "")
     if operation is Operation.APPEND:
-        values.extend(entry for entry in given if entry not in values)
+        there = set(values)
+        for entry in given:
+            if entry not in there:
+                there.add(entry)
+                values.append(entry)
     else:
-        values = [entry for entry in values if entry not in given]
-    return ",".join(values)
+        # Each takes out one, where an entry stands there twice.
+        taken = Counter(given)
+        kept = []
+        for entry in values:
+            if taken[entry]:
+                taken[entry] -= 1
+            else:
+                kept.append(entry)
+        values = kept
+    changed = ",".join(values)
+    if len(changed.encode()) > VALUE_BYTES_MAX:
+        raise RequestError(
+            ErrorCode.INVALID_CONFIG,
+            "The configuration value cannot be added because it exceeds the maximum value size of "
+            f"{VALUE_BYTES_MAX} bytes.",
+        )
+    return changed
 
 
 def _split(text: str) -> list[str]:
-    """Split as Java's `String.split` does, blanks kept: Kafka compares entries as they were given."""
+    """Split as Java's `String.split` does: empty entries at the end go, but an empty text is one empty entry."""
     parts = text.split(",")
-    while len(parts) > 1 and not parts[-1]:
+    while text and parts and not parts[-1]:
         parts.pop()
     return parts

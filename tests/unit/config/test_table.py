@@ -225,3 +225,12 @@ def test_what_is_accepted_without_effect_is_said_at_the_start(text: str) -> None
 def test_what_has_an_effect_is_not_called_without() -> None:
     """Deletion by retention works; only compaction does not."""
     assert load([Given("log.cleanup.policy", "delete", "x"), Given("min.insync.replicas", "1", "x")]).warnings == ()
+
+
+def test_a_long_run_of_blanks_in_a_list_costs_nothing() -> None:
+    """Blanks around commas go, those inside an entry stay, in time that grows with the text and not its square."""
+    setting = TOPIC_SETTINGS["cleanup.policy"]
+    assert setting.parse(" compact\t,\n delete ") == ["compact", "delete"]
+    blanks = " " * 2_000_000
+    with pytest.raises(InvalidValue):
+        setting.parse(f"compact{blanks}delete")

@@ -56,6 +56,22 @@ def describe_configs(talk: Talk, version: int) -> None:
 
 
 SET, DELETE, APPEND, SUBTRACT = range(4)
+# Entries twice, with blanks, and empty ones: the only list of a topic that takes them.
+REPLICA_LISTS = (
+    (SET, "0:1,0:1,1:1"),
+    (SUBTRACT, "0:1"),
+    (APPEND, "0:1,2:2,2:2"),
+    (APPEND, " 3:3 ,4:4"),
+    (SUBTRACT, "3:3"),
+    (APPEND, ""),
+    (SUBTRACT, ""),
+    (APPEND, ","),
+    (SET, "0:1,,1:1,"),
+    (APPEND, "5:5"),
+    (SET, "*"),
+    (APPEND, "5:5"),
+    (SET, ","),
+)
 Change = tuple[str, int, str | None]
 
 
@@ -100,6 +116,16 @@ def incremental_alter_configs(talk: Talk, version: int) -> None:
     shown("append two")
     ask("subtract all", resource(("cleanup.policy", SUBTRACT, "delete,compact")))
     shown("subtract all")
+    for how, value in REPLICA_LISTS:
+        label = f"replica list {how} '{value}'"
+        ask(label, resource(("leader.replication.throttled.replicas", how, value)))
+        shown(label)
+    long = ",".join(f"{number}:{number}" for number in range(2800))
+    ask("a long list", resource(("leader.replication.throttled.replicas", SET, long)))
+    settle_configs(talk, name)
+    more = long.replace(":", ":7")
+    ask("more than a value may hold", resource(("leader.replication.throttled.replicas", APPEND, more)))
+    ask("the list deleted", resource(("leader.replication.throttled.replicas", DELETE, None)))
     ask("append to a number", resource(("retention.ms", APPEND, "1")))
     ask("append what is no choice", resource(("cleanup.policy", APPEND, "burn")))
     ask("append to an unknown setting", resource(("no.such", APPEND, "1")))
