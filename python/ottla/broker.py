@@ -375,8 +375,10 @@ class _Running:
             try:
                 self.server.stop(timeout_ms)
             finally:
-                self.background.stop()
-                self.loop.stop()
+                try:
+                    self.background.stop()
+                finally:
+                    self.loop.stop()
         finally:
             self.engine.close()
         log.info("broker %d has stopped", self.config.node_id)

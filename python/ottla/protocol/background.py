@@ -35,13 +35,27 @@ class Background:
         # Appended to by the worker, taken from by the control plane.
         self._finished: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        # Two threads call `run` and `stop`.
+        self._lock = threading.Lock()
 
     def run(self, work: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
-        """Do `work` on the worker thread, then `done` with what it gave or raised on the control plane's."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
-            self._thread.start()
-        self._waiting.put(lambda: self._do(work, done))
+        """Do `work` on the worker thread, then `done` with what it gave or raised on the control plane's.
+
+        Once stopped nothing is begun any more: whoever asked has been cut off, and what the work needs is being closed.
+        """
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+                self._thread.start()
+            self._waiting.put(lambda: self._do(work, done))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
 
     def finished(self) -> Iterator[Callable[[], None]]:
         """Hand over the ends of what has been done since the last call."""
@@ -49,14 +63,16 @@ class Background:
             yield self._finished.popleft()
 
     def stop(self) -> None:
-        """Finish what was asked for, and end the thread."""
-        thread, self._thread = self._thread, None
+        """Finish what is being done, drop what was not begun, and end the thread. For good."""
+        with self._lock:
+            self._stopping.set()
+            thread, self._thread = self._thread, None
         if thread is not None:
             self._waiting.put(None)
             thread.join()
 
     def _serve(self) -> None:
-        while (job := self._waiting.get()) is not None:
+        while (job := self._waiting.get()) is not None and not self._stopping.is_set():
             job()
 
     def _do(self, work: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
@@ -65,5 +81,8 @@ class Background:
             outcome = work()
         except Exception as error:  # noqa: BLE001 - handed to who asked
             outcome = error
+        except BaseException as error:  # a panic of the native side is no Exception, and others still wait for this thread
+            log.exception("work in the background failed")
+            outcome = RuntimeError(str(error))
         self._finished.append(lambda: done(outcome))
         self._wake()

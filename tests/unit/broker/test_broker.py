@@ -218,20 +218,22 @@ def test_a_registration_that_does_not_reach_the_disk_fails_the_start(
         ottla.Broker(tmp_path / "data").start()
 
 
-def test_a_stop_that_fails_lets_go_of_everything_all_the_same(tmp_path: Path) -> None:
-    """An error, or a Ctrl-C, while answers drain: the thread ends and the directory may be opened again."""
+@pytest.mark.parametrize("step", ["server", "background"])
+def test_a_stop_that_fails_lets_go_of_everything_all_the_same(tmp_path: Path, step: str) -> None:
+    """An error, or a Ctrl-C, in any step of a stop: the thread ends and the directory may be opened again."""
     broker = ottla.Broker(tmp_path / "data").start()
     running = broker._now()
 
-    class Interrupted:
-        """A server whose draining is interrupted."""
+    part: Any = getattr(running, step)
 
-        def stop(self, timeout_ms: int) -> None:
-            server.stop(timeout_ms)
+    class Interrupted:
+        """Something whose stop is interrupted."""
+
+        def stop(self, *arguments: int) -> None:
+            part.stop(*arguments)
             raise KeyboardInterrupt
 
-    server: Any = running.server
-    running.server = Interrupted()  # type: ignore[assignment]
+    setattr(running, step, Interrupted())
     with pytest.raises(KeyboardInterrupt):
         broker.stop()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ottla-control")]

@@ -36,13 +36,61 @@ def test_work_runs_elsewhere_and_ends_here() -> None:
     assert threads == ["worker"] * 3
 
 
-def test_stopping_finishes_what_was_asked_for() -> None:
-    """Nothing is lost at the end, and a background that was never used has nothing to stop."""
-    background = Background("worker", lambda: None)
+def test_a_panic_is_an_outcome_like_any_other() -> None:
+    """What is no Exception (a panic of the native side) neither ends the thread nor leaves anybody without an answer."""
+
+    class Panic(BaseException):
+        pass
+
+    def panic() -> int:
+        raise Panic("index out of bounds")
+
+    woken = threading.Semaphore(0)
+    background = Background("worker", woken.release)
+    ends: list[object] = []
+    background.run(panic, ends.append)
+    background.run(lambda: 7, ends.append)
+    for _ in range(2):
+        assert woken.acquire(timeout=10)
+    for end in background.finished():
+        end()
     background.stop()
+    assert [repr(end) for end in ends] == ["RuntimeError('index out of bounds')", "7"]
+
+
+def test_stopping_finishes_what_was_begun_and_begins_nothing() -> None:
+    """A stop waits for one piece of work, not for the queue behind it; what comes later starts no thread."""
+    begun, go_on = threading.Event(), threading.Event()
+    background = Background("worker", lambda: None)
     done: list[object] = []
-    background.run(lambda: 7, done.append)
+
+    def work() -> str:
+        begun.set()
+        assert go_on.wait(timeout=30)
+        return "begun"
+
+    background.run(work, done.append)
+    background.run(lambda: "queued", done.append)
+    assert begun.wait(timeout=30)
+    stopper = threading.Thread(target=background.stop)
+    stopper.start()
+    while not background.stopping:
+        threading.Event().wait(0.001)
+    go_on.set()
+    stopper.join(timeout=30)
+    before = threading.active_count()
+    background.run(lambda: "late", done.append)
+    assert threading.active_count() == before
     background.stop()
     for end in background.finished():
         end()
-    assert done == [7]
+    assert done == ["begun"]
+
+
+def test_stopping_what_was_never_used() -> None:
+    """There is no thread to wait for, and none comes afterwards."""
+    background = Background("worker", lambda: None)
+    background.stop()
+    before = threading.active_count()
+    background.run(lambda: 7, lambda _: None)
+    assert threading.active_count() == before
