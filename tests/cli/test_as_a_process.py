@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ottla.admin import Admin, NewTopic
+from tests.conftest import MakeBroker
 from tests.processes import Process
 from tests.test_house import ROOT
 
@@ -92,6 +94,103 @@ def test_a_consumer_that_is_stopped_has_committed_what_it_printed(
         assert [
             each.offset for each in admin.list_group_offsets(unique).values() if not isinstance(each, Exception)
         ] == [3]
+
+
+def test_a_broker_that_falls_silent_does_not_hold_the_end(make_broker: MakeBroker, unique: str) -> None:
+    """After --timeout it is said that what was printed may not be committed; librdkafka would wait on for minutes."""
+    process = make_broker()
+    subprocess.run([*OTTLA, "produce", unique], input=b"a\n", check=True, capture_output=True, env=environment(process))
+    with subprocess.Popen(
+        [*OTTLA, "consume", unique, "--group", unique, "--from-beginning", "--timeout", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(process),
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"a\n"
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            reader.send_signal(signal.SIGINT)
+            _, said = reader.communicate(timeout=30)
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+            reader.kill()
+    assert said.decode().splitlines() == [
+        "1 record",
+        f"ottla: the broker did not answer within 2 s: what was printed last may not be committed for {unique}",
+    ]
+    assert reader.returncode == 1
+
+
+def test_a_broker_that_dies_under_a_reader_is_said(make_broker: MakeBroker, unique: str) -> None:
+    """It may come back, so the command goes on; but who waits for records knows why none come."""
+    process = make_broker()
+    with Admin(process.bootstrap) as admin:
+        admin.create_topics([NewTopic(unique, 1, 1)])
+    with subprocess.Popen(
+        [*OTTLA, "consume", unique, "--from-beginning"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(process),
+    ) as reader:
+        assert reader.stderr is not None
+        assert reader.stdout is not None
+        subprocess.run(
+            [*OTTLA, "produce", unique], input=b"a\n", check=True, capture_output=True, env=environment(process)
+        )
+        assert reader.stdout.readline() == b"a\n"
+        process.kill()
+        try:
+            assert select.select([reader.stderr], [], [], 30)[0], "nothing was said"
+            assert reader.stderr.readline() == b"ottla: 1/1 brokers are down; still trying\n"
+            reader.send_signal(signal.SIGINT)
+            assert reader.wait(timeout=30) == 0
+        finally:
+            reader.kill()
+
+
+def test_a_topic_that_is_deleted_under_a_reader_ends_it(broker: Process, unique: str) -> None:
+    """Nothing will ever come; waiting on would tell nobody."""
+    refresh = ["-X", "topic.metadata.refresh.interval.ms=200", "-X", "topic.metadata.propagation.max.ms=200"]
+    with Admin(broker.bootstrap) as admin:
+        admin.create_topics([NewTopic(unique, 1, 1)])
+        subprocess.run(
+            [*OTTLA, "produce", unique], input=b"a\n", check=True, capture_output=True, env=environment(broker)
+        )
+        with subprocess.Popen(
+            [*OTTLA, "consume", unique, "--from-beginning", *refresh],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(broker),
+        ) as reader:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == b"a\n"
+            admin.delete_topics([unique])
+            try:
+                _, said = reader.communicate(timeout=30)
+            finally:
+                reader.kill()
+    assert (reader.returncode, said) == (1, f"ottla: topic {unique} was deleted while it was read\n".encode())
+
+
+def test_a_file_that_fails_on_the_way_does_not_take_along_what_was_read(broker: Process, unique: str) -> None:
+    """Records read before it are written and accounted for; then the file is named."""
+    # Can be opened by its owner, and not be read at 0.
+    failing = "/proc/self/mem"
+    with Admin(broker.bootstrap) as admin:
+        admin.create_topics([NewTopic(unique, 1, 1)])
+    done = subprocess.run(
+        [*OTTLA, "produce", unique, "-", failing],
+        input=b"a\nb\n",
+        capture_output=True,
+        check=False,
+        env=environment(broker),
+    )
+    assert done.stderr.decode().splitlines() == [
+        f"2 records written to {unique}: partition 0 at 0 to 1",
+        f"ottla: '{failing}' cannot be read: input/output error",
+    ]
+    assert done.returncode == 1
 
 
 def test_the_extra_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ottla import __version__
 from ottla.admin import apis
-from ottla.errors import CodecError, ErrorCode, RequestError, Unreachable
+from ottla.errors import CodecError, ErrorCode, InvalidInput, RequestError, Unreachable
 from ottla.messages.api_versions import ApiVersionsRequest
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class Connection:
             self._socket = socket.create_connection((host, port), timeout=max(0.001, deadline.left_s))
         except TimeoutError as error:
             raise Unreachable(f"{self.address} cannot be connected to within {deadline.timeout_s:.0f} s") from error
+        except UnicodeError as error:
+            raise Unreachable(f"{self.address} cannot be connected to: '{host}' is no name a host can have") from error
         except OSError as error:
             said = error.strerror or str(error)
             raise Unreachable(f"{self.address} cannot be connected to: {said[:1].lower()}{said[1:]}") from error
@@ -130,7 +132,10 @@ class Connection:
                 f"{self.address} does not serve {api.name}{needed}"
                 + (f"; Apache Kafka does since {since}" if since else ""),
             )
-        frame = self._codec.encode_request(api.key, version, request)
+        try:
+            frame = self._codec.encode_request(api.key, version, request)
+        except CodecError as error:
+            raise InvalidInput(f"{api.name} has no room for what is asked: {error}") from error
         try:
             answer = self._exchange(api, version, frame, deadline)
         except _Lost as lost:

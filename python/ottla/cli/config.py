@@ -24,6 +24,7 @@ from ottla.cli.seen import wait_for_configs
 if TYPE_CHECKING:
     from ottla.admin import ConfigChange, ConfigEntry, Resource
 
+BROKER_ID_MAX = 2**31 - 1
 KINDS = ("topic", "broker", "group")
 
 
@@ -189,7 +190,7 @@ def resource_of(kind: str, name: str) -> Resource:
         topic_name(name)
         return Resource(ResourceType.TOPIC, name)
     if kind == "broker":
-        if not name.isdigit() or int(name) > 2**31 - 1:
+        if not name.isascii() or not name.isdigit() or len(name) > len(str(BROKER_ID_MAX)) or int(name) > BROKER_ID_MAX:
             raise click.UsageError(f"'{name}' is no id of a broker: a whole number, such as 1.")
         return Resource(ResourceType.BROKER, str(int(name)))
     if not name:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import click
 from ottla.cli.options import ExampleCommand, admin, assignment, connected, seconds, topic_name, whole
 from ottla.cli.output import note
 from ottla.cli.times import moment
-from ottla.errors import OttlaError, RequestError
+from ottla.errors import ErrorCode, OttlaError, RequestError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 FORMATS = "value, long, json, or a template: %t topic, %p partition, %o offset, %k key, %s value, %h headers, ..."
 POLL_S = 0.5
 BATCH = 500
+# A topic that is deleted while it is read is noticed when librdkafka asks for metadata; on its own every five minutes.
+METADATA_REFRESH_MS = 10_000
+CLOSE_STEP_S = 0.1
+# What librdkafka tells beside the records; everything else it gets over by trying again.
+_GONE = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"})
+_FINAL = frozenset({"_AUTHENTICATION", "_SSL", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"})
 _TIMESTAMP_TYPES = {1: "CreateTime", 2: "LogAppendTime"}
 
 
@@ -131,8 +138,22 @@ def consume(
         isolation_level="read_uncommitted" if read_uncommitted else "read_committed",
         # Where the last offsets are markers of transactions no record comes, but this event does.
         enable_partition_eof=until_end,
+        topic_metadata_refresh_interval_ms=METADATA_REFRESH_MS,
     )
-    reading = Reading(client, topic, max_messages=max_messages, idle_s=idle, join_s=timeout, ends=ends)
+
+    def exists() -> bool:
+        """Whether the topic is still there, as far as anybody can tell."""
+        try:
+            with admin(server, timeout) as ask:
+                found = ask.describe_topics([topic])[topic]
+        except (RequestError, Unreachable):
+            return True
+        return not isinstance(found, RequestError) or found.code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+    reading = Reading(
+        client, topic, max_messages=max_messages, idle_s=idle, join_s=timeout, ends=ends, topic_exists=exists
+    )
+    left = True
     reading.open(config, group is not None, places)
     with told_to_stop(reading.stop):
         try:
@@ -146,8 +167,12 @@ def consume(
             # Whoever read the output has had enough (`| head`); what is still buffered has no reader either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
-            reading.close()
+            left = reading.close(timeout)
     note(f"{reading.count} record{'' if reading.count == 1 else 's'}")
+    if not left and group is not None:
+        raise ConsumeFailed(
+            f"the broker did not answer within {timeout:.0f} s: what was printed last may not be committed for {group}"
+        )
 
 
 @contextmanager
@@ -292,8 +317,13 @@ class Reading:
         idle_s: float | None,
         join_s: float,
         ends: dict[int, int] | None,
+        topic_exists: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
+        self._topic_exists = topic_exists
+        # What librdkafka has said since the last poll, and whether a person knows that no broker answers.
+        self._errors: list[Any] = []
+        self._told_down = False
         self._topic = topic
         self._max_messages = max_messages
         self._idle_s = idle_s
@@ -316,7 +346,7 @@ class Reading:
         from ottla.cli.librdkafka import refused_setting
 
         try:
-            self._consumer = self._client.Consumer(config)
+            self._consumer = self._client.Consumer({**config, "error_cb": self._on_error})
         except (self._client.KafkaException, ValueError, TypeError) as error:
             raise click.UsageError(refused_setting(error)) from error
         self._in_group = in_group
@@ -339,6 +369,7 @@ class Reading:
         while not self._done():
             most = BATCH if self._max_messages is None else min(BATCH, self._max_messages - self.count)
             first = self._consumer.poll(POLL_S if self._idle_s is None else min(POLL_S, self._idle_s))
+            self._hear()
             if first is None:
                 if self._idle_s is not None and self._is_idle(self._idle_s, started):
                     return
@@ -348,6 +379,27 @@ class Reading:
             batch = [record for message in messages if (record := self._wanted(message)) is not None]
             self.count += len(batch)
             yield batch
+
+    def _on_error(self, error: Any) -> None:
+        if len(self._errors) < BATCH:
+            self._errors.append(error)
+
+    def _hear(self) -> None:
+        """Act on what librdkafka tells beside the records."""
+        errors, self._errors = self._errors, []
+        for error in errors:
+            if error.name() == "_ALL_BROKERS_DOWN":
+                self._tell_down(error)
+            elif error.name() in _GONE:
+                if not self._topic_exists():
+                    raise ConsumeFailed(f"topic {self._topic} was deleted while it was read")
+            elif error.fatal() or error.name() in _FINAL:
+                raise ConsumeFailed(f"reading {self._topic}: {error.str()} ({error.name()})")
+
+    def _tell_down(self, error: Any) -> None:
+        if not self._told_down:
+            self._told_down = True
+            note(f"ottla: {error.str()}; still trying")
 
     def _is_idle(self, idle_s: float, started: float) -> bool:
         """Joining a group does not count as being idle, but has its own bound."""
@@ -365,6 +417,7 @@ class Reading:
         if message.error() is not None:
             self._refuse(message.error())
             return None
+        self._told_down = False
         index, offset = message.partition(), message.offset()
         self._places[index] = offset + 1
         return None if self._ends is not None and offset >= self._ends[index] else _record(message)
@@ -393,14 +446,23 @@ class Reading:
             code = error.name()
             if code in ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_RESOLVE", "_TIMED_OUT"):
                 # librdkafka goes on trying, as it does while a broker restarts.
-                note(f"ottla: {error.str()}; still trying")
+                self._tell_down(error)
                 return
             raise ConsumeFailed(f"reading {self._topic}: {error.str()} ({code})")
 
-    def close(self) -> None:
-        """Commit what was printed, leave the group."""
-        if self._consumer is not None:
-            self._consumer.close()
+    def close(self, timeout_s: float) -> bool:
+        """Commit what was printed, leave the group; False if nobody answers that in time.
+
+        In a thread of its own: librdkafka waits for a silent broker for minutes, and meanwhile Python sees no Ctrl-C.
+        """
+        if self._consumer is None:
+            return True
+        closing = threading.Thread(target=self._consumer.close, name="ottla-consume-close", daemon=True)
+        closing.start()
+        until = time.monotonic() + timeout_s
+        while closing.is_alive() and time.monotonic() < until:
+            closing.join(CLOSE_STEP_S)
+        return not closing.is_alive()
 
 
 def _record(message: Any) -> In:

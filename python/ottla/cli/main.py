@@ -167,6 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidInput as error:
         _complain(str(error))
         return EXIT_USAGE
+    except UnicodeEncodeError as error:
+        # Bytes of the command line that are no UTF-8 come as lone surrogates.
+        _complain(f"{error.object!a:.80} is not UTF-8, which keys, names and values must be")
+        return EXIT_USAGE
     except (OttlaError, OSError) as error:
         _complain(str(error))
         return EXIT_FAILED

@@ -6,6 +6,7 @@ becomes the end, and a moment after the last record is the end.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ottla.admin import Admin, TopicPartition
 
+_PARTITION = re.compile(r"[0-9]{1,10}")
 MODES = ("to_earliest", "to_latest", "to_current", "to_offset", "to_time", "shift_by")
 
 
@@ -56,7 +58,7 @@ def places_of(topics: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
     for text in topics:
         name, colon, numbers = text.partition(":")
         topic_name(name)
-        partitions = tuple(int(each) for each in numbers.split(",") if each.isascii() and each.isdigit())
+        partitions = tuple(int(each) for each in numbers.split(",") if _PARTITION.fullmatch(each))
         if colon and (not numbers or len(partitions) != len(numbers.split(","))):
             raise click.UsageError(f"--topic '{text}': write TOPIC, or TOPIC:0,1 with numbers of partitions.")
         if name in asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 class ProduceFailed(OttlaError):
     """Records were not taken by the broker."""
+
+
+class ReadFailed(OttlaError):
+    """A file, or stdin, could not be read, or not to its end."""
 
 
 @click.command(
@@ -87,7 +92,7 @@ def produce(
 ) -> None:
     """Send lines, files or JSON to a topic.
 
-    Reads FILEs, or what comes in on stdin. FILEs are read through before the first record is sent.
+    Reads FILEs, or what comes in on stdin. FILEs with keys or JSON are read through before the first record is sent.
     """
     from ottla.cli import librdkafka
 
@@ -101,6 +106,8 @@ def produce(
     for file in files:
         if file != "-" and not Path(file).is_file():
             raise click.UsageError(f"'{file}' is no file that can be read.")
+        with _reading(file):
+            pass
     client = librdkafka.load()
     reader = Reader(
         form=form,
@@ -111,7 +118,7 @@ def produce(
     )
     for file in files:
         if file != "-" and (form == JSON or key_separator is not None):
-            with Path(file).open("rb") as source:
+            with _reading(file) as source:
                 for _ in reader.records(source, file):
                     pass
     _check_place(topic, partition, server, timeout)
@@ -129,20 +136,18 @@ def produce(
             enable_idempotence=acks == "all",
         )
     )
-    problem: InvalidInput | None = None
+    problem: OttlaError | None = None
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for file in files or ("-",):
-            if file == "-":
-                if sys.stdin.isatty():
-                    note(f"each line goes to {topic}; Ctrl-D ends")
-                sender.send(reader.records(sys.stdin.buffer, "stdin"))
-            else:
-                with Path(file).open("rb") as source:
-                    sender.send(reader.records(source, file))
+            if file == "-" and sys.stdin.isatty():
+                note(f"each line goes to {topic}; Ctrl-D ends")
+            with _reading(file) as source:
+                sender.send(reader.records(source, "stdin" if file == "-" else file))
     except KeyboardInterrupt:
         note("")
-    except InvalidInput as error:
+    except (InvalidInput, ReadFailed) as error:
+        # What was read before it is sent, and accounted for.
         problem = error
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -153,6 +158,20 @@ def produce(
         note(sender.sentence())
     if problem is not None:
         raise problem
+
+
+@contextmanager
+def _reading(file: str) -> Iterator[IO[bytes]]:
+    """Open a file ("-": stdin); raises `ReadFailed` if that, or reading on, fails."""
+    try:
+        if file == "-":
+            yield sys.stdin.buffer
+        else:
+            with Path(file).open("rb") as source:
+                yield source
+    except OSError as error:
+        name = "stdin" if file == "-" else f"'{file}'"
+        raise ReadFailed(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 def _check_place(topic: str, partition: int | None, server: str, timeout: float) -> None:
@@ -302,10 +321,14 @@ class Sender:
 
     def finish(self) -> None:
         """Wait for every answer; raises `ProduceFailed` if the broker has not taken all."""
-        left = self._producer.flush(self._timeout + 1)
+        why = "no answer in time"
+        try:
+            left = self._producer.flush(self._timeout + 1)
+        except KeyboardInterrupt:
+            left, why = len(self._producer), "stopped before the broker had answered"
         if self.first_error is not None or left:
             lost = self.failed + left
-            why = self.first_error.str() if self.first_error is not None else "no answer in time"
+            why = self.first_error.str() if self.first_error is not None else why
             name = f" ({self.first_error.name()})" if self.first_error is not None else ""
             raise ProduceFailed(
                 f"{lost} of {lost + self.delivered} records were not written to {self._topic}: {why}{name}"

@@ -24,6 +24,7 @@ FIELDS_READ = (
     *("topic", "partition", "offset", "timestamp", "timestamp_type"),
     *("key", "key_base64", "value", "value_base64", "headers"),
 )
+PARTITION_MAX, TIMESTAMP_MS_MAX = 2**31 - 1, 2**63 - 1
 TOKENS = "%t topic, %p partition, %o offset, %k key, %s value, %h headers, %T time in ms, %K and %S lengths, %% percent"
 _TOKEN = re.compile(rb"%(.?)|\\(.?)", re.DOTALL)
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"0": b"\0", b"\\": b"\\"}
@@ -85,6 +86,8 @@ def from_json_line(line: bytes) -> Out:
         told = msgspec.json.decode(line)
     except msgspec.DecodeError as error:
         raise ValueError(f"this is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError("this is nested too deeply to be read as JSON") from error
     if not isinstance(told, dict):
         raise ValueError('a record is an object, such as {"key": "a", "value": "b"}')  # noqa: TRY004 - bad input
     unknown = sorted(told.keys() - set(FIELDS_READ))
@@ -94,8 +97,8 @@ def from_json_line(line: bytes) -> Out:
         key=_content(told, "key"),
         value=_content(told, "value"),
         headers=_headers(told.get("headers")),
-        partition=_number(told, "partition"),
-        timestamp_ms=_number(told, "timestamp"),
+        partition=_number(told, "partition", PARTITION_MAX),
+        timestamp_ms=_number(told, "timestamp", TIMESTAMP_MS_MAX),
     )
 
 
@@ -114,12 +117,12 @@ def _content(told: dict[str, Any], name: str) -> bytes | None:
     return msgspec.json.encode(plain)
 
 
-def _number(told: dict[str, Any], name: str) -> int | None:
+def _number(told: dict[str, Any], name: str, most: int) -> int | None:
     value = told.get(name)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} is a whole number of at least 0, not {msgspec.json.encode(value).decode()}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ValueError(f"{name} is a whole number from 0 to {most}, not {msgspec.json.encode(value).decode():.40}")
     return value
 
 

@@ -47,5 +47,9 @@ def moment(value: Any) -> int:
 
 def utc(timestamp_ms: int) -> str:
     """Give a timestamp as text: UTC, to the millisecond."""
-    at = datetime.datetime.fromtimestamp(timestamp_ms // 1000, tz=datetime.UTC)
+    try:
+        at = datetime.datetime.fromtimestamp(timestamp_ms // 1000, tz=datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        # Producers write what they like: microseconds, for one. No calendar goes that far.
+        return f"{timestamp_ms}ms"
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{timestamp_ms % 1000:03d}Z"

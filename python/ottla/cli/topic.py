@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ottla.admin import Admin, ConfigEntry, OffsetAt, Topic, TopicPartition
 
 PARTITIONS_MAX = 2**31 - 1
+BROKER_ID_MAX = 2**31 - 1
 REPLICAS_MAX = 2**15 - 1
 
 
@@ -186,7 +187,7 @@ def parse_assignment(text: str) -> tuple[tuple[int, ...], ...]:
     except ValueError:
         placed = ()
     right = "write the broker ids of each partition as in 1:2,2:1, as many for each, none of them twice."
-    if not placed or any(broker < 0 for replicas in placed for broker in replicas):
+    if not placed or any(not 0 <= broker <= BROKER_ID_MAX for replicas in placed for broker in replicas):
         raise click.UsageError(f"--replica-assignment '{text}': {right}")
     if any(len(set(replicas)) < len(replicas) for replicas in placed) or len({len(r) for r in placed}) > 1:
         raise click.UsageError(f"--replica-assignment '{text}': {right}")

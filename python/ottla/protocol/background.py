@@ -81,7 +81,8 @@ class Background:
             outcome = work()
         except Exception as error:  # noqa: BLE001 - handed to who asked
             outcome = error
-        except BaseException as error:  # a panic of the native side is no Exception, and others still wait for this thread
+        # A panic of the native side is no Exception, and others wait for this thread.
+        except BaseException as error:
             log.exception("work in the background failed")
             outcome = RuntimeError(str(error))
         self._finished.append(lambda: done(outcome))

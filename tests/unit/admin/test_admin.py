@@ -114,6 +114,13 @@ def test_a_dead_port_is_said_at_once() -> None:
             Admin(f"{dead},localhost:{dead.split(':')[1]}").describe_cluster()
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+def test_what_is_no_name_of_a_host_is_said(host: str) -> None:
+    """Python does not even look such a name up, and says so by an error that is no OSError."""
+    with Admin(f"{host}:9092") as admin, pytest.raises(Unreachable, match="is no name a host can have"):
+        admin.describe_cluster()
+
+
 def test_the_second_address_is_used_when_the_first_is_dead() -> None:
     """As with any client: one live broker is enough to start."""
     with socket.socket() as taken, fake_broker() as broker:
@@ -364,6 +371,14 @@ def test_a_coordinator_that_loads_is_waited_for() -> None:
         with client(broker, timeout_ms=300) as admin, pytest.raises(RequestError) as caught:
             admin.list_group_offsets("g")
         assert caught.value.code == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+
+
+def test_what_no_request_can_carry_is_wrong_input() -> None:
+    """It is found out before anything is sent, and the connection goes on."""
+    with fake_broker() as broker, client(broker) as admin:
+        with pytest.raises(InvalidInput, match=r"has no room for what is asked: .*70000 bytes is longer than 32767"):
+            admin.create_topics([NewTopic("t", 1, 1, configs=(("retention.ms", "1" * 70_000),))])
+        assert admin.api_versions()
 
 
 def test_a_connection_that_was_closed_while_idle_is_opened_again() -> None:

@@ -57,8 +57,11 @@ def test_json_written_by_hand(line: bytes, found: Out) -> None:
         (b'{"value": "a", "value_base64": "YQ=="}', "give one of them"),
         (b'{"value_base64": "%"}', "value_base64 is no base64"),
         (b'{"value_base64": 5}', "value_base64 is no base64"),
-        (b'{"partition": -1}', "partition is a whole number of at least 0, not -1"),
-        (b'{"timestamp": "now"}', 'timestamp is a whole number of at least 0, not "now"'),
+        (b'{"partition": -1}', "partition is a whole number from 0 to 2147483647, not -1"),
+        (b'{"timestamp": "now"}', 'timestamp is a whole number from 0 to 9223372036854775807, not "now"'),
+        (b'{"partition": 2147483648}', "partition is a whole number from 0 to 2147483647"),
+        (b'{"timestamp": 9223372036854775808}', "timestamp is a whole number from 0 to"),
+        (b"[" * 100_000, "this is nested too deeply"),
         (b'{"headers": [1]}', "headers are"),
     ],
 )
@@ -193,3 +196,9 @@ def test_a_line_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         read(b"short\n" + b"x" * 100)
     with pytest.raises(InvalidInput, match="are no record"):
         read(b"x" * 11, form="whole")
+
+
+def test_a_time_that_no_calendar_has_is_printed_as_it_is() -> None:
+    """A producer that writes microseconds must not end who reads its records."""
+    record = In("t", 0, 1, 1_700_000_000_000_000_000, "CreateTime", None, b"v", ())
+    assert long_form(record) == b't[0]@1 1700000000000000000ms key=null value="v"'

@@ -37,7 +37,7 @@ def test_work_runs_elsewhere_and_ends_here() -> None:
 
 
 def test_a_panic_is_an_outcome_like_any_other() -> None:
-    """What is no Exception (a panic of the native side) neither ends the thread nor leaves anybody without an answer."""
+    """What is no Exception (a panic of the native side) neither ends the thread nor leaves anybody waiting."""
 
     class Panic(BaseException):
         pass
