@@ -41,6 +41,14 @@ def test_a_group_lives_where_kafka_looks_for_it(text: str, value: int, partition
     assert partition_for(text, 50) == partition
 
 
+@pytest.mark.parametrize("length", [1, 128, 129, 5000])
+def test_ids_of_any_length_have_their_partition(length: int) -> None:
+    """Short ids are remembered, long ones are not: both live where their hash says, for any number of partitions."""
+    group_id = "g" * length
+    for count in (1, 4, 50, 50, 4, 1):
+        assert partition_for(group_id, count) == abs(java_string_hash(group_id)) % count
+
+
 def test_every_step_of_the_table_and_no_other() -> None:
     """The transition table is what the state machine allows."""
     for target, sources in TRANSITIONS.items():

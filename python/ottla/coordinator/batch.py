@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from ottla.errors import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from msgspec import Struct
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 V = TypeVar("V")
+
+_FAILED: Final = "what follows a commit failed in %r"
 
 # Whatever else is raised is somebody's bug. A Rust panic is no Exception, hence BaseException beside this.
 LEAVING: Final = (KeyboardInterrupt, SystemExit)
@@ -39,15 +41,20 @@ class Waiter:
     answer: Callable[[Struct], None] | None
     refuse: Callable[[ErrorCode], None] | None
     result: Result
-    # Monotonic clock; set when it begins to wait for a batch.
-    deadline_ms: int = 0
 
     def succeed(self) -> None:
         """The batch is committed."""
-        if self.result.done is not None:
-            _call(self.result.done, None)
-        if self.answer is not None and self.result.response is not None:
-            _call(self.answer, self.result.response)
+        result = self.result
+        if result.done is not None:
+            _call(result.done, None)
+        if self.answer is not None and result.response is not None:
+            # `_call` written out: this is the way of every commit and heartbeat, and a try costs nothing.
+            try:
+                self.answer(result.response)
+            except LEAVING:
+                raise
+            except BaseException:
+                log.exception(_FAILED, self.answer)
 
     def fail(self, code: ErrorCode) -> None:
         """The batch is not, or not yet, committed."""
@@ -63,7 +70,7 @@ def _call(callback: Callable[[V], None], value: V) -> None:
     except LEAVING:
         raise
     except BaseException:
-        log.exception("what follows a commit failed in %s", getattr(callback, "__qualname__", callback))
+        log.exception(_FAILED, callback)
 
 
 class Batch:
@@ -80,29 +87,29 @@ class Batch:
         self._timeout_ms = timeout_ms
         # Called after some were told that it takes too long.
         self._expired = expired
-        # In the order of their deadlines.
-        self._waiters: deque[Waiter] = deque()
+        # Who began to wait at one moment has one deadline; in the order of these.
+        self._waiters: deque[tuple[int, Sequence[Waiter]]] = deque()
         self._deadline: Cancellable | None = None
 
-    def park(self, waiters: Iterable[Waiter]) -> None:
+    def park(self, waiters: Sequence[Waiter]) -> None:
         """Answer these when the batch is committed, or when that has taken too long."""
-        deadline_ms = self._clock.monotonic_ms() + self._timeout_ms
-        for waiter in waiters:
-            waiter.deadline_ms = deadline_ms
-            self._waiters.append(waiter)
-        self._arm()
+        if waiters:
+            self._waiters.append((self._clock.monotonic_ms() + self._timeout_ms, waiters))
+            self._arm()
 
     def succeed(self) -> None:
         """It is committed."""
-        for waiter in self._take_all():
-            waiter.succeed()
+        for _, waiters in self._take_all():
+            for waiter in waiters:
+                waiter.succeed()
 
     def fail(self, code: ErrorCode) -> None:
         """Nobody shall wait any longer; it may still be committed."""
-        for waiter in self._take_all():
-            waiter.fail(code)
+        for _, waiters in self._take_all():
+            for waiter in waiters:
+                waiter.fail(code)
 
-    def _take_all(self) -> deque[Waiter]:
+    def _take_all(self) -> deque[tuple[int, Sequence[Waiter]]]:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -111,12 +118,13 @@ class Batch:
 
     def _arm(self) -> None:
         if self._waiters and self._deadline is None:
-            self._deadline = self._scheduler.at(self._waiters[0].deadline_ms, self._expire)
+            self._deadline = self._scheduler.at(self._waiters[0][0], self._expire)
 
     def _expire(self) -> None:
         self._deadline = None
         now_ms = self._clock.monotonic_ms()
-        while self._waiters and self._waiters[0].deadline_ms <= now_ms:
-            self._waiters.popleft().fail(ErrorCode.REQUEST_TIMED_OUT)
+        while self._waiters and self._waiters[0][0] <= now_ms:
+            for waiter in self._waiters.popleft()[1]:
+                waiter.fail(ErrorCode.REQUEST_TIMED_OUT)
         self._arm()
         self._expired()

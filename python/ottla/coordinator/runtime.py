@@ -63,7 +63,7 @@ from ottla.coordinator.shard import (
 from ottla.errors import CodecError, ErrorCode, RequestError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from msgspec import Struct
 
@@ -234,8 +234,7 @@ class CoordinatorRuntime(Generic[M]):
         if shard is None or shard.state is not State.ACTIVE:
             refuse(self._absence(shard))
             return
-        machine = shard.machine
-        self._run(shard, lambda: operation(machine), answer, refuse)
+        self._run(shard, partial(operation, shard.machine), answer, refuse)
         self._run_submitted()
 
     def read(
@@ -295,7 +294,14 @@ class CoordinatorRuntime(Generic[M]):
         shard.timeline.offset = shard.next_offset
         self._running = True
         try:
-            self._run_one(shard, operation, answer, refuse)
+            result = operation()
+            if not result.undoable:
+                shard.note(result)
+            waiter = Waiter(answer, refuse, result)
+            if result.records:
+                self._take(shard, result, waiter)
+            elif result.response is not None or result.done is not None:
+                shard.park(waiter)
         except RequestError as error:
             if refuse is not None:
                 refuse(error.code)
@@ -308,21 +314,6 @@ class CoordinatorRuntime(Generic[M]):
         finally:
             self._running = False
 
-    def _run_one(
-        self,
-        shard: Shard[M],
-        operation: Callable[[], Result],
-        answer: Callable[[Struct], None] | None,
-        refuse: Callable[[ErrorCode], None] | None,
-    ) -> None:
-        result = operation()
-        shard.note(result)
-        waiter = Waiter(answer, refuse, result)
-        if result.records:
-            self._take(shard, result, waiter)
-        elif result.response is not None or result.done is not None:
-            shard.park(waiter)
-
     def _run_submitted(self) -> None:
         while self._submitted and not self._running:
             shard, operation = self._submitted.popleft()
@@ -331,8 +322,9 @@ class CoordinatorRuntime(Generic[M]):
 
     def _take(self, shard: Shard[M], result: Result, waiter: Waiter) -> None:
         """Into the buffer, and into the state."""
+        encode = self.codec.encode_coordinator_record
         try:
-            encoded: list[Record] = [self.codec.encode_coordinator_record(*record) for record in result.records]
+            encoded: list[Record] = [encode(*record) for record in result.records]
         except CodecError:
             # A text longer than its field takes; nobody may wait for records that cannot be written.
             log.exception("%s coordinator %d: a record does not fit its message", self.topic_kind, shard.partition)
@@ -340,30 +332,26 @@ class CoordinatorRuntime(Generic[M]):
             return
         sizes = [record_bytes(record) for record in encoded]
         bytes_max = self.settings.batch_bytes_max
-        pieces = (
-            [(result.records, encoded, sum(sizes))]
-            if result.atomic
-            else [([r], [e], size) for r, e, size in zip(result.records, encoded, sizes, strict=True)]
-        )
-        if any(BATCH_OVERHEAD_BYTES + size > bytes_max for _, _, size in pieces):
+        if BATCH_OVERHEAD_BYTES + (sum(sizes) if result.atomic else max(sizes)) > bytes_max:
             log.warning(
                 "%s coordinator %d: a write is larger than %d bytes", self.topic_kind, shard.partition, bytes_max
             )
             waiter.fail(ErrorCode.RECORD_LIST_TOO_LARGE)
             return
+        pieces: Iterable[tuple[Sequence[CoordinatorRecord], list[Record], int]] = (
+            ((result.records, encoded, sum(sizes)),)
+            if result.atomic
+            else (([r], [e], size) for r, e, size in zip(result.records, encoded, sizes, strict=True))
+        )
         for records, encoded_piece, size in pieces:
-            if shard.records_bytes + size > bytes_max:
-                if not self._flush(shard):
-                    # Nor can this be written any more, which was decided after those.
-                    if result.applied and shard.state is State.ACTIVE:
-                        self._fail(shard)
-                    waiter.fail(ErrorCode.KAFKA_STORAGE_ERROR)
-                    return
-                shard.note(result)
-            if not shard.records:
-                self._dirty[shard] = None
-            shard.records += encoded_piece
-            shard.records_bytes += size
+            if shard.records_bytes + size > bytes_max and not self._flush(shard):
+                # Nor can this be written any more, which was decided after those.
+                if result.applied and shard.state is State.ACTIVE:
+                    self._fail(shard)
+                waiter.fail(ErrorCode.KAFKA_STORAGE_ERROR)
+                return
+            self._dirty[shard] = None
+            shard.take(result, encoded_piece, size)
             offset = shard.next_offset
             shard.next_offset = offset + len(records)
             if not result.applied:

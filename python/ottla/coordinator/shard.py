@@ -282,13 +282,21 @@ class Shard(Generic[M]):
         self.founded = False
 
     def note(self, result: Result) -> None:
-        """Something was decided: remember whether the buffer can be taken back after it."""
-        if not self.records:
-            self.undoable, self.founded = True, False
-        if result.undoable:
-            self.founded |= result.founds
-        elif result.records or self.founded:
+        """Something was decided that the timeline cannot take back: nor can it then take back what that builds on.
+
+        (With an empty buffer this says nothing: `take` does once something is in it.)
+        """
+        if result.records or self.founded:
             self.undoable = False
+
+    def take(self, result: Result, records: list[Record], size: int) -> None:
+        """Records of a decision go into the buffer."""
+        if not self.records:
+            self.undoable, self.founded = result.undoable, result.founds
+        else:
+            self.founded |= result.founds
+        self.records += records
+        self.records_bytes += size
 
     def undo(self, count: int) -> None:
         """The last `count` records were applied and never were."""

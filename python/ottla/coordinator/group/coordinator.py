@@ -11,6 +11,7 @@ smallest int is 0.)
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ottla.coordinator.group.machine import GroupMachine
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from ottla.types import Answer, Clock, Codec, Journal, Random, RequestContext, Scheduler
 
 OFFSETS_TOPIC: Final = "__consumer_offsets"
+# Ids whose partition is remembered: a few hundred kilobytes at most.
+_CACHED_IDS_MAX: Final = 1024
+_CACHED_CHARS_MAX: Final = 128
 
 
 def java_string_hash(text: str) -> int:
@@ -69,8 +73,16 @@ def java_string_hash(text: str) -> int:
 
 def partition_for(group_id: str, partition_count: int) -> int:
     """Which partition of the offsets topic a group lives on."""
+    # Asked with every request: it is looked up where ids are no longer than anybody gives them.
+    return (_cached_partition if len(group_id) <= _CACHED_CHARS_MAX else _partition)(group_id, partition_count)
+
+
+def _partition(group_id: str, partition_count: int) -> int:
     value = java_string_hash(group_id)
     return 0 if value == -(1 << 31) else abs(value) % partition_count
+
+
+_cached_partition = lru_cache(maxsize=_CACHED_IDS_MAX)(_partition)
 
 
 class GroupCoordinator:
