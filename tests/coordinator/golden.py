@@ -15,7 +15,7 @@ the order they were sent, with whom they went to, and `log:` lines for records, 
                                            protocols=range,sticky metadata=- id= (empty: as one who has none)
     sync WHO GENERATION [MEMBER=TEXT ...]  with an assignment if WHO leads; -protocol= -type= -instance= -group=
     heartbeat WHO GENERATION               -instance= -group=
-    leave WHO...                           WHO or instance:NAME
+    leave WHO...                           WHO, instance:NAME or WHO@NAME (both)
     commit WHO GENERATION T-P=OFFSET ...   WHO may be - and GENERATION -1; -version= -metadata= -retention= -instance=
     fetch [T-P ...]                        without partitions: all; -stable
     describe GROUP...   list [STATE...]
@@ -24,7 +24,8 @@ the order they were sent, with whom they went to, and `log:` lines for records, 
     keep WHO GENERATION MS                 the same, while WHO sends heartbeats that nobody looks at
     hold / release                         appends are not committed until released
     fail                                   the next append fails
-    restart                                the coordinator starts again from the log
+    restart [NAME=VALUE ...]               the coordinator starts again from the log, with other settings if given
+    unload / load                          the broker loses the partition, and gets it back
 
 `python -m tests.coordinator.golden` writes the expected output anew; read the difference before you commit it.
 """
@@ -163,10 +164,11 @@ class Player:
 
     def do_leave(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
         self.who = ""
-        members = [
-            ("", who.removeprefix("instance:")) if who.startswith("instance:") else (self.ids.get(who, who), None)
-            for who in plain
-        ]
+        members: list[tuple[str, str | None]] = []
+        for word in plain:
+            who, _, instance = word.removeprefix("instance:").partition("@")
+            by_instance = word.startswith("instance:")
+            members.append(("", who) if by_instance else (self.ids.get(who, who), instance or None))
         self.world.leave(*members, group=options.get("group", "g"), end_turn=end_turn)
 
     def do_commit(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
@@ -222,7 +224,8 @@ class Player:
         for _ in range(int(plain[2]) // 3000):
             self.world.wait(3000)
             self.world.heartbeat(self.ids[plain[0]], int(plain[1]), group=options.get("group", "g"))
-            self.output = [line for line in self.output if line != f"{plain[0]}: heartbeat NONE"]
+            ours = {f"{plain[0]}: heartbeat {code}" for code in ("NONE", "REBALANCE_IN_PROGRESS")}
+            self.output = [line for line in self.output if line not in ours]
 
     def do_hold(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
         self.world.journal().commit_at_once = False
@@ -235,8 +238,18 @@ class Player:
     def do_fail(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
         self.world.journal().fail_with = StorageError("the disk is full")
 
-    def do_restart(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+    def do_restart(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
+        self.do_set(plain, options, end_turn)
+        self.world.settings = GroupSettings(**self.settings)
         self.world.start()
+
+    def do_unload(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.world.coordinator.unload(0)
+        self.world.turn()
+
+    def do_load(self, _plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.world.coordinator.load(0)
+        self.world.turn()
 
     # What came of it.
 

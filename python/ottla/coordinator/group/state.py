@@ -64,7 +64,7 @@ TRANSITIONS: Final[dict[GroupState, frozenset[GroupState]]] = {
     ),
     GroupState.COMPLETING_REBALANCE: frozenset({GroupState.PREPARING_REBALANCE}),
     GroupState.STABLE: frozenset({GroupState.COMPLETING_REBALANCE}),
-    GroupState.DEAD: frozenset(GroupState),
+    GroupState.DEAD: frozenset(GroupState) - {GroupState.DEAD},
 }
 
 
