@@ -87,10 +87,8 @@ class GroupMachine:
 
     def _apply_group(self, group_id: str, value: GroupMetadataValue | None) -> None:
         if value is None:
-            group = self.groups.get(group_id)
-            if group is not None:
-                group.state.enter(GroupState.DEAD, self._clock.now_ms())
-                self.groups.remove(group_id)
+            # Its state stays: who reads what is committed sees it as it was until its end is.
+            self.groups.remove(group_id)
             return
         group = ClassicGroup(
             group_id,

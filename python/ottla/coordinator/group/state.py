@@ -16,7 +16,8 @@ not understand what is assigned: it is bytes from the leader to the members.
     COMPLETING_REBALANCE  the second round: SyncGroups wait for the leader's. Heartbeats are fine, commits are refused
                           with REBALANCE_IN_PROGRESS
     STABLE                everyone has its assignment
-    DEAD                  the group was deleted, or its shard is gone; whatever still holds it must not act on it
+    DEAD                  its shard is gone; whatever still holds it must not act on it. (To clients a group that does
+                          not exist is dead too.)
 
 What moves a group:
 
