@@ -4,9 +4,12 @@ Hypothesis plays clients against the coordinator on a virtual clock. The model b
 the coordinator has said (answers) and what the log holds (a naive fold), never how it works. Invariants:
 
 - no partition is owned twice in one generation, over restarts too
-- no acknowledged commit is lost: what is fetched is the last acknowledged one, or a later one whose answer is unknown
-- generations in the log grow
+- no acknowledged commit is lost: what is fetched is the last acknowledged one, or a later one whose answer is unknown;
+  none is gone before its time unless it was deleted, and none that was deleted or has expired comes back
+- generations in the log grow as long as the group lives
 - who has been fenced, has left, or is of another generation never commits
+- a group has at most `group.max.size` members, and nobody is refused for that while there is room
+- a group with members is not deleted, nor is an offset of a topic that they consume
 - a request is answered once; and in the end, when time has passed, every one is
 - a coordinator that starts again has the state that the naive fold of its log has
 """
@@ -18,66 +21,23 @@ from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.coordinator.group.state import GroupState
 from ottla.coordinator.shard import State
 from ottla.errors import ErrorCode, StorageError
-from ottla.messages import GroupMetadataKey, OffsetCommitKey
-from tests.coordinator.world import Box, World
+from ottla.messages import GroupMetadataKey
+from tests.coordinator.model import Client, OffsetModel, WatchedWorld, Written, endings, fold
+from tests.coordinator.world import subscription
 
 PARTITIONS = range(3)
+# The last one is of a topic that no member subscribes to.
+OFFSETS = (("t", 0), ("t", 1), ("u", 0))
+RETENTION_MS = 60_000
+FATAL = {ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.FENCED_INSTANCE_ID, ErrorCode.GROUP_MAX_SIZE_REACHED}
 # Answers after which the records of a commit may still be in the log, or come to be.
 UNKNOWN = {ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR}
-
-
-class Client:
-    """A consumer, as simple as one can be: it does what the rules say, in any order."""
-
-    def __init__(self, name: str, instance: str | None) -> None:
-        self.name = name
-        self.instance = instance
-        self.forget()
-
-    def forget(self) -> None:
-        """The process is new: it knows nothing."""
-        self.member_id = ""
-        self.generation = -1
-        self.members: list[str] = []
-        self.synced = False
-        self.box: WatchedBox | None = None
-
-    @property
-    def key(self) -> str:
-        """What stays the same when a static member comes back."""
-        return self.instance or self.member_id
-
-
-class WatchedBox(Box):
-    """Tells the model what the coordinator has said, whether or not the client ever hears it."""
-
-    def __init__(self, what: str, told: Callable[[Any], None]) -> None:
-        super().__init__(what)
-        self.told = told
-
-    def __call__(self, response: Any) -> None:
-        assert not self.answers, f"{self.what} is answered twice"
-        super().__call__(response)
-        self.told(response)
-
-
-class WatchedWorld(World):
-    """A world whose next box is the model's."""
-
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        self.told: Callable[[Any], None] = lambda _: None
-        super().__init__(*arguments, **keywords)
-
-    def _box(self, what: str) -> Box:
-        box = WatchedBox(what, self.told)
-        self.boxes.append(box)
-        return box
 
 
 class Groups(RuleBasedStateMachine):
@@ -85,9 +45,7 @@ class Groups(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = WatchedWorld(
-            GroupSettings(initial_rebalance_delay_ms=1_000, offset_commit_timeout_ms=5_000, group_size_max=8)
-        )
+        self.make_world(8)
         self.clients = [Client(f"c{number}", None) for number in range(3)]
         self.clients += [Client("s0", "one"), Client("s1", "two")]
         # Requests on their way; whoever sent them has given up on them.
@@ -95,27 +53,51 @@ class Groups(RuleBasedStateMachine):
         self.value = 0
         # Boxes from before a restart belong to connections that are gone.
         self.born = 0
-        # By partition the commits handled, in order: value, and whether it was acknowledged (None: refused).
-        self.commits: dict[int, list[list[Any]]] = {partition: [] for partition in PARTITIONS}
+        self.offsets = OffsetModel(OFFSETS)
         self.generation = 0
         self.roster: set[str] = set()
         self.gone: set[str] = set()
         self.instances: dict[str, str] = {}
-        # By generation and partition who was told that it owns it.
-        self.owners: dict[tuple[int, int], str] = {}
+        # By life of the group, generation and partition who was told that it owns it.
+        self.owners: dict[tuple[int, int, int], str] = {}
+
+    def make_world(self, size_max: int) -> None:
+        """A world with groups of at most so many members."""
+        self.world = WatchedWorld(
+            GroupSettings(
+                initial_rebalance_delay_ms=1_000,
+                offset_commit_timeout_ms=5_000,
+                group_size_max=size_max,
+                offsets_retention_ms=RETENTION_MS,
+                offsets_retention_check_interval_ms=7_000,
+            )
+        )
+
+    @initialize(size_max=st.sampled_from([2, 3, 8]))
+    def begin(self, size_max: int) -> None:
+        """How large a group may be."""
+        self.make_world(size_max)
 
     # What the coordinator says.
 
     def told_join(self, instance: str | None, response: Any) -> None:
+        size_max = self.world.settings.group_size_max
+        if response.error_code == ErrorCode.GROUP_MAX_SIZE_REACHED:
+            group = self.world.machine().groups.get("g")
+            assert group is not None
+            assert len(group.members) >= size_max, "there was room"
         if response.error_code != ErrorCode.NONE:
             return
+        assert len(response.members) <= size_max
         if instance is not None:
             # Whoever had the instance before is fenced.
             old = self.instances.get(instance)
             if old is not None and old != response.member_id and old in self.roster:
                 self.roster = self.roster - {old} | {response.member_id}
             self.instances[instance] = response.member_id
-        assert response.generation_id >= self.logged()[0], "a generation older than the log's was given out"
+        folded = fold(self.world)
+        if folded.group is not None and folded.endings == endings(self.world):
+            assert response.generation_id >= folded.group.generation, "a generation older than the log's was given out"
         self.generation = response.generation_id
         if response.members:
             assert response.leader == response.member_id or response.skip_assignment
@@ -125,8 +107,9 @@ class Groups(RuleBasedStateMachine):
     def told_sync(self, key: str, generation: int, response: Any) -> None:
         if response.error_code != ErrorCode.NONE:
             return
+        life = endings(self.world)
         for partition in response.assignment:
-            owner = self.owners.setdefault((generation, partition), key)
+            owner = self.owners.setdefault((life, generation, partition), key)
             assert owner == key, f"partition {partition} of generation {generation}: {owner} and {key}"
 
     def told_leave(self, response: Any) -> None:
@@ -134,26 +117,9 @@ class Groups(RuleBasedStateMachine):
             if member.error_code == ErrorCode.NONE:
                 self.gone.add(member.member_id)
 
-    # The log, folded naively.
-
-    def fold(self) -> tuple[dict[str, Any], dict[tuple[str, int], int]]:
-        groups: dict[str, Any] = {}
-        offsets: dict[tuple[str, int], int] = {}
-        end = self.world.journal().high_watermark
-        for offset, _, key, value in self.world.journal().records:
-            if offset >= end:
-                break
-            read_key, read_value = self.world.codec.decode_coordinator_record("group", key, value)
-            match read_key:
-                case GroupMetadataKey():
-                    groups[read_key.group] = read_value
-                case OffsetCommitKey():
-                    offsets[read_key.topic, read_key.partition] = read_value.offset
-        return groups, offsets
-
     def logged(self) -> tuple[int, dict[str, str | None]]:
         """Generation and members, with their instances, of the last committed record of the group."""
-        group = self.fold()[0].get("g")
+        group = fold(self.world).group
         if group is None:
             return 0, {}
         return group.generation, {member.member_id: member.group_instance_id for member in group.members}
@@ -187,7 +153,13 @@ class Groups(RuleBasedStateMachine):
         instance = client.instance if version >= 5 else None
 
         def request() -> Any:
-            return self.world.join(member_id, client=client.name, instance=instance, version=version)
+            return self.world.join(
+                member_id,
+                client=client.name,
+                instance=instance,
+                version=version,
+                protocols=(("range", subscription("t")),),
+            )
 
         client.box = self.send(request, lambda response: self.told_join(instance, response), times, late)
 
@@ -224,8 +196,28 @@ class Groups(RuleBasedStateMachine):
         if member_id:
             self.send(lambda: self.world.leave((member_id, instance)), self.told_leave, 1, late)
 
-    @rule(index=clients_index, partition=st.sampled_from(PARTITIONS), times=times, late=late, simple=st.booleans())
-    def commit(self, index: int, partition: int, times: int, late: bool, simple: bool) -> None:
+    @rule(instance=st.sampled_from(["one", "two", "nobody"]), late=late)
+    def remove(self, instance: str, late: bool) -> None:
+        """An admin tool takes a static member out by its instance."""
+        member_id = self.instances.get(instance)
+
+        def told(response: Any) -> None:
+            if response.error_code == ErrorCode.NONE and response.members[0].error_code == ErrorCode.NONE:
+                self.gone.add(member_id or "")
+
+        self.send(lambda: self.world.leave(("", instance)), told, 1, late)
+
+    @rule(
+        index=clients_index,
+        place=st.sampled_from(OFFSETS),
+        times=times,
+        late=late,
+        simple=st.booleans(),
+        retention_ms=st.sampled_from([-1, -1, -1, 10_000]),
+    )
+    def commit(
+        self, index: int, place: tuple[str, int], times: int, late: bool, simple: bool, retention_ms: int
+    ) -> None:
         client = self.clients[index]
         member_id, generation = ("", -1) if simple else (client.member_id, client.generation)
         instance = None if simple else client.instance
@@ -233,29 +225,78 @@ class Groups(RuleBasedStateMachine):
         value = self.value
 
         def request() -> Any:
-            state = self.world.describe("g").response.groups[0].group_state
+            state = self.visible_group().group_state
             allowed = (
                 state in {GroupState.EMPTY.value, GroupState.DEAD.value}
                 if generation < 0
                 else generation == self.generation and member_id in self.roster - self.gone
             )
-            entry: list[Any] = [value, False]
-            self.commits[partition].append(entry)
+            written = Written(
+                value,
+                at_ms=self.world.clock.now_ms(),
+                retention_ms=RETENTION_MS if retention_ms < 0 else retention_ms,
+                has_end=retention_ms >= 0,
+            )
+            self.offsets.write(place, written)
 
             def told(response: Any) -> None:
                 code = ErrorCode(response.topics[0].partitions[0].error_code)
                 if code is ErrorCode.NONE:
-                    entry[1] = True
+                    written.kept = True
                     assert allowed, f"{member_id or 'nobody'} of generation {generation} has committed in {state}"
                 elif code not in UNKNOWN:
-                    entry[1] = None
+                    written.kept = None
 
             self.world.told = told
             return self.world.commit(
-                {("t", partition): value}, member_id=member_id, generation=generation, instance=instance
+                {place: value}, member_id=member_id, generation=generation, instance=instance, retention_ms=retention_ms
             )
 
         self.send(request, lambda _: None, times, late)
+
+    # Admin tools act.
+
+    @rule(late=late)
+    def delete_group(self, late: bool) -> None:
+        def request() -> Any:
+            members = self.visible_group().members
+            gone = [self.offsets.write(place, Written(None)) for place in OFFSETS]
+
+            def told(response: Any) -> None:
+                code = ErrorCode(response.results[0].error_code)
+                if code is ErrorCode.NONE:
+                    assert not members, "a group with members was deleted"
+                self.end(gone, code)
+
+            self.world.told = told
+            return self.world.delete_groups("g")
+
+        self.send(request, lambda _: None, 1, late)
+
+    @rule(place=st.sampled_from(OFFSETS), late=late)
+    def delete_offset(self, place: tuple[str, int], late: bool) -> None:
+        def request() -> Any:
+            state = self.visible_group().group_state
+            gone = self.offsets.write(place, Written(None))
+
+            def told(response: Any) -> None:
+                code = ErrorCode(response.error_code or response.topics[0].partitions[0].error_code)
+                if code is ErrorCode.NONE and state == GroupState.STABLE.value:
+                    assert place[0] != "t", "the members consume it"
+                self.end([gone], code)
+
+            self.world.told = told
+            return self.world.delete_offsets([place])
+
+        self.send(request, lambda _: None, 1, late)
+
+    def end(self, gone: list[Written], code: ErrorCode) -> None:
+        """A deletion was answered."""
+        for each in gone:
+            if code is ErrorCode.NONE:
+                each.kept = True
+            elif code not in UNKNOWN:
+                each.kept = None
 
     @rule(index=clients_index)
     def receive(self, index: int) -> None:
@@ -275,7 +316,7 @@ class Groups(RuleBasedStateMachine):
             client.synced = True
         elif response.error_code in {ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.ILLEGAL_GENERATION}:
             client.generation = -1
-        elif response.error_code in {ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.FENCED_INSTANCE_ID}:
+        elif response.error_code in FATAL:
             client.forget()
 
     @rule(index=clients_index)
@@ -291,7 +332,7 @@ class Groups(RuleBasedStateMachine):
             self.sync(index, 1, False)
         else:
             self.heartbeat(index, 1, False)
-            self.commit(index, index % len(PARTITIONS), 1, False, False)
+            self.commit(index, OFFSETS[index % len(OFFSETS)], 1, False, False, -1)
 
     @rule(rounds=st.integers(2, 6), asleep=st.sets(clients_index, max_size=4))
     def settle(self, rounds: int, asleep: set[int]) -> None:
@@ -314,8 +355,15 @@ class Groups(RuleBasedStateMachine):
 
     # The world turns.
 
-    @rule(elapsed_ms=st.sampled_from([1, 500, 1_000, 3_000, 6_000, 10_000]))
+    @rule(elapsed_ms=st.sampled_from([1, 500, 1_000, 3_000, 6_000, 10_000, 40_000, 80_000]))
     def wait(self, elapsed_ms: int) -> None:
+        self.world.wait(elapsed_ms)
+
+    @rule(place=st.sampled_from(OFFSETS), elapsed_ms=st.sampled_from([20_000, 45_000, 59_000, 67_000]))
+    def age(self, place: tuple[str, int], elapsed_ms: int) -> None:
+        """An admin tool sets an offset, which it can while nobody is in the group, and then nobody does anything."""
+        self.world.wait(2_000)
+        self.commit(0, place, 1, False, True, -1)
         self.world.wait(elapsed_ms)
 
     @rule()
@@ -374,17 +422,23 @@ class Groups(RuleBasedStateMachine):
         self.gone.clear()
         assert self.visible() == self.fold_visible()
 
+    def visible_group(self) -> Any:
+        told, self.world.told = self.world.told, lambda _: None
+        found = self.world.describe("g").response.groups[0]
+        self.world.told = told
+        return found
+
     def visible(self) -> Any:
-        group = self.world.describe("g").response.groups[0]
+        group = self.visible_group()
         members = {member.member_id: member.member_assignment for member in group.members}
         return group.group_state, members, self.world.fetched()
 
     def fold_visible(self) -> Any:
-        groups, offsets = self.fold()
-        group = groups.get("g")
-        members = {} if group is None else {member.member_id: member.assignment for member in group.members}
-        state = GroupState.DEAD if group is None and not offsets else GroupState.STABLE if members else GroupState.EMPTY
-        return state.value, members, offsets
+        folded = fold(self.world)
+        said = [] if folded.group is None else folded.group.members
+        members = {member.member_id: member.assignment for member in said}
+        state = GroupState.STABLE if members else GroupState.EMPTY if folded.exists else GroupState.DEAD
+        return state.value, members, folded.offsets
 
     # What always holds.
 
@@ -398,20 +452,26 @@ class Groups(RuleBasedStateMachine):
         last = -1
         for key, value in self.world.records():
             if isinstance(key, GroupMetadataKey):
-                generation = getattr(value, "generation")  # noqa: B009
-                assert generation >= last
+                generation = getattr(value, "generation", -1)  # -1: the group has ended, and may begin anew
+                assert generation >= last or value is None
                 last = generation
 
     @invariant()
     def acknowledged_commits_stay(self) -> None:
-        fetched = self.world.fetched()
-        for partition, history in self.commits.items():
-            acknowledged = max((place for place, (_, kept) in enumerate(history) if kept), default=-1)
-            possible = {value for value, kept in history[max(acknowledged, 0) :] if kept is not None}
-            if acknowledged >= 0:
-                assert fetched.get(("t", partition)) in possible, (partition, history, fetched)
-            else:
-                assert fetched.get(("t", partition)) in possible | {None}
+        self.offsets.compare(self.world.fetched(), self.world.clock.now_ms(), fold(self.world).empty_since_ms)
+
+    @invariant()
+    def a_group_is_listed_as_it_is_described(self) -> None:
+        described = self.visible_group()
+        listed = self.world.list_groups().response.groups
+        assert [group.group_state for group in listed] == [described.group_state] * len(listed)
+        assert bool(listed) == (described.group_state != GroupState.DEAD.value)
+
+    @invariant()
+    def a_group_has_room(self) -> None:
+        group = self.visible_group()
+        if group.group_state in {GroupState.COMPLETING_REBALANCE.value, GroupState.STABLE.value}:
+            assert len(group.members) <= self.world.settings.group_size_max
 
     @invariant()
     def nothing_is_left_for_the_next_turn(self) -> None:
@@ -424,8 +484,9 @@ class Groups(RuleBasedStateMachine):
         assert all(box.answered for box in self.world.boxes[self.born :])
         self.release()
         self.world.wait(20 * 60_000)
-        group = self.world.machine().groups.get("g")
-        assert group is None or group.is_in(GroupState.EMPTY), group.state.current
+        # Nothing holds what was committed any more: it has expired, and the group with it.
+        assert self.world.machine().groups.get("g") is None
+        assert not self.world.fetched()
         self.groups_are_consistent()
         self.acknowledged_commits_stay()
         super().teardown()
