@@ -9,10 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from tests.conftest import TEST_SETTINGS
+from tests.kafka import jars
+from tests.kafka.broker import KafkaProcess
 from tests.processes import Process
 from tests.wire.batches import Batch
 from tests.wire.client import Connection
-from tests.wire.differential import Talk
+from tests.wire.differential import LIMITS, Talk
 
 LOG_WAIT_S = 10
 # Whose connection was closed and why, or which batch was refused; the rest of the line is the reason.
@@ -20,6 +23,26 @@ SAID = re.compile(
     r"closing connection \d+ from 127\.0\.0\.1 on PLAINTEXT: ...|batch of -?\d+ bytes for .* refused with error"
 )
 Undisturbed = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def limited_broker(broker_class: type[Process], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """The broker under test with the close limits of `differential`."""
+    process = broker_class(tmp_path_factory.mktemp("limited"), {**TEST_SETTINGS, **LIMITS})
+    process.start()
+    yield process
+    process.stop_without_fault()
+
+
+@pytest.fixture(scope="session")
+def limited_reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """Apache Kafka with the same."""
+    if absent := jars.missing():
+        pytest.fail(absent)
+    process = KafkaProcess(tmp_path_factory.mktemp("limited-reference"), {**TEST_SETTINGS, **LIMITS})
+    process.start()
+    yield process
+    process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,6 +183,30 @@ def case(versions: Iterable[int]) -> Callable[[Case], Case]:
     return register
 
 
+LIMITED_CASES: dict[str, tuple[Case, int]] = {}
+
+
+def limited_case(versions: Iterable[int]) -> Callable[[Case], Case]:
+    """Registers a conversation with brokers that have `LIMITS` beside the settings of all tests."""
+
+    def register(function: Case) -> Case:
+        for version in versions:
+            LIMITED_CASES[f"{function.__name__}-v{version}"] = (function, version)
+        return function
+
+    return register
+
+
+# What makes a time or a bound of groups short enough to be met.
+LIMITS = {
+    "group.initial.rebalance.delay.ms": "1500",
+    "group.max.size": "2",
+    "group.min.session.timeout.ms": "1000",
+    "group.max.session.timeout.ms": "30000",
+    "offsets.retention.check.interval.ms": "200",
+}
+
+
 def settle(transcript: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     """The transcript with what brokers invent, advertise or word on their own replaced."""
     seen: dict[Any, str] = {}
@@ -232,8 +257,19 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     return [] if ours == theirs else [f"{path}: ottla {ours!r}, kafka {theirs!r}"]
 
 
-def converse(name: str, broker: Process) -> list[tuple[str, Any]]:
-    function, version = CASES[name]
+Transcript = list[tuple[str, Any]]
+
+
+def converse_with_both(name: str, ours: Process, theirs: Process) -> tuple[Transcript, Transcript]:
+    """Both conversations at once, since some wait for time to pass."""
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(converse, name, broker) for broker in (ours, theirs))
+        return first.result(), second.result()
+
+
+def converse(name: str, broker: Process) -> Transcript:
+    """The settled transcript of one conversation."""
+    function, version = {**CASES, **LIMITED_CASES}[name]
     talk = Talk(broker, name)
     try:
         function(talk, version)

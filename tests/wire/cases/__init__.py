@@ -3,6 +3,8 @@
 from tests.wire.cases import (
     configs,
     consume,
+    group_limits,
+    group_rounds,
     groups,
     malformed,
     metadata,
@@ -18,6 +20,8 @@ __all__ = [
     "CASES",
     "configs",
     "consume",
+    "group_limits",
+    "group_rounds",
     "groups",
     "malformed",
     "metadata",
