@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benches import produce, start
+from benches import produce, rebalance, start
 from benches.meters import FullPageCache, machine
 from benches.peers import client_versions, make_peers
 from benches.report import markdown
@@ -27,7 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--records", type=int, default=3_000_000, help="records of 1 KiB in each round (%(default)s)")
     parser.add_argument("--peers", default="ottla,kafka", help="which brokers (%(default)s)")
-    parser.add_argument("--workloads", default="start,produce", help="which workloads (%(default)s)")
+    parser.add_argument("--workloads", default="start,rebalance,produce", help="which workloads (%(default)s)")
     parser.add_argument("--output", type=Path, help="where the raw results go")
     parser.add_argument("--folder", type=Path, help="where the brokers keep their data: the disk that is measured")
     options = parser.parse_args()
@@ -50,10 +50,14 @@ def main() -> None:
         if "start" in wanted:
             print("start and idle memory ...", file=sys.stderr)
             results["workloads"].append(start.run(peers))
+        for peer in peers:
+            if not peer.process.running:
+                peer.process.start()
+        if "rebalance" in wanted:
+            for size in rebalance.SIZES:
+                print(f"rebalance of {size} members ...", file=sys.stderr)
+                results["workloads"].append(rebalance.run(peers, size))
         if "produce" in wanted:
-            for peer in peers:
-                if not peer.process.running:
-                    peer.process.start()
             print("produce: warm-up, then interleaved rounds ...", file=sys.stderr)
             with FullPageCache(folder) as memory:
                 results["workloads"].append(produce.run(peers, options.records, memory))

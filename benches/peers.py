@@ -16,7 +16,13 @@ from tests.processes import OttlaProcess, Process
 
 # For both: what one node needs, and nothing that makes either faster. `ottla.durability=os` is what Kafka does by
 # default: an answer means the page cache has it.
-SETTINGS = {"node.id": "1", "offsets.topic.replication.factor": "1", "ottla.durability": "os"}
+# The delay before the first rebalance of a group is no work of anybody's.
+SETTINGS = {
+    "node.id": "1",
+    "offsets.topic.replication.factor": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "ottla.durability": "os",
+}
 
 
 class Peer:

@@ -44,6 +44,10 @@ def markdown(results: dict[str, Any]) -> str:
         if result["workload"] == "start":
             lines.append(row("start to first ApiVersions, s", result["start_s"], "{:.2f}".format))
             lines.append(row("resident memory idle, MiB", result["idle_rss_mib"], "{:.0f}".format))
+        if result["workload"] == "rebalance":
+            kind = f"rebalance of {result['members']} members"
+            lines.append(row(f"{kind}, ms", result["rebalance_ms"], "{:.2f}".format, result["settled"]))
+            lines.append(row("broker CPU of it, ms", result["broker_cpu_ms_per_rebalance"], "{:.2f}".format))
         if result["workload"] == "produce":
             kind = f"produce {result['record_bytes']} B, acks={result['producer']['acks']}, un-synced"
             lines.append(row(f"{kind}: MiB/s", result["mib_per_s"], "{:.0f}".format, result["settled"]))
