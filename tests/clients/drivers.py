@@ -1,4 +1,4 @@
-"""The two client libraries behind one small face, so that each behaviour is one test that runs with both.
+"""The three client libraries of Python behind one small face, so that each behaviour is one test that runs with each.
 
 A driver only translates: it adds no retries and hides no errors. Records are plain (key, value, headers, timestamp)
 both ways.
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import confluent_kafka as ck
 import confluent_kafka.admin
@@ -19,29 +19,12 @@ from kafka.admin import ConfigResource as PyConfigResource
 from kafka.admin import ConfigResourceType
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 
-WAIT_S = 30.0
+from tests.clients.aio import AioKafka
+from tests.clients.records import WAIT_S, Consumer, Rec
+
+__all__ = ["DRIVERS", "Consumer", "Driver", "Members", "Rec", "by_place", "read", "read_all", "wait_until"]
+
 CK_ADMIN: Any = confluent_kafka.admin  # its stubs name only the client itself
-
-
-class Rec(NamedTuple):
-    """A record to send, or as received (then with partition and offset)."""
-
-    value: bytes | None
-    key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
-    timestamp: int | None = None
-    partition: int = 0
-    offset: int = -1
-
-
-class Consumer(Protocol):
-    """One consumer, in a group or with partitions of its own."""
-
-    def poll(self) -> list[Rec]: ...
-    def commit(self, topic: str, offsets: dict[int, int]) -> None: ...
-    def committed(self, topic: str, partition: int) -> int | None: ...
-    def assignment(self) -> frozenset[int]: ...
-    def close(self) -> None: ...
 
 
 class KafkaPython:
@@ -119,7 +102,7 @@ class KafkaPython:
                 consumer.seek(each, start if isinstance(start, int) else start[each.partition])
         return KafkaPythonConsumer(consumer)
 
-    def member(self, topic: str, group: str, *, client_id: str = "member") -> Consumer:
+    def member(self, topic: str, group: str, *, client_id: str = "member", session_timeout_ms: int = 6000) -> Consumer:
         consumer = kafka.KafkaConsumer(
             topic,
             bootstrap_servers=self.bootstrap,
@@ -129,7 +112,7 @@ class KafkaPython:
             auto_offset_reset="earliest",
             partition_assignment_strategy=[RangePartitionAssignor],
             heartbeat_interval_ms=100,
-            session_timeout_ms=6000,
+            session_timeout_ms=session_timeout_ms,
             fetch_max_wait_ms=100,
             retry_backoff_ms=20,
         )
@@ -303,7 +286,15 @@ class Librdkafka:
         consumer.assign([ck.TopicPartition(topic, partition, first(partition)) for partition in partitions])
         return LibrdkafkaConsumer(consumer)
 
-    def member(self, topic: str, group: str, *, client_id: str = "member", protocol: str = "classic") -> Consumer:
+    def member(
+        self,
+        topic: str,
+        group: str,
+        *,
+        client_id: str = "member",
+        protocol: str = "classic",
+        session_timeout_ms: int = 6000,
+    ) -> Consumer:
         settings: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap,
             "group.id": group,
@@ -318,7 +309,7 @@ class Librdkafka:
             settings |= {
                 "partition.assignment.strategy": "range",
                 "heartbeat.interval.ms": 100,
-                "session.timeout.ms": 6000,
+                "session.timeout.ms": session_timeout_ms,
             }
         consumer = ck.Consumer(settings)
         consumer.subscribe([topic])
@@ -398,8 +389,8 @@ class LibrdkafkaConsumer:
 
 # librdkafka logs connection losses to stderr; the tests that kill a broker expect those.
 QUIET: dict[str, Any] = {"log_level": 0, "allow.auto.create.topics": True}
-Driver = KafkaPython | Librdkafka
-DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in (KafkaPython, Librdkafka)}
+Driver = AioKafka | KafkaPython | Librdkafka
+DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in (AioKafka, KafkaPython, Librdkafka)}
 
 
 def read(consumer: Consumer, count: int, wait_s: float = WAIT_S) -> list[Rec]:
@@ -419,6 +410,13 @@ def read_all(driver: Driver, topic: str, count: int, partitions: Sequence[int] =
         return read(consumer, count)
     finally:
         consumer.close()
+
+
+def wait_until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
+    """Asks again until it holds: Apache Kafka answers an admin request before its brokers show what changed."""
+    deadline = time.monotonic() + wait_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {wait_s} s"
 
 
 def by_place(records: Iterable[Rec]) -> list[Rec]:
