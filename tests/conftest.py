@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import ottla
+from tests.clients import javaclients
 from tests.kafka import jars
 from tests.kafka.broker import KafkaProcess, formatted_directory
 from tests.processes import OttlaProcess, Process
@@ -80,12 +81,22 @@ def broker_is_built() -> bool:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """On a new machine Apache Kafka is downloaded and formatted while other tests run, if any test will want it."""
+    """On a new machine Apache Kafka is downloaded and formatted while other tests run, if any test will want it, and
+    then the Java clients.
+    """
     if session.config.getoption("collectonly") or jars.missing():
         return
-    wanted = [item for item in session.items if item.get_closest_marker("kafka")]
-    if any(not list(item.iter_markers("skip")) for item in wanted):
-        threading.Thread(target=formatted_directory, name="download Kafka", daemon=True).start()
+    marked = [item for item in session.items if item.get_closest_marker("kafka")]
+    wanted = [item for item in marked if not list(item.iter_markers("skip"))]
+    clients = any("java_runner" in getattr(item, "fixturenames", ()) for item in wanted)
+
+    def download() -> None:
+        formatted_directory()
+        if clients:
+            javaclients.classes()
+
+    if wanted:
+        threading.Thread(target=download, name="download Kafka", daemon=True).start()
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,8 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
 
 def raise_errors(response: Any) -> None:
     """Errors of topics stand in aiokafka's answers; it does not raise them."""
-    for topic, code, *_ in getattr(response, "topic_errors", None) or getattr(response, "topic_error_codes", ()):
+    answers = response.topic_errors if hasattr(response, "topic_errors") else response.topic_error_codes
+    for topic, code, *_ in answers:
         if code:
             raise aiokafka.errors.for_code(code)(topic)
 
