@@ -62,6 +62,12 @@ def metadata_by_id(talk: Talk, version: int) -> None:
     if version >= 12:
         both = [{"topic_id": topic_id, "name": None}, {"topic_id": None, "name": talk.topic()}]
         talk.ask("ids and names mixed", "metadata", version, topics=both, allow_auto_topic_creation=False)
+        # The Java admin client asks by id with an empty name.
+        for name in ("", talk.name + ".other", talk.topic()):
+            asked = [{"topic_id": topic_id, "name": name}]
+            talk.ask(f"the id with the name {name}", "metadata", version, topics=asked, allow_auto_topic_creation=False)
+        mixed = [{"topic_id": UNKNOWN_ID, "name": talk.topic()}, {"topic_id": None, "name": talk.name + ".other"}]
+        talk.ask("one id, unknown", "metadata", version, topics=mixed, allow_auto_topic_creation=True)
 
 
 @case([3, 8, 13])

@@ -5,8 +5,10 @@
 //! - a topic named that does not exist: created where the client and `auto.create.topics.enable` allow it, and answered
 //!   once it is there (Apache Kafka answers 3 and creates behind it; a client of ours saves the second round); else
 //!   UNKNOWN_TOPIC_OR_PARTITION, or INVALID_TOPIC_EXCEPTION for a name no topic can have
-//! - by id: UNKNOWN_TOPIC_ID; a name and an id together, or an id below version 12: the connection closes in Kafka
-//!   with InvalidRequestException; here INVALID_REQUEST for that topic
+//! - by id: UNKNOWN_TOPIC_ID; one id in the request and no name in it is looked at (the Java client sends an empty name
+//!   with each id)
+//! - neither a name nor an id, or an id below version 12: the connection closes in Kafka with InvalidRequestException;
+//!   here INVALID_REQUEST for that topic
 //! - authorized operations only when asked for
 //! - a topic named twice, or by name and by id, is answered once
 //!
@@ -45,16 +47,21 @@ struct Question {
 enum Named {
     Name(String),
     Id([u8; 16]),
-    Both,
+    /// As no version of the protocol allows.
+    Wrongly,
 }
 
 impl Named {
-    fn of(topic: &RequestedTopic<'_>) -> Self {
-        match topic.name {
-            Some(name) if topic.topic_id == NO_ID => Self::Name(name.to_owned()),
-            None if topic.topic_id != NO_ID => Self::Id(topic.topic_id),
-            _ => Self::Both,
+    fn all(topics: &[RequestedTopic<'_>], version: i16) -> Vec<Self> {
+        let by_id = topics.iter().any(|topic| topic.topic_id != NO_ID);
+        if by_id && version >= 12 {
+            return topics.iter().map(|topic| topic.topic_id).filter(|id| *id != NO_ID).map(Self::Id).collect();
         }
+        let named = topics.iter().map(|topic| match topic.name {
+            Some(name) if topic.topic_id == NO_ID => Self::Name(name.to_owned()),
+            _ => Self::Wrongly,
+        });
+        named.collect()
     }
 }
 
@@ -70,7 +77,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
     let image = plane.engine.image();
     let question = Question {
         info: info.clone(),
-        topics: request.topics.as_ref().map(|topics| topics.iter().map(Named::of).collect()),
+        topics: request.topics.as_ref().map(|topics| Named::all(topics, info.version)),
         include_cluster_operations: request.include_cluster_authorized_operations,
         include_topic_operations: request.include_topic_authorized_operations,
     };
@@ -151,12 +158,12 @@ impl Question {
                 },
                 |topic| Found::Topic(topic),
             ),
-            Named::Id(id) if self.info.version >= 12 => image
+            Named::Id(id) => image
                 .topic_by_id(id)
                 .map_or(Found::Missing { name: None, id: *id, error: ErrorCode::UNKNOWN_TOPIC_ID }, |topic| {
                     Found::Topic(topic)
                 }),
-            Named::Id(_) | Named::Both => Found::Missing { name: None, id: NO_ID, error: ErrorCode::INVALID_REQUEST },
+            Named::Wrongly => Found::Missing { name: None, id: NO_ID, error: ErrorCode::INVALID_REQUEST },
         });
         found
             .filter(|found| match found {
