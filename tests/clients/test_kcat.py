@@ -8,12 +8,13 @@ import shutil
 import signal
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clients.drivers import DRIVERS, wait_until
+from tests.clients.drivers import DRIVERS
 from tests.clients.programs import Program, refuse
 from tests.processes import Process
 
@@ -100,51 +101,70 @@ def test_a_group_goes_on_where_it_stopped(broker: Process, unique: str) -> None:
 
 
 class GroupMember(Program):
-    """kcat -G: its records on stdout, its assignments on stderr."""
+    """kcat -G: its records, and between them what it says of its assignments."""
 
-    def __init__(self, broker: Process, group: str, errors: Path) -> None:
-        self.records: list[str] = []
+    def __init__(self, broker: Process, group: str, errors: Path, changed: threading.Condition) -> None:
+        self.records: set[str] = set()
+        self.owned: frozenset[int] = frozenset()
+        self._changed = changed
         quick = ("session.timeout.ms=1500", "heartbeat.interval.ms=200", "auto.offset.reset=earliest")
         options = [word for setting in quick for word in ("-X", setting)]
-        super().__init__(["kcat", "-b", broker.bootstrap, "-u", "-G", group, *options, group], errors)
+        command = ["kcat", "-b", broker.bootstrap, "-u", "-G", group, *options, group]
+        super().__init__(["sh", "-c", 'exec "$@" 2>&1', "sh", *command], errors)
 
     def said(self, line: str) -> None:
-        self.records.append(line.strip())
+        assigned = re.search(r"rebalanced \(memberid \S+\): (assigned|revoked)(.*)", line)
+        with self._changed:
+            if assigned is None:
+                self.records.add(line.strip())
+            else:
+                own = re.findall(r"\[(\d+)\]", assigned[2]) if assigned[1] == "assigned" else ()
+                self.owned = frozenset(map(int, own))
+            self._changed.notify_all()
 
     def ended(self) -> None:
         pass
 
-    @property
-    def owned(self) -> frozenset[int]:
-        told = re.findall(r"rebalanced \(memberid \S+\): (\w+):? ?(.*)", self.errors.read_text())
-        if not told or told[-1][0] != "assigned":
-            return frozenset()
-        return frozenset(map(int, re.findall(r"\[(\d+)\]", told[-1][1])))
+
+class Three:
+    """Three members of one group."""
+
+    def __init__(self, broker: Process, group: str, folder: Path) -> None:
+        self._changed = threading.Condition()
+        self.members = [GroupMember(broker, group, folder / f"{number}.err", self._changed) for number in range(3)]
+
+    def wait_until_each_owns(self, count: int) -> None:
+        def share() -> bool:
+            owned = [member.owned for member in self.members]
+            return {len(one) for one in owned} == {count} and frozenset().union(*owned) == EVERY
+
+        with self._changed:
+            assert self._changed.wait_for(share, WAIT_S), f"{count} each: {[each.owned for each in self.members]}"
+
+    def wait_for_records(self, expected: set[str]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: expected <= set().union(*(each.records for each in self.members)), WAIT_S
+            ), [len(each.records) for each in self.members]
 
 
 @pytest.fixture
-def three(broker: Process, unique: str, tmp_path: Path) -> Iterator[list[GroupMember]]:
+def three(broker: Process, unique: str, tmp_path: Path) -> Iterator[Three]:
     create(broker, unique, 6)
-    members = [GroupMember(broker, unique, tmp_path / f"{number}.err") for number in range(3)]
-    yield members
-    for member in members:
+    made = Three(broker, unique, tmp_path)
+    yield made
+    for member in made.members:
         member.stop(signal.SIGKILL)
 
 
-def test_three_members_of_whom_one_is_killed(broker: Process, unique: str, three: list[GroupMember]) -> None:
-    """Two partitions each, and three each after kill -9; what comes later arrives."""
-
-    def share(members: list[GroupMember], each: int) -> bool:
-        owned = [member.owned for member in members]
-        return {len(one) for one in owned} == {each} and frozenset().union(*owned) == EVERY
-
-    wait_until(lambda: share(three, 2), "two partitions each")
+def test_three_members_of_whom_one_is_killed(broker: Process, unique: str, three: Three) -> None:
+    """Two partitions each, and three each after kill -9; what comes later arrives at the others."""
+    three.wait_until_each_owns(2)
     early = lines("early", 60)
     kcat(broker, "-P", "-t", unique, "-p", "-1", stdin="\n".join(early))
-    wait_until(lambda: {line for member in three for line in member.records} >= set(early), "everything arrives")
-    three[1].stop(signal.SIGKILL)
-    left = [three[0], three[2]]
-    wait_until(lambda: share(left, 3), "three each after the kill")
+    three.wait_for_records(set(early))
+    three.members.pop().stop(signal.SIGKILL)
+    three.wait_until_each_owns(3)
     late = lines("late", 60)
     kcat(broker, "-P", "-t", unique, "-p", "-1", stdin="\n".join(late))
-    wait_until(lambda: {line for member in left for line in member.records} >= set(late), "what came later arrives")
+    three.wait_for_records(set(late))

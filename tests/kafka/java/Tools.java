@@ -25,6 +25,7 @@ public class Tools {
         }
     }
 
+    private static final List<Runnable> HOOKS = new ArrayList<>();
     private static Integer code;
 
     private static void end(int code, String message) {
@@ -33,6 +34,7 @@ public class Tools {
             if (message != null) {
                 System.err.println(message);
             }
+            HOOKS.forEach(Runnable::run);
             System.setOut(new PrintStream(OutputStream.nullOutputStream()));
             System.setErr(System.out);
         }
@@ -46,8 +48,7 @@ public class Tools {
         var json = new ObjectMapper();
         Exit.setExitProcedure(Tools::end);
         Exit.setHaltProcedure(Tools::end);
-        List<Runnable> hooks = new ArrayList<>();
-        Exit.setShutdownHookAdder((name, hook) -> hooks.add(hook));
+        Exit.setShutdownHookAdder((name, hook) -> HOOKS.add(hook));
         for (String line; (line = in.readLine()) != null; ) {
             JsonNode asked = json.readTree(line);
             var words = new ArrayList<String>();
@@ -58,10 +59,12 @@ public class Tools {
             System.setOut(new PrintStream(said, true, StandardCharsets.UTF_8));
             System.setErr(new PrintStream(complained, true, StandardCharsets.UTF_8));
             code = null;
-            hooks.clear();
+            HOOKS.clear();
             try {
                 Class.forName(asked.get("tool").asText()).getMethod("main", String[].class).invoke(null, (Object) words.toArray(String[]::new));
-                hooks.forEach(Runnable::run);
+                if (code == null) {
+                    HOOKS.forEach(Runnable::run);
+                }
             } catch (InvocationTargetException thrown) {
                 if (code == null) {
                     code = 1;
