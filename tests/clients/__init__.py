@@ -1,1 +1,1 @@
-"""Ottla seen through the clients that people use: kafka-python, librdkafka, KafkaJS, franz-go."""
+"""Ottla seen through the clients that people use: kafka-python, aiokafka, librdkafka, KafkaJS, franz-go, Java."""

@@ -1,4 +1,4 @@
-"""Each test of this folder runs once with kafka-python and once with librdkafka."""
+"""Each test of this folder runs once with each client library of Python."""
 
 from __future__ import annotations
 
