@@ -150,6 +150,6 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def headers_of(message: Message) -> dict[str, str]:
-    """A record's headers as text, the last of each name."""
+    """A record's headers as text, the last of each name. They may hold any bytes: tracing, for one, writes its own."""
     headers: Any = message.headers() or []
-    return {name: (value or b"").decode() for name, value in headers}
+    return {name: (value or b"").decode(errors="replace") for name, value in headers}

@@ -26,6 +26,12 @@ def replay(bootstrap: str, topic: str) -> tuple[dict[str, Account], int, int]:
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
             raise SystemExit(f"there is no topic {topic}")
+        for partition, first in consumer.beginning_offsets(partitions).items():
+            if first:
+                raise SystemExit(
+                    f"{topic}-{partition.partition} begins at {first}: what came before is gone, and with it "
+                    "the balances; a log of events is kept for ever (retention.ms=-1, retention.bytes=-1)"
+                )
         ends = consumer.end_offsets(partitions)
         consumer.assign(partitions)
         for partition in partitions:

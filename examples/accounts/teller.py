@@ -40,7 +40,11 @@ class Log:
         self.next = dict.fromkeys(numbers, 0)
         self.consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
         for number in numbers:
-            end = self.consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=WAIT_S)[1]
+            first, end = self.consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=WAIT_S)
+            if first:
+                raise SystemExit(
+                    f"{topic}-{number} begins at {first}: what came before is gone, and with it the accounts"
+                )
             self.read_until(number, end)
 
     def read_until(self, partition: int, offset: int) -> None:

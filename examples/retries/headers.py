@@ -10,6 +10,7 @@ reason     why it was given up (dead letters only)
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 ATTEMPTS_MAX = 4
+# Topics that only workers write to.
+_COPIES = re.compile(r".*\.(retry-\d+|dead)")
 
 
 def delay_ms(attempt: int, first_delay_ms: int) -> int:
@@ -49,9 +52,13 @@ class Trail:
 
     @classmethod
     def of(cls, message: Message) -> Trail:
+        """In the first topic headers are other people's, whatever their names: only copies carry ours."""
+        here = f"{message.topic()}-{message.partition()}@{message.offset()}"
+        if not _COPIES.fullmatch(message.topic() or ""):
+            return cls(here)
         found = headers_of(message)
         return cls(
-            found.get("origin", f"{message.topic()}-{message.partition()}@{message.offset()}"),
+            found.get("origin", here),
             int(found.get("attempt", "1")),
             int(found.get("due-ms", "0")),
             json.loads(found.get("failures", "[]")),

@@ -31,10 +31,15 @@ class Payment:
 
     @classmethod
     def parse(cls, value: bytes) -> Payment:
+        """Every way in which bytes can be no payment is `Garbled`: any other would end each worker that reads it."""
         try:
-            return cls(**json.loads(value))
-        except (ValueError, TypeError) as error:
+            found = cls(**json.loads(value))
+        except (ValueError, TypeError, RecursionError) as error:
             raise Garbled(f"not a payment: {error}") from error
+        texts = found.id, found.account, found.mood
+        if not all(isinstance(text, str) for text in texts) or type(found.cents) is not int or found.mood not in MOODS:
+            raise Garbled("not a payment: a field is not what it should be")
+        return found
 
     def as_bytes(self) -> bytes:
         text = json.dumps(self.__dict__, separators=(",", ":"))

@@ -7,10 +7,15 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
 
 from examples.accounts.__main__ import ACCOUNTS, OPENING_CENTS, ROUNDS, TELLERS
 from examples.accounts.events import Account, Command, Event, commands, fold
+from examples.accounts.replay import replay
+from examples.accounts.teller import Log
+from ottla.admin import Admin, NewTopic, TopicPartition
 from tests.examples.plays import environment, words
+from tests.processes import Process
 from tests.test_house import ROOT
 
 if TYPE_CHECKING:
@@ -87,3 +92,18 @@ def test_an_event_that_comes_twice_counts_once() -> None:
     for event in [*log[:3], *log[1:3], *log[3:], *log]:
         fold(twice, event)
     assert twice == once == {"anna": Account(15, 5)}
+
+
+def test_a_log_that_has_lost_its_beginning_gives_no_balances(broker: Process, unique: str) -> None:
+    """Neither replay nor teller takes what is left for all there was: it would be wrong money, and look right."""
+    with Admin(broker.bootstrap) as admin:
+        admin.create_topics([NewTopic(unique, 1, 1)])
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for _ in range(3):
+            producer.produce(unique, b"{}")
+        producer.flush(30)
+        admin.delete_records({TopicPartition(unique, 0): 2})
+    with pytest.raises(SystemExit, match=f"{unique}-0 begins at 2: what came before is gone"):
+        replay(broker.bootstrap, unique)
+    with pytest.raises(SystemExit, match=f"{unique}-0 begins at 2: what came before is gone"):
+        Log(broker.bootstrap, unique)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from examples.retries.__main__ import fate
 from examples.retries.clock import FileClock, turn
 from examples.retries.headers import ATTEMPTS_MAX, Trail, delay_ms
-from examples.retries.payments import Busy, Payment, payments
+from examples.retries.payments import Busy, Garbled, Payment, payments
 from tests.examples.plays import TIMEOUT_S, assert_nothing_left, environment, readme_commands, records, words
 from tests.processes import Process
 from tests.test_house import ROOT
@@ -154,3 +154,57 @@ def test_a_garbled_payment_is_no_json() -> None:
     with pytest.raises(ValueError, match="Unterminated"):
         json.loads(garbled.as_bytes())
     assert Payment.parse(ASKED[0].as_bytes()) == ASKED[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"id": "p", "account": "a", "cents": 1, "mood": 5}',
+        b'{"id": "p", "account": "a", "cents": 1, "mood": "busy-often"}',
+        b'{"id": "p", "account": "a", "cents": "1", "mood": "fine"}',
+        b'{"id": null, "account": "a", "cents": 1, "mood": "fine"}',
+    ],
+)
+def test_whatever_is_no_payment_is_garbled(value: bytes) -> None:
+    """A record that ended the worker would end it again after each start: nobody would be charged any more."""
+    with pytest.raises(Garbled, match="not a payment: "):
+        Payment.parse(value)
+
+
+class Sent:
+    """A record as the client hands it over."""
+
+    def __init__(self, topic: str, headers: list[tuple[str, bytes | None]]) -> None:
+        self._topic = topic
+        self._headers = headers
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return 17
+
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        return self._headers
+
+
+def test_headers_of_other_people_mean_nothing() -> None:
+    """A producer may call its headers what it likes and write any bytes; only copies in retry topics carry a trail."""
+    others: list[tuple[str, bytes | None]] = [
+        ("attempt", b"x"),
+        ("due-ms", b"9999999999999"),
+        ("failures", None),
+        ("trace", b"\xff\xfe"),
+    ]
+    assert Trail.of(cast("Any", Sent("payments", others))) == Trail("payments-0@17")
+    trail = Trail("payments-0@3").again(Busy("busy"), 100, 1_000)
+    copy: list[tuple[str, bytes | None]] = [*trail.as_headers(), ("trace", b"\xff")]
+    assert Trail.of(cast("Any", Sent("payments.retry-1", copy))) == trail
