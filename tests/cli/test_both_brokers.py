@@ -266,3 +266,18 @@ def test_a_group_with_members(shells: Shells, unique: str) -> None:
             assert run(f"topic list {unique}").code == 0
 
     on_both(shells, lines)
+
+
+def test_forgetting_is_checked_for_every_group_first(shells: Shells, unique: str) -> None:
+    """Where one of several groups has committed nothing for the topic, the others forget nothing."""
+    for run in shells:
+        run.ok(f"topic create {unique} -p 1")
+        for group in ("a", "b"):
+            run.ok(f"topic create {unique}.{group} -p 1")
+            run.ok(f"group reset {unique}.{group} --topic {unique}.{group} --to-latest")
+        run.ok(f"group reset {unique}.a --topic {unique} --to-latest")
+        refused = run(f"group delete {unique}.a {unique}.b --topic {unique}")
+        assert refused.code == 1
+        assert f"group {unique}.b: nothing is committed for {unique}" in refused.err
+        described = json.loads(run.ok(f"group describe {unique}.a --json"))
+        assert unique in {row["topic"] for row in described[0]["partitions"]}

@@ -361,18 +361,17 @@ def _forget(
     client: Admin, names: tuple[str, ...], topics: tuple[str, ...], *, yes: bool, dry_run: bool
 ) -> list[dict[str, Any]]:
     done: list[dict[str, Any]] = []
+    plan = {name: [each for each in client.list_group_offsets(name) if each.topic in topics] for name in names}
+    absent = [
+        (f"group {name}", RequestError(ErrorCode.RESOURCE_NOT_FOUND, f"nothing is committed for {topic}"))
+        for name, places in plan.items()
+        for topic in sorted(set(topics) - {place.topic for place in places})
+    ]
+    if absent:
+        raise Refusals(absent)
     if not dry_run:
         confirm(f"Forget what {', '.join(names)} committed for {', '.join(topics)}?", yes=yes)
-    for name in names:
-        places = [place for place in client.list_group_offsets(name) if place.topic in topics]
-        unknown = sorted(set(topics) - {place.topic for place in places})
-        if unknown:
-            raise Refusals(
-                [
-                    (f"group {name}", RequestError(ErrorCode.RESOURCE_NOT_FOUND, f"nothing is committed for {topic}"))
-                    for topic in unknown
-                ]
-            )
+    for name, places in plan.items():
         if not dry_run:
             outcomes = client.delete_group_offsets(name, places)
             refused = [(f"group {name}, {place}", error) for place, error in outcomes.items() if error is not None]
