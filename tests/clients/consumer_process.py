@@ -23,7 +23,8 @@ import kafka
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 
-from tests.clients.drivers import QUIET, WAIT_S, Consumer, KafkaPythonConsumer, LibrdkafkaConsumer
+from tests.clients.drivers import QUIET, KafkaPythonConsumer, LibrdkafkaConsumer
+from tests.clients.records import WAIT_S, Consumer
 
 ROOT = Path(__file__).parent.parent.parent
 ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}

@@ -59,10 +59,10 @@ impl Engine {
     ) -> Result<i64, ErrorCode> {
         let image = self.image();
         let topic = image.topic(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let state = topic.partition(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         if topic.is_internal {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
-        let state = topic.partition(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         if state.leader != self.node_id() {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }

@@ -55,7 +55,9 @@ def delete_records(talk: Talk, version: int) -> None:
     ask("to the end", before((0, -1)))
     start("start at the end")
     ask("beyond the end of nothing", before((0, 8)))
-    ask("internal topic", {"name": "__consumer_offsets", "partitions": [{"partition_index": 0, "offset": 0}]})
+    for index in (0, 999, -1):
+        partitions = [{"partition_index": index, "offset": 0}]
+        ask(f"internal topic, partition {index}", {"name": "__consumer_offsets", "partitions": partitions})
     ask("nothing")
     ask("no partitions", before())
     talk.produce(talk.topic(), Batch([Record(value=b"more")]))

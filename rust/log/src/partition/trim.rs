@@ -32,10 +32,13 @@ impl Partition {
         if target <= state.log_start {
             return Ok(());
         }
-        state.log_start = target;
-        if state.epochs.truncate_start(target) && state.made {
-            self.write_epochs(&state.epochs)?;
+        // Written first: who is told that it failed finds everything as it was.
+        let mut epochs = state.epochs.clone();
+        if epochs.truncate_start(target) && state.made {
+            self.write_epochs(&epochs)?;
         }
+        state.epochs = epochs;
+        state.log_start = target;
         let _ = state.offsets();
         Ok(())
     }
@@ -97,10 +100,10 @@ impl Partition {
 
     /// Takes the first segments out and schedules their files for removal.
     fn drop_front(&self, state: &mut State, reasons: &[Reason], delay_ms: i64) -> Result<(), StorageError> {
+        let first = state.segments.get(reasons.len()).map_or(state.log_end.offset, |segment| segment.base_offset());
+        self.move_log_start(state, first)?;
         let rest = state.segments.split_off(reasons.len());
         let gone = std::mem::replace(&mut state.segments, rest);
-        let first = state.segments.first().map_or(state.log_end.offset, |segment| segment.base_offset());
-        self.move_log_start(state, first)?;
         let mut files = Vec::new();
         for (segment, reason) in gone.iter().zip(reasons) {
             tracing::info!(partition = %self.name, segment = segment.base_offset(), bytes = segment.size(), ?reason, "segment deleted");
