@@ -42,13 +42,16 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without loading them."""
-        rows = []
+        rows: list[tuple[str, str]] = []
+        of_kafka: list[tuple[str, str]] = []
         for name in self.list_commands(ctx):
             if name in self.lazy:
-                rows.append((name, self.lazy[name].help))
+                (of_kafka if name.startswith("kafka-") else rows).append((name, self.lazy[name].help))
             else:
                 command = self.commands[name]
                 if not command.hidden:
                     rows.append((name, command.get_short_help_str(limit=100)))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        for title, commands in (("Commands", rows), ("Kafka's commands, with its flags and output", of_kafka)):
+            if commands:
+                with formatter.section(title):
+                    formatter.write_dl(commands)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ottla import __version__
+from ottla.cli.kafka.names import TOOLS
 from ottla.cli.lazy import Lazy, LazyGroup
 from ottla.cli.refusals import Refusals
 from ottla.errors import ConfigError, ErrorCode, InvalidInput, OttlaError, RequestError
@@ -33,6 +34,10 @@ LAZY = {
     "group": Lazy("ottla.cli.group:group", "List, describe, reset and delete consumer groups."),
     "config": Lazy("ottla.cli.config:config", "Show and change the settings of topics, brokers and groups."),
     "container": Lazy("ottla.cli.container.commands:container", "Run what the container image runs."),
+    "install-tools": Lazy(
+        "ottla.cli.kafka.install:install_tools", "Write Kafka's commands, kafka-topics.sh and others, into a directory."
+    ),
+    **TOOLS,
 }
 
 # Refusals of a broker that say the request itself is wrong, whatever exists: exit code 2.
@@ -139,9 +144,8 @@ def settings(words: tuple[str, ...], scope: str | None, as_json: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     try:
-        cli.main(args=None if arguments is None else list(arguments), prog_name="ottla", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        return done.exit_code
+        # click gives the code of an `Exit` back, and otherwise what the command returns, which is nothing.
+        done = cli.main(args=None if arguments is None else list(arguments), prog_name="ottla", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return EXIT_USAGE
@@ -174,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OttlaError, OSError) as error:
         _complain(str(error))
         return EXIT_FAILED
-    return 0
+    return done if isinstance(done, int) else 0
 
 
 def exit_code(error: RequestError) -> int:

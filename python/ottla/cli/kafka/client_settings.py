@@ -1,0 +1,106 @@
+"""Settings of Kafka's Java producer and consumer, as librdkafka is told of them.
+
+Most have the same name in both. Some mean the same under another name; some have no meaning in librdkafka, which has no
+serializers to load and no thread pool to size, and are accepted as they are by the Java client; a setting that neither
+knows is logged and ignored, which is what the Java client does too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ottla.cli.kafka.usage import log_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_RENAMED = {
+    "fetch.max.wait.ms": "fetch.wait.max.ms",
+    "max.request.size": "message.max.bytes",
+    "receive.buffer.bytes": "socket.receive.buffer.bytes",
+    "send.buffer.bytes": "socket.send.buffer.bytes",
+}
+# What only the Java client has, or what these tools see to themselves.
+_JAVA_ONLY = frozenset(
+    {
+        *(
+            "auto.include.jmx.reporter",
+            "buffer.memory",
+            "config.providers",
+            "default.api.timeout.ms",
+            "interceptor.classes",
+        ),
+        *("exclude.internal.topics", "key.deserializer", "key.serializer", "max.block.ms", "max.poll.records"),
+        *("metadata.max.idle.ms", "metadata.recovery.strategy", "metric.reporters", "metrics.num.samples"),
+        *("metrics.recording.level", "metrics.sample.window.ms", "partitioner.adaptive.partitioning.enable"),
+        *("partitioner.availability.timeout.ms", "partitioner.class", "partitioner.ignore.keys", "security.providers"),
+        *("socket.connection.setup.timeout.max.ms", "value.deserializer", "value.serializer"),
+    }
+)
+_ONE_OF = {
+    "acks": ("all", "-1", "0", "1"),
+    "auto.offset.reset": ("earliest", "latest", "none"),
+    "compression.type": ("none", "gzip", "snappy", "lz4", "zstd"),
+    "isolation.level": ("read_committed", "read_uncommitted"),
+}
+_ASSIGNORS = {
+    "CooperativeStickyAssignor": "cooperative-sticky",
+    "RangeAssignor": "range",
+    "RoundRobinAssignor": "roundrobin",
+}
+_UNKNOWN = re.compile(r'No such configuration property: "([^"]+)"')
+
+
+class BadSetting(Exception):
+    """A setting has a value it cannot have; the text is Kafka's ConfigException's."""
+
+
+def translated(settings: Mapping[str, str]) -> dict[str, Any]:
+    """Give what librdkafka takes; raises `BadSetting`."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        allowed = _ONE_OF.get(name)
+        if allowed is not None and value not in allowed and not (name == "auto.offset.reset" and ":" in value):
+            raise BadSetting(
+                f"Invalid value {value} for configuration {name}: String must be one of: {', '.join(allowed)}"
+            )
+        if name in _JAVA_ONLY:
+            continue
+        if name == "auto.offset.reset" and value == "none":
+            found[name] = "error"
+        elif name == "partition.assignment.strategy":
+            found[name] = ",".join(_assignor(word) for word in value.split(","))
+        else:
+            found[_RENAMED.get(name, name)] = value
+    return found
+
+
+def _assignor(word: str) -> str:
+    short = word.strip().rpartition(".")[2]
+    if short not in _ASSIGNORS:
+        raise BadSetting(
+            f"Invalid value {word.strip()} for configuration partition.assignment.strategy: "
+            f"String must be one of: {', '.join(_ASSIGNORS)}"
+        )
+    return _ASSIGNORS[short]
+
+
+def made(make: Callable[[dict[str, Any]], Any], settings: dict[str, Any], exception: type[Exception]) -> Any:
+    """Make a client; what it does not know is logged and left out. Raises `BadSetting`."""
+    left = dict(settings)
+    while True:
+        try:
+            return make(left)
+        except (exception, ValueError, TypeError) as error:
+            inner = error.args[0] if error.args else error
+            said = inner.str() if hasattr(inner, "str") else str(inner)
+            unknown = _UNKNOWN.search(said)
+            if unknown is None or unknown[1] not in left:
+                raise BadSetting(said) from error
+            del left[unknown[1]]
+            log_line(
+                "WARN",
+                f"The setting '{unknown[1]}' is not known here and has no effect.",
+                "org.apache.kafka.common.config.AbstractConfig",
+            )
