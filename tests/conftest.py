@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--broker", choices=sorted(BROKERS), default="ottla", help="which broker the tests of clients and wire talk to"
     )
     parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+    parser.addoption("--refresh-tools", action="store_true", help="keep what Kafka's tools say (tests/tools/fixtures)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
