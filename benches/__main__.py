@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benches import produce, rebalance, start
-from benches.meters import FullPageCache, machine
+from benches.meters import machine
 from benches.peers import client_versions, make_peers
 from benches.report import markdown
 from tests.kafka import jars
@@ -59,8 +59,7 @@ def main() -> None:
                 results["workloads"].append(rebalance.run(peers, size))
         if "produce" in wanted:
             print("produce: warm-up, then interleaved rounds ...", file=sys.stderr)
-            with FullPageCache(folder) as memory:
-                results["workloads"].append(produce.run(peers, options.records, memory))
+            results["workloads"].append(produce.run(peers, options.records))
     finally:
         for peer in peers:
             peer.process.kill()

@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from benches.meters import FullPageCache, Meter
+from benches.meters import Meter, warm_memory
 from benches.peers import Peer
 from benches.rounds import Round, interleaved, settled, summary, warm_up
 from tests.kafka import jars
@@ -30,6 +30,8 @@ SUMMARY = re.compile(
     r"(\d+) ms 50th, (\d+) ms 95th, (\d+) ms 99th, (\d+) ms 99\.9th\.",
     re.MULTILINE,
 )
+# What the generator's JVM takes of the memory that was warmed.
+GENERATOR_BYTES = 1 << 30
 SETTLES = ("mib_per_s", "broker_cpu_s_per_gib")
 numbers = itertools.count(1)
 
@@ -44,7 +46,7 @@ def generator(bootstrap: str, topic: str, records: int, classpath: str) -> list[
     ]
 
 
-def one_round(peer: Peer, records: int, memory: FullPageCache) -> Round:
+def one_round(peer: Peer, records: int) -> Round:
     """One topic, one run of the tool."""
     process = peer.process
     topic = f"produce-{next(numbers)}"
@@ -52,7 +54,7 @@ def one_round(peer: Peer, records: int, memory: FullPageCache) -> Round:
     for future in admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)]).values():
         future.result(30)
     command = generator(process.bootstrap, topic, records, jars.classpath())
-    memory.fill()
+    warm_memory(records * RECORD_BYTES + GENERATOR_BYTES)
     meter = Meter(process)
     said = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     usage = meter.stop()
@@ -75,12 +77,12 @@ def one_round(peer: Peer, records: int, memory: FullPageCache) -> Round:
     }
 
 
-def run(peers: Sequence[Peer], records: int, memory: FullPageCache) -> dict[str, Any]:
+def run(peers: Sequence[Peer], records: int) -> dict[str, Any]:
     """Warm-up per peer, then interleaved rounds on the same processes."""
-    warm = {peer.name: warm_up(peer, lambda each: one_round(each, records, memory), SETTLES) for peer in peers}
+    warm = {peer.name: warm_up(peer, lambda each: one_round(each, records), SETTLES) for peer in peers}
     rounds: dict[str, list[Round]] = {peer.name: [] for peer in peers}
     for peer in interleaved(peers, ROUNDS):
-        rounds[peer.name].append(one_round(peer, records, memory))
+        rounds[peer.name].append(one_round(peer, records))
     figures = ("mib_per_s", "broker_cpu_s_per_gib", "machine_busy_s_per_gib")
     return {
         "workload": "produce",
