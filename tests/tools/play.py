@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FIXTURES = Path(__file__).with_name("fixtures")
-SETTLED_S = 10
+SETTLED_S = 5
 RunTool = Callable[[str, list[str], bytes], Ran]
 
 

@@ -66,7 +66,7 @@ def test_the_fixtures_are_what_kafkas_tools_say(tmp_path: Path, pytestconfig: py
     """The Java tools again, against Apache Kafka; --refresh-tools keeps what they say now."""
     with JavaTools() as tools:
         process = KafkaProcess(tmp_path / "broker", TEST_SETTINGS)
-        found = transcripts(process, tools.run, tmp_path / "files")
+        found = transcripts(process, tools.run, tmp_path / "files", patient=True)
     for section, transcript in found.items():
         path = FIXTURES / f"{section}.txt"
         if pytestconfig.getoption("--refresh-tools"):
