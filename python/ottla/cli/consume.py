@@ -332,6 +332,7 @@ class Reading:
         self._last_came: float | None = None
         self._ends = ends
         self._consumer: Any = None
+        self._bootstrap = ""
         self._in_group = False
         self._places: dict[int, int] = {}
         self._stopped = False
@@ -345,6 +346,7 @@ class Reading:
         """Make the consumer, and join the group or take the partitions."""
         from ottla.cli.librdkafka import refused_setting
 
+        self._bootstrap = str(config.get("bootstrap.servers", ""))
         try:
             self._consumer = self._client.Consumer({**config, "error_cb": self._on_error})
         except (self._client.KafkaException, ValueError, TypeError) as error:
@@ -389,17 +391,18 @@ class Reading:
         errors, self._errors = self._errors, []
         for error in errors:
             if error.name() == "_ALL_BROKERS_DOWN":
-                self._tell_down(error)
+                self._tell_down()
             elif error.name() in _GONE:
                 if not self._topic_exists():
                     raise ConsumeFailed(f"topic {self._topic} was deleted while it was read")
             elif error.fatal() or error.name() in _FINAL:
                 raise ConsumeFailed(f"reading {self._topic}: {error.str()} ({error.name()})")
 
-    def _tell_down(self, error: Any) -> None:
+    def _tell_down(self) -> None:
+        # librdkafka's own words count brokers it has only heard of, or none yet: "0/2 brokers are down".
         if not self._told_down:
             self._told_down = True
-            note(f"ottla: {error.str()}; still trying")
+            note(f"ottla: no broker answers ({self._bootstrap}); still trying")
 
     def _is_idle(self, idle_s: float, started: float) -> bool:
         """Joining a group does not count as being idle, but has its own bound."""
@@ -446,7 +449,7 @@ class Reading:
             code = error.name()
             if code in ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_RESOLVE", "_TIMED_OUT"):
                 # librdkafka goes on trying, as it does while a broker restarts.
-                self._tell_down(error)
+                self._tell_down()
                 return
             raise ConsumeFailed(f"reading {self._topic}: {error.str()} ({code})")
 
