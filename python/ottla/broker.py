@@ -319,7 +319,8 @@ class _Running:
             finally:
                 self.engine.close()
             raise
-        log.info("broker %d of cluster %s serves %s", self.config.node_id, self.engine.cluster_id, self.bound)
+        where = ", ".join(str(Endpoint(*listener)) for listener in self.bound)
+        log.info("broker %d of cluster %s serves %s", self.config.node_id, self.engine.cluster_id, where)
 
     def _prepare(self) -> None:
         """On the control-plane thread, before its first turn."""
