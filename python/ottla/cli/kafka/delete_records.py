@@ -87,7 +87,7 @@ def _read(path: str) -> dict[TopicPartition, int]:
         raise Refused(f"Unable to read file {path}", "java.io.IOException") from error
     try:
         told = msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Refused("The input string is not a valid JSON") from error
     if not isinstance(told, dict):
         raise Refused("The input string is not a valid JSON")

@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ottla.cli.kafka import words
 from ottla.cli.kafka.consumer_groups import SCENARIOS, Failed, WrongUse, partitions_of, print_error
-from ottla.cli.kafka.options import integer, long
+from ottla.cli.kafka.options import LONG_MAX, integer, long
 from ottla.cli.kafka.usage import log_line, say
 from ottla.errors import ErrorCode, RequestError
 
@@ -205,9 +205,9 @@ def _moment(text: str) -> int:
     except ValueError as error:
         raise refused(f'Unparseable date: "{zoned}"') from error
     zone = match["zone"]
-    shift = timedelta() if zone == "Z" else timedelta(hours=int(zone[1:3]), minutes=int(zone[4:]))
-    moment = day + (shift if zone.startswith("-") else -shift)
-    return int(moment.timestamp()) * 1000 + int(match["ms"] or 0)
+    shift_s = 0 if zone == "Z" else int(zone[1:3]) * 3_600 + int(zone[4:]) * 60
+    # In numbers: the zone may lead out of the years there are.
+    return (int(day.timestamp()) + (shift_s if zone.startswith("-") else -shift_s)) * 1000 + int(match["ms"] or 0)
 
 
 def _duration_ms(text: str) -> int:
@@ -221,6 +221,8 @@ def _duration_ms(text: str) -> int:
         raise Failed("Text cannot be parsed to a Duration", "java.time.format.DateTimeParseException")
     seconds = float((match["seconds"] or "0").replace(",", "."))
     total = int(match["days"] or 0) * 86_400 + int(match["hours"] or 0) * 3_600 + int(match["minutes"] or 0) * 60
+    if abs(total + seconds) * 1000 > LONG_MAX // 2:
+        raise Failed("Text cannot be parsed to a Duration", "java.time.format.DateTimeParseException")
     return round((total + seconds) * 1000) * (-1 if match["sign"] == "-" else 1)
 
 
