@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import confluent_kafka
 
 from ottla.cli.main import main
+from tests.tools import coordinator_records
 from tests.tools.scenario import Step
 from tests.tools.transcript import Ran, plain
 
@@ -57,6 +58,12 @@ def play(steps: Sequence[Step], run: RunTool, server: str, folder: str, expected
                 if blocks is not None:
                     next(blocks)
                 continue
+            if step.records:
+                _send(server, step.records)
+                said.append(f"({step.records} has records)\n")
+                if blocks is not None:
+                    next(blocks)
+                continue
             block = _block(step, run, server, folder)
             wanted = block if blocks is None else next(blocks)
             deadline = time.monotonic() + SETTLED_S
@@ -71,6 +78,13 @@ def _block(step: Step, run: RunTool, server: str, folder: str) -> str:
     shown = step.line + (f" < {step.stdin!r}" if step.stdin else "")
     lines = plain(ran, server, folder, help_page="--help" in step.line, unordered=step.unordered)
     return "\n".join([f"$ {shown}", *lines])
+
+
+def _send(server: str, topic: str) -> None:
+    producer = confluent_kafka.Producer({"bootstrap.servers": server})
+    for key, value in coordinator_records.RECORDS[topic]:
+        producer.produce(topic, value, key, partition=0)
+    assert producer.flush(60) == 0
 
 
 @contextmanager

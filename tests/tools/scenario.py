@@ -18,6 +18,8 @@ class Step(NamedTuple):
     unordered: bool = False
     # Join this group, subscribed to a topic, and commit what is there.
     member: tuple[str, str, str | None] | None = None
+    # Send what `coordinator_records` has under this name to a topic of the name.
+    records: str = ""
 
     @property
     def tool(self) -> str:
@@ -217,6 +219,60 @@ PRODUCE = [
 """,
     ),
     Step(f"{CONSUMER} @ --topic bad/topic --group bad --timeout-ms 1000"),
+    Step(f"{CONSUMER} @ --topic '^lines' --group bad --timeout-ms 1000"),
+    Step("kafka-topics @ --create --topic fractions"),
+    Step(f"{PRODUCER} @ --topic fractions", "abcd\n????\n@@@@\nF@@@\nL@@@\n    \nabcdefgh\n@@@@@@@@\n????????\n"),
+    *lines(
+        CONSUMER,
+        """
+@ --topic fractions --partition 0 --from-beginning --max-messages 6 \
+ --value-deserializer org.apache.kafka.common.serialization.FloatDeserializer
+@ --topic fractions --partition 0 --offset 6 --max-messages 3 \
+ --value-deserializer org.apache.kafka.common.serialization.DoubleDeserializer
+@ --topic fractions --partition 0 --offset 6 --max-messages 1 --value-deserializer nosuch
+@ --topic lines --partition 0 --from-beginning --max-messages 0
+@ --include '(?!k)l\\w+' --group pattern --from-beginning --max-messages 2
+""",
+    ),
+    *lines(
+        PRODUCER,
+        """
+@ --topic lines --command-property max.block.ms=abc
+@ --topic lines --command-property buffer.memory=-1
+@ --topic lines --command-property enable.idempotence=true --request-required-acks 1
+@ --topic lines --command-property enable.idempotence=true --message-send-max-retries 0
+@ --topic lines --command-property enable.idempotence=true \
+ --command-property max.in.flight.requests.per.connection=6
+@ --topic lines --request-required-acks 1 --message-send-max-retries 0
+@ --topic lines --max-partition-memory-bytes 100
+@ --topic lines --max-partition-memory-bytes 100 --batch-size 100
+""",
+    ),
+]
+
+PACKAGE = "org.apache.kafka.tools.consumer"
+RECORDS = [
+    Step("kafka-topics @ --create --topic groups"),
+    Step("kafka-topics @ --create --topic transactions"),
+    Step("", records="groups"),
+    Step("", records="transactions"),
+    *lines(
+        CONSUMER,
+        f"""
+@ --topic groups --partition 0 --from-beginning --timeout-ms 1500 --formatter {PACKAGE}.OffsetsMessageFormatter
+@ --topic groups --partition 0 --from-beginning --timeout-ms 1500 --formatter {PACKAGE}.GroupMetadataMessageFormatter
+@ --topic transactions --partition 0 --from-beginning --timeout-ms 1500 \
+ --formatter {PACKAGE}.TransactionLogMessageFormatter
+@ --topic __consumer_offsets --group pattern --from-beginning --max-messages 1 \
+ --formatter {PACKAGE}.NoOpMessageFormatter
+@ --include '__consumer_.*' --group pattern --timeout-ms 1500
+@ --include '__consumer_.*' --group pattern --from-beginning --max-messages 1 \
+ --formatter {PACKAGE}.NoOpMessageFormatter \
+ --command-property exclude.internal.topics=false
+@ --topic groups --partition 0 --from-beginning --max-messages 1 \
+ --formatter kafka.coordinator.group.GroupMetadataManager$OffsetsMessageFormatter
+""",
+    ),
 ]
 
 CONFIGS = [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.tools.scenario import CONFIGS, OFFSETS, PRODUCE, STORAGE, TOPICS
+from tests.tools.scenario import CONFIGS, OFFSETS, PRODUCE, RECORDS, STORAGE, TOPICS
 from tests.tools.scenario_of_groups import GROUPS
 
 SECTIONS = {
     "topics": TOPICS,
     "console": PRODUCE,
+    "records": RECORDS,
     "groups": GROUPS,
     "configs": CONFIGS,
     "offsets": OFFSETS,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,6 @@ POLL_S = 0.5
 BATCH = 500
 # A topic that is deleted while it is read is noticed when librdkafka asks for metadata; on its own every five minutes.
 METADATA_REFRESH_MS = 10_000
-CLOSE_STEP_S = 0.1
 # What librdkafka tells beside the records; everything else it gets over by trying again.
 _GONE = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"})
 _FINAL = frozenset({"_AUTHENTICATION", "_SSL", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"})
@@ -454,18 +452,10 @@ class Reading:
             raise ConsumeFailed(f"reading {self._topic}: {error.str()} ({code})")
 
     def close(self, timeout_s: float) -> bool:
-        """Commit what was printed, leave the group; False if nobody answers that in time.
+        """Commit what was printed, leave the group; False if nobody answers that in time."""
+        from ottla.cli.librdkafka import close_within
 
-        In a thread of its own: librdkafka waits for a silent broker for minutes, and meanwhile Python sees no Ctrl-C.
-        """
-        if self._consumer is None:
-            return True
-        closing = threading.Thread(target=self._consumer.close, name="ottla-consume-close", daemon=True)
-        closing.start()
-        until = time.monotonic() + timeout_s
-        while closing.is_alive() and time.monotonic() < until:
-            closing.join(CLOSE_STEP_S)
-        return not closing.is_alive()
+        return self._consumer is None or close_within(self._consumer, timeout_s)
 
 
 def _record(message: Any) -> In:

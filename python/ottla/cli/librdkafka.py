@@ -6,6 +6,8 @@ It is an extra, since a broker needs no client: who only runs `ottla serve` gets
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from ottla.errors import OttlaError
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 INSTALL = "pip install 'ottla[cli]'"
+_CLOSE_STEP_S = 0.1
 
 
 class ClientMissing(OttlaError):
@@ -53,3 +56,16 @@ def refused_setting(error: Exception) -> str:
     inner = error.args[0] if error.args else error
     said = inner.str() if hasattr(inner, "str") else str(inner)
     return f"-X: {said}"
+
+
+def close_within(consumer: Any, timeout_s: float) -> bool:
+    """Let a consumer commit what it has stored and leave its group; False if nobody answers that in time.
+
+    In a thread of its own: librdkafka waits for a silent broker for minutes, and meanwhile Python sees no Ctrl-C.
+    """
+    closing = threading.Thread(target=consumer.close, name="ottla-close", daemon=True)
+    closing.start()
+    until = time.monotonic() + timeout_s
+    while closing.is_alive() and time.monotonic() < until:
+        closing.join(_CLOSE_STEP_S)
+    return not closing.is_alive()

@@ -13,10 +13,11 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ottla.cli.kafka import words
-from ottla.cli.kafka.client_settings import BadSetting, made, translated
+from ottla.cli.kafka.client_settings import BadSetting, made, number, translated
 from ottla.cli.kafka.connection import NoFile, admin, properties_of
 from ottla.cli.kafka.formatters import FORMATTERS, PACKAGE, FormatError, Record
 from ottla.cli.kafka.options import Option, OptionError, OptionParser, Options, long
@@ -35,7 +36,7 @@ from ottla.cli.kafka.usage import (
 from ottla.errors import ErrorCode, OttlaError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 LOGGER = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 BATCH = 500
@@ -43,7 +44,8 @@ COMMITTED_TIMEOUT_S = 10
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 POLL_S = 0.5
 TIMESTAMP_TYPES = {1: "CreateTime", 2: "LogAppendTime"}
-INTERNAL_TOPICS = "^__consumer_offsets$,^__transaction_state$,^__share_group_state$"
+METADATA_MAX_AGE_MS_DEFAULT = 300_000
+CLOSE_TIMEOUT_S = 30
 FORMATTER_HELP = (
     "KEY=VALUE for the formatter, as often as needed: print.timestamp, print.key, print.offset, print.epoch, "
     "print.partition, print.headers, print.value (true or false), key.separator, line.separator, headers.separator, "
@@ -116,9 +118,9 @@ def run(arguments: Sequence[str]) -> int:
         if partition is not None:
             reading.assign(options.value("topic"), partition, offset)
         elif options.has("topic"):
-            reading.subscribe(options.value("topic"))
+            reading.subscribe([options.value("topic")])
         else:
-            reading.subscribe(f"^({options.value('include')})$")
+            reading.include(options.value("include"), settings)
         code = reading.run()
     except OptionError as error:
         complain("Processed a total of 0 messages")
@@ -126,7 +128,9 @@ def run(arguments: Sequence[str]) -> int:
     except BadSetting as error:
         return _failed(f"{words.CONFIG_EXCEPTION}: {error}")
     except FormatError as error:
-        return _failed(f"org.apache.kafka.common.errors.SerializationException: {error}")
+        return _failed(f"{error.kind}: {error}")
+    except re.error as error:
+        return _failed(f"java.util.regex.PatternSyntaxException: {error}: {options.value('include')}")
     except OttlaError as error:
         return _failed(words.exception(error))
     if options.has("enable-systest-events"):
@@ -268,10 +272,10 @@ class Reading:
         quiet = logging.getLogger("ottla.librdkafka")
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
+        self._librdkafka = librdkafka
         self._client = librdkafka.load()
-        # As Kafka's consumer: it asks for topics in a way that creates them, and leaves internal ones out of patterns.
+        # As Kafka's consumer: it asks for topics in a way that creates them.
         translation.setdefault("allow.auto.create.topics", "true")
-        translation["topic.blacklist"] = INTERNAL_TOPICS
         translation["enable.auto.offset.store"] = False
         self._consumer = made(
             lambda config: self._client.Consumer(config | {"logger": quiet}), translation, self._client.KafkaException
@@ -284,13 +288,49 @@ class Reading:
         self._commits = translation.get("enable.auto.commit", "true") == "true"
         self._reset = translation["auto.offset.reset"]
         self._cooperative = "cooperative" in translation.get("partition.assignment.strategy", "")
-        self._topic = ""
+        self._topics: list[str] = []
+        self._pattern: re.Pattern[str] | None = None
+        self._with_internal = False
+        self._max_age_s = 0.0
+        self._look_again_at = 0.0
         self._count = 0
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topics: list[str]) -> None:
         """Become a member of the group."""
-        self._topic = topic
-        self._consumer.subscribe([topic], on_assign=self._assigned)
+        self._topics = topics
+        # A name that no topic can have is refused in `run`; librdkafka would take one with a ^ for a pattern.
+        if all(TOPIC_NAME.fullmatch(topic) for topic in topics):
+            self._consumer.subscribe(topics, on_assign=self._assigned)
+
+    def include(self, pattern: str, settings: Mapping[str, str]) -> None:
+        """Become a member of the group, for topics by a pattern; raises `re.error`.
+
+        As in Kafka's consumer the whole name has to fit, and what is there is looked at again every
+        metadata.max.age.ms. (librdkafka's own patterns are POSIX's, without lookahead and short words for digits.)
+        """
+        self._pattern = re.compile(pattern)
+        self._with_internal = settings.get("exclude.internal.topics", "true").strip().lower() == "false"
+        self._max_age_s = number(settings, "metadata.max.age.ms", METADATA_MAX_AGE_MS_DEFAULT) / 1000
+        self._look()
+
+    def _look(self) -> None:
+        assert self._pattern is not None
+        self._look_again_at = time.monotonic() + self._max_age_s
+        with self._ask:
+            there = self._ask.list_topics()
+        found = [
+            topic.name
+            for topic in there
+            if (self._with_internal or not topic.internal) and self._pattern.fullmatch(topic.name)
+        ]
+        if found != self._topics and found:
+            self.subscribe(found)
+
+    def _look_again(self) -> None:
+        if self._pattern is not None and time.monotonic() >= self._look_again_at:
+            # A broker that is away does not end a consumer.
+            with suppress(OttlaError):
+                self._look()
 
     def _assigned(self, consumer: Any, places: list[Any]) -> None:
         """Settle where partitions begin of which the group has committed nothing.
@@ -312,7 +352,7 @@ class Reading:
 
     def assign(self, topic: str, partition: int, offset: int | str) -> None:
         """Read one partition."""
-        self._topic = topic
+        self._topics = [topic]
         self._group = False
         place = self._end(topic, partition, offset) if isinstance(offset, str) else offset
         self._consumer.assign([self._client.TopicPartition(topic, partition, place)])
@@ -349,15 +389,16 @@ class Reading:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._consumer.close()
+            self._librdkafka.close_within(self._consumer, CLOSE_TIMEOUT_S)
             complain(f"Processed a total of {self._count} messages")
         return code
 
     def _print(self) -> None:
-        if not self._topic.startswith("^") and not TOPIC_NAME.fullmatch(self._topic):
-            raise _Ended(f"org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [{self._topic}]")
+        if any(not TOPIC_NAME.fullmatch(topic) for topic in self._topics):
+            raise self._invalid_topics()
         last = time.monotonic()
         while self._max_messages is None or self._count < self._max_messages:
+            self._look_again()
             most = BATCH if self._max_messages is None else min(BATCH, self._max_messages - self._count)
             left_s = POLL_S
             if self._timeout_s is not None:
@@ -377,7 +418,13 @@ class Reading:
                 last = time.monotonic()
                 if self._group:
                     for message in printed:
-                        self._consumer.store_offsets(message)
+                        # A partition that went to another member meanwhile: that one reads the record again.
+                        with suppress(self._client.KafkaException):
+                            self._consumer.store_offsets(message)
+
+    def _invalid_topics(self) -> _Ended:
+        name = words.exception_class(ErrorCode.INVALID_TOPIC_EXCEPTION)
+        return _Ended(f"{name}: Invalid topics: [{', '.join(self._topics)}]")
 
     def _write(self, message: Any) -> None:
         self._count += 1
@@ -387,7 +434,7 @@ class Reading:
             if not self._skip_errors:
                 raise
             log_line("ERROR", "Error processing message, skipping this message: ", LOGGER)
-            complain(f"org.apache.kafka.common.errors.SerializationException: {error}")
+            complain(f"{error.kind}: {error}")
 
     def _wanted(self, message: Any) -> bool:
         error = message.error()
@@ -395,7 +442,7 @@ class Reading:
             return True
         code = error.code()
         if code == ErrorCode.INVALID_TOPIC_EXCEPTION:
-            raise _Ended(f"{words.exception_class(ErrorCode(code))}: Invalid topics: [{self._topic}]")
+            raise self._invalid_topics()
         passing = {
             ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
             ErrorCode.LEADER_NOT_AVAILABLE,

@@ -5,21 +5,30 @@ The deserializers are those whose values have a text: of the Java classes, by th
 
 from __future__ import annotations
 
+import math
 import struct
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ottla.cli.kafka.usage import log_line
+from ottla.cli.kafka.usage import complain, log_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PACKAGE = "org.apache.kafka.tools.consumer."
 LOGGER = f"{PACKAGE}DefaultMessageFormatter"
+FLOAT_DIGITS_MAX, DOUBLE_DIGITS_MAX = 9, 17
+
+
+SERIALIZATION_EXCEPTION = "org.apache.kafka.common.errors.SerializationException"
 
 
 class FormatError(Exception):
-    """A record does not fit a deserializer; the text is that of Kafka's SerializationException."""
+    """A record cannot be printed; `kind` is the exception Kafka's tool would print."""
+
+    def __init__(self, sentence: str, kind: str = SERIALIZATION_EXCEPTION) -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 class Record(NamedTuple):
@@ -96,7 +105,20 @@ class NoOpFormatter:
         return b""
 
 
+def _of_internal_topic(name: str) -> Callable[[Mapping[str, str]], Any]:
+    def make(_properties: Mapping[str, str]) -> Any:
+        from ottla.cli.kafka import internal_records
+
+        return internal_records.FORMATTERS[name]()
+
+    return make
+
+
 FORMATTERS: dict[str, Callable[[Mapping[str, str]], Any]] = {
+    **{
+        f"{PACKAGE}{name}": _of_internal_topic(name)
+        for name in ("GroupMetadataMessageFormatter", "OffsetsMessageFormatter", "TransactionLogMessageFormatter")
+    },
     f"{PACKAGE}DefaultMessageFormatter": DefaultFormatter,
     # It logs too, at a level that is not shown.
     f"{PACKAGE}LoggingMessageFormatter": DefaultFormatter,
@@ -116,19 +138,47 @@ def _deserializer(name: str | None) -> Callable[[bytes], bytes] | None:
     short = name.rpartition(".")[2]
     if short not in _DESERIALIZERS:
         log_line("ERROR", f"Unable to instantiate a deserializer from {name}", LOGGER)
+        complain(f"java.lang.ClassNotFoundException: {name}")
         return None
     return _DESERIALIZERS[short]
 
 
-def _number(kind: str, name: str) -> Callable[[bytes], bytes]:
+def _number(kind: str, name: str, text_of: Callable[[Any], str] = str) -> Callable[[bytes], bytes]:
     size = struct.calcsize(kind)
 
     def read(content: bytes) -> bytes:
         if len(content) != size:
             raise FormatError(f"Size of data received by {name} is not {size}")
-        return str(struct.unpack(kind, content)[0]).encode()
+        return text_of(struct.unpack(kind, content)[0]).encode()
 
     return read
+
+
+def _fraction(kind: str, name: str, digits_max: int) -> Callable[[bytes], bytes]:
+    """Read a float or a double and write it as Java does: two digits, or as many as tell it from its neighbours."""
+
+    def text_of(number: float) -> str:
+        if math.isnan(number) or math.isinf(number):
+            return "NaN" if math.isnan(number) else ("Infinity" if number > 0 else "-Infinity")
+        text = next(text for count in range(1, digits_max) if _reads_as(text := f"{number:.{count}e}", kind, number))
+        mantissa, _, exponent = text.partition("e")
+        sign = "-" if mantissa.startswith("-") else ""
+        digits, power = mantissa.removeprefix("-").replace(".", "").rstrip("0") or "0", int(exponent)
+        if -3 <= power < 0:
+            return f"{sign}0.{'0' * (-power - 1)}{digits}"
+        if 0 <= power < 7:
+            return f"{sign}{digits[: power + 1].ljust(power + 1, '0')}.{digits[power + 1 :] or '0'}"
+        return f"{sign}{digits[0]}.{digits[1:] or '0'}E{power}"
+
+    return _number(kind, name, text_of)
+
+
+def _reads_as(text: str, kind: str, number: float) -> bool:
+    try:
+        return bool(struct.unpack(kind, struct.pack(kind, float(text)))[0] == number)
+    except OverflowError:
+        # Rounded up past the largest there is.
+        return False
 
 
 def _boolean(content: bytes) -> bytes:
@@ -156,8 +206,8 @@ def _bytes(content: bytes) -> bytes:
 _DESERIALIZERS: dict[str, Callable[[bytes], bytes]] = {
     "BooleanDeserializer": _boolean,
     "BytesDeserializer": _bytes,
-    "DoubleDeserializer": _number(">d", "DoubleDeserializer"),
-    "FloatDeserializer": _number(">f", "FloatDeserializer"),
+    "DoubleDeserializer": _fraction(">d", "DoubleDeserializer", DOUBLE_DIGITS_MAX),
+    "FloatDeserializer": _fraction(">f", "FloatDeserializer", FLOAT_DIGITS_MAX),
     "IntegerDeserializer": _number(">i", "IntegerDeserializer"),
     "LongDeserializer": _number(">q", "LongDeserializer"),
     "ShortDeserializer": _number(">h", "ShortDeserializer"),
