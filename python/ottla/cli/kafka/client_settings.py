@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ottla.cli.kafka.options import long
 from ottla.cli.kafka.usage import log_line
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ _ASSIGNORS = {
     "RangeAssignor": "range",
     "RoundRobinAssignor": "roundrobin",
 }
+# What the Java clients have where nothing is said. librdkafka makes a second connection no sooner than half of the
+# first number after the first one, so its own 100 ms are felt at the start.
+_DEFAULTS = {"reconnect.backoff.ms": "50", "reconnect.backoff.max.ms": "1000"}
+# What librdkafka writes in another way: the system's own size, and no pause.
+_LEAST = {("receive.buffer.bytes", "-1"): "0", ("send.buffer.bytes", "-1"): "0", ("retry.backoff.ms", "0"): "1"}
 _UNKNOWN = re.compile(r'No such configuration property: "([^"]+)"')
 
 
@@ -58,7 +64,7 @@ class BadSetting(Exception):
 
 def translated(settings: Mapping[str, str]) -> dict[str, Any]:
     """Give what librdkafka takes; raises `BadSetting`."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = dict(_DEFAULTS)
     for name, value in settings.items():
         allowed = _ONE_OF.get(name)
         if allowed is not None and value not in allowed and not (name == "auto.offset.reset" and ":" in value):
@@ -71,6 +77,8 @@ def translated(settings: Mapping[str, str]) -> dict[str, Any]:
             found[name] = "error"
         elif name == "partition.assignment.strategy":
             found[name] = ",".join(_assignor(word) for word in value.split(","))
+        elif (name, value) in _LEAST:
+            found[_RENAMED.get(name, name)] = _LEAST[name, value]
         else:
             found[_RENAMED.get(name, name)] = value
     return found
@@ -84,6 +92,18 @@ def _assignor(word: str) -> str:
             f"String must be one of: {', '.join(_ASSIGNORS)}"
         )
     return _ASSIGNORS[short]
+
+
+def number(settings: Mapping[str, str], name: str, default: int) -> int:
+    """Give a setting that is a whole number from 0 (Java's LONG); raises `BadSetting`."""
+    text = settings.get(name, str(default)).strip()
+    try:
+        value = long(text)
+    except ValueError as error:
+        raise BadSetting(f"Invalid value {text} for configuration {name}: Not a number of type LONG") from error
+    if value < 0:
+        raise BadSetting(f"Invalid value {value} for configuration {name}: Value must be at least 0")
+    return value
 
 
 def made(make: Callable[[dict[str, Any]], Any], settings: dict[str, Any], exception: type[Exception]) -> Any:

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ottla.cli.kafka import words
-from ottla.cli.kafka.client_settings import BadSetting, made, translated
+from ottla.cli.kafka.client_settings import BadSetting, made, number, translated
 from ottla.cli.kafka.connection import NoFile, admin, properties_of
 from ottla.cli.kafka.line_reader import CODEC, LineReader, ReaderError
 from ottla.cli.kafka.options import Option, OptionError, OptionParser, Options
@@ -31,10 +31,16 @@ from ottla.cli.kafka.usage import (
 from ottla.errors import ErrorCode, InvalidInput, OttlaError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 LINE_READERS = ("org.apache.kafka.tools.LineMessageReader", "kafka.tools.ConsoleProducer$LineMessageReader")
 REPORTS_POLL_S = 0.05
+FLUSH_STEP_S = 0.5
+# What the Java producer has where nothing is said.
+BUFFER_BYTES_DEFAULT = 32 << 20
+DELIVERY_TIMEOUT_MS_DEFAULT = 120_000
+IN_FLIGHT, IN_FLIGHT_DEFAULT = "max.in.flight.requests.per.connection", 5
+RETRIES_DEFAULT = 2**31 - 1
 CALLBACK_LOGGER = "org.apache.kafka.clients.producer.internals.ErrorLoggingCallback"
 READER_HELP = (
     "KEY=VALUE for the reader of lines, as often as needed: parse.key, key.separator (a tab), parse.headers, "
@@ -128,6 +134,11 @@ def _check(options: Options) -> None:
     for old, new in DEPRECATED:
         if options.has(old):
             say(f"Warning: --{old} is deprecated and will be removed in a future version. Use --{new} instead.")
+    if options.has("max-partition-memory-bytes"):
+        say(
+            "Warning: --max-partition-memory-bytes is deprecated and will be removed in Apache Kafka 5.0. "
+            "Use --batch-size instead."
+        )
     server = options.value("bootstrap-server")
     if not server:
         usage_and_exit(PARSER, "Error while validating the bootstrap address")
@@ -187,10 +198,10 @@ def _codec(options: Options) -> str:
 
 def _send(options: Options, reader: LineReader, settings: dict[str, str]) -> int:
     translation = translated(settings)
+    max_block_s = number(settings, "max.block.ms", 60_000) / 1000
     with admin(settings["bootstrap.servers"], settings, client_id="console-producer") as client:
         client.describe_cluster()
-    translation |= _like_java(translation)
-    sending = Sending(options.value("topic"), translation, max_block_s=int(settings["max.block.ms"]) / 1000)
+    sending = Sending(options.value("topic"), translation | like_java(settings), max_block_s=max_block_s)
     try:
         prompt = sys.stdin.isatty() and sys.stdout.isatty()
         lines = io.TextIOWrapper(sys.stdin.buffer, encoding=CODEC[0], errors=CODEC[1], newline=None)
@@ -213,14 +224,39 @@ def _send(options: Options, reader: LineReader, settings: dict[str, str]) -> int
     return 0
 
 
-def _like_java(translation: dict[str, Any]) -> dict[str, Any]:
-    """Keys go to the partitions the Java client picks, and repeated requests do not change the order.
+def like_java(settings: Mapping[str, str]) -> dict[str, Any]:
+    """Give what librdkafka has to be told so that it sends as the Java producer does; raises `BadSetting`.
 
-    The Java producer is idempotent for that; librdkafka's takes half a second to become so.
+    Keys go to the partitions the Java client picks, --max-memory-bytes bounds what waits, and a record is given up
+    after two minutes. The producer is idempotent unless a setting does not allow it; nothing is said then, but where
+    enable.idempotence asks for it (ProducerConfig.postProcessAndValidateIdempotenceConfigs).
     """
-    found: dict[str, Any] = {"partitioner": "murmur2_random"}
-    if not translation.keys() & {"enable.idempotence", "max.in.flight.requests.per.connection"}:
-        found["max.in.flight.requests.per.connection"] = 1
+    found: dict[str, Any] = {
+        "partitioner": "murmur2_random",
+        "queue.buffering.max.messages": 0,
+        "queue.buffering.max.kbytes": max(1, number(settings, "buffer.memory", BUFFER_BYTES_DEFAULT) >> 10),
+    }
+    if not settings.keys() & {"delivery.timeout.ms", "message.timeout.ms"}:
+        waiting_ms = number(settings, "linger.ms", 0) + number(settings, "request.timeout.ms", 0)
+        found["message.timeout.ms"] = max(DELIVERY_TIMEOUT_MS_DEFAULT, waiting_ms)
+    in_flight = number(settings, IN_FLIGHT, IN_FLIGHT_DEFAULT)
+    found[IN_FLIGHT] = in_flight
+    asked = settings.get("enable.idempotence", "").strip().lower()
+    against = None
+    if number(settings, "retries", RETRIES_DEFAULT) == 0:
+        against = "Must set retries to non-zero when using the idempotent producer."
+    elif settings.get("acks", "all") not in ("all", "-1"):
+        against = (
+            "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence."
+        )
+    elif in_flight > IN_FLIGHT_DEFAULT:
+        against = (
+            f"To use the idempotent producer, {IN_FLIGHT} must be set to at most {IN_FLIGHT_DEFAULT}. "
+            f"Current value is {in_flight}."
+        )
+    if against is not None and asked == "true":
+        raise BadSetting(against)
+    found["enable.idempotence"] = asked != "false" and against is None
     return found
 
 
@@ -271,7 +307,8 @@ class Sending:
                     return None
                 time.sleep(0.01)
         if wait:
-            self._producer.flush()
+            while self._producer.flush(FLUSH_STEP_S):
+                pass
             failure, self._failure = self._failure, None
             return failure
         return None
@@ -301,7 +338,9 @@ class Sending:
         return f"org.apache.kafka.common.KafkaException: {error.str()} ({error.name()})"
 
     def close(self) -> None:
-        """Wait for the records under way."""
-        self._producer.flush()
+        """Wait for the records under way; in steps, between which Ctrl-C is heard."""
+        # Reports are served by flushing, so the thread may end meanwhile.
         self._closing.set()
+        while self._producer.flush(FLUSH_STEP_S):
+            pass
         self._reports.join()
