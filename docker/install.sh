@@ -21,11 +21,7 @@ mkdir -p /opt/kafka/bin /opt/kafka/config/kraft /opt/bitnami/kafka
 for directory in /opt/kafka/config /opt/kafka/config/kraft; do cp "$here/server.properties" "$directory"; done
 
 # Kafka's commands, where a shell in one of those images has them.
-if /opt/ottla/bin/ottla install-tools --help > /dev/null 2>&1; then
-  for directory in /opt/kafka/bin /opt/bitnami/kafka/bin /usr/bin; do /opt/ottla/bin/ottla install-tools "$directory"; done
-else
-  echo "this version of ottla has no install-tools: the image is without kafka-topics and the others" >&2
-fi
+for directory in /opt/kafka/bin /opt/bitnami/kafka/bin /usr/bin; do /opt/ottla/bin/ottla install-tools "$directory"; done
 
 # A volume takes owner and mode of the place it is first mounted on.
 places="/var/lib/kafka/data /bitnami/kafka/data /bitnami/kafka/config /kafka /tmp/kraft-combined-logs /tmp/kafka-logs /mnt/shared/config"

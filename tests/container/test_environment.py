@@ -175,6 +175,7 @@ def test_what_is_no_setting_is_said_in_one_line(variables: dict[str, str], note:
         {"KAFKA_UI_PORT": "tcp://10.0.0.2:80", "KAFKA_UI_SERVICE_PORT_HTTP": "80", "KAFKA_UI_PORT_80_TCP_PROTO": "tcp"},
         {"KAFKA_HOME": "/opt/kafka", "KAFKA_VERSION": "2.8.1", "KAFKA_ENABLE_KRAFT": "yes"},
         {"OTTLA_BOOTSTRAP_SERVER": "kafka:9092"},
+        {"OTTLA_TOOLS_WAIT_S": "60"},
         {"PATH": "/bin", "ALLOW_PLAINTEXT_LISTENER": "yes", "CONFLUENT_METRICS_ENABLE": "false"},
     ],
 )

@@ -10,12 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import yaml
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from ottla.cli.main import cli
 from tests.container import image as images
 from tests.container.image import DOCKERFILE, Image
 from tests.processes import answers, free_port
@@ -220,9 +218,6 @@ def test_any_user_of_group_0_can_run_it(image: Image, tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(
-    "install-tools" not in cli.list_commands(click.Context(cli)), reason="ottla has no install-tools yet"
-)
 @pytest.mark.parametrize("place", ["/opt/kafka/bin", "/opt/bitnami/kafka/bin", "/usr/bin"])
 @pytest.mark.parametrize("name", ["kafka-topics", "kafka-topics.sh", "kafka-console-consumer.sh"])
 def test_kafkas_commands_are_where_the_known_images_have_them(image: Image, place: str, name: str) -> None:

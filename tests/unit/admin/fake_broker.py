@@ -45,13 +45,13 @@ Answer = Callable[[Any], Struct] | Struct
 class FakeBroker:
     """One listening socket. `asked` has (API key, version, request) in the order they came."""
 
-    def __init__(self, served: Mapping[int, tuple[int, int]], answers: Mapping[int, Answer]) -> None:
+    def __init__(self, served: Mapping[int, tuple[int, int]], answers: Mapping[int, Answer], port: int = 0) -> None:
         self.served = dict(served)
         self.answers = dict(answers)
         self.asked: list[tuple[int, int, Any]] = []
         self.connections = 0
         self._codec = new_codec()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)

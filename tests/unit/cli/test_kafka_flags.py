@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 
 import pytest
 
+from ottla.admin import apis
 from ottla.cli.kafka import door
 from ottla.cli.kafka.client_settings import BadSetting, translated
+from ottla.cli.kafka.connection import WAIT_VARIABLE
 from ottla.cli.kafka.first_snapshot import crc32c
 from ottla.cli.kafka.line_reader import Line, LineReader, ReaderError
 from ottla.cli.kafka.names import TOOLS
@@ -16,6 +20,7 @@ from ottla.cli.kafka.reset_offsets import _duration_ms, _moment
 from ottla.cli.kafka.storage import random_uuid
 from ottla.cli.kafka.usage import TopicPattern, key_values
 from ottla.cli.main import main
+from tests.unit.admin.fake_broker import KAFKA_2_0, FakeBroker
 
 PARSER = OptionParser(
     Option("topic", "A topic.", "topic"),
@@ -137,6 +142,35 @@ def test_a_dead_port_is_told_at_once(tool: str, words: list[str], capsys: pytest
     assert "Traceback" not in captured.err
 
 
+def test_a_port_that_refuses_is_waited_for_where_that_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OTTLA_TOOLS_WAIT_S: a broker that comes up meanwhile is asked; a name that does not resolve is told at once."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    brokers: list[FakeBroker] = []
+
+    def pause(_seconds: float) -> None:
+        assert len(brokers) < 1, "the broker is up and not asked"
+        broker = FakeBroker(KAFKA_2_0, {}, port)
+        broker.answers[apis.METADATA.key] = broker.metadata()
+        brokers.append(broker)
+
+    monkeypatch.setenv(WAIT_VARIABLE, "60")
+    monkeypatch.setattr(time, "sleep", pause)
+    try:
+        assert main(["kafka-topics", "--bootstrap-server", f"127.0.0.1:{port}", "--list"]) == 0
+        assert len(brokers) == 1
+        assert main(["kafka-topics", "--bootstrap-server", "nosuch.invalid:1", "--list"]) == 1
+    finally:
+        for broker in brokers:
+            broker.close()
+    capsys.readouterr()
+    monkeypatch.setenv(WAIT_VARIABLE, "soon")
+    assert main(["kafka-broker-api-versions", "--bootstrap-server", f"127.0.0.1:{port}"]) == 1
+    assert "OTTLA_TOOLS_WAIT_S=soon: write a whole number of seconds from 0 to 3600" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("tool", ["kafka-topics", "kafka-configs"])
 def test_an_encrypted_connection_is_refused(tool: str, tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     """Settings that ask for more than these tools can do are not passed over."""
@@ -154,9 +188,10 @@ def test_a_number_is_no_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert _moment("1970-01-01T00:00:01.5") == 1005, "milliseconds are a number, as SimpleDateFormat reads them"
     assert _moment("1970-01-01T01:00:00.000+01:00") == 0
     assert _moment("1970-01-02T00:00:00Z") == 86_400_000
+    assert _moment("0001-01-01T00:00:00+10:00") == _moment("0001-01-01T00:00:00Z") - 36_000_000
     assert _duration_ms("P1DT2H3M4.5S") == 93_784_500
     assert _duration_ms("-PT1S") == -1000
-    for text in ("1h", "P", "PT", ""):
+    for text in ("1h", "P", "PT", "", "P-99999999999999999999D"):
         with pytest.raises(Exception, match="cannot be parsed"):
             _duration_ms(text)
 
@@ -190,7 +225,17 @@ def test_settings_for_librdkafka() -> None:
             "partition.assignment.strategy": "org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
             "auto.offset.reset": "none",
         }
-    ) == {"fetch.wait.max.ms": "5", "partition.assignment.strategy": "cooperative-sticky", "auto.offset.reset": "error"}
+    ) == {
+        "fetch.wait.max.ms": "5",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "auto.offset.reset": "error",
+        # The Java clients' own.
+        "reconnect.backoff.ms": "50",
+        "reconnect.backoff.max.ms": "1000",
+    }
+    least = translated({"send.buffer.bytes": "-1", "retry.backoff.ms": "0"})
+    assert (least["socket.send.buffer.bytes"], least["retry.backoff.ms"]) == ("0", "1")
+    assert translated({"reconnect.backoff.ms": "7"})["reconnect.backoff.ms"] == "7"
     for name, value in (("acks", "2"), ("isolation.level", "x"), ("partition.assignment.strategy", "Mine")):
         with pytest.raises(BadSetting, match=f"Invalid value {value} for configuration {name}"):
             translated({name: value})

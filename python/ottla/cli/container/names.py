@@ -82,8 +82,9 @@ OF_AN_IMAGE = frozenset(
         "KAFKA_SKIP_KRAFT_STORAGE_INIT",
         "KAFKA_VERSION",
         "KAFKA_VOLUME_DIR",
-        # Where our own commands find a cluster.
+        # Where our own commands find a cluster, and how long Kafka's wait for it.
         "OTTLA_BOOTSTRAP_SERVER",
+        "OTTLA_TOOLS_WAIT_S",
     }
 )
 # Settings whose variable is not made by the rule (bitnami/kafka's older names).

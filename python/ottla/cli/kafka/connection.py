@@ -3,14 +3,19 @@
 A file of client settings may hold anything that Kafka's clients know. Of what an admin client could do with it,
 time-outs and the client id count here; settings that ask for an encrypted or authenticated connection are refused,
 since a tool that quietly connected without them would be worse than none.
+
+Where Kafka's tools try a port that refuses for a minute, these say so at once. Compose files have a service that makes
+topics as soon as the broker is up, and lean on that minute; so the image asks for it, with WAIT_VARIABLE.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ottla.errors import InvalidInput
+from ottla.errors import InvalidInput, OttlaError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 TIMEOUT_MS = 30_000
 CONNECT_TIMEOUT_MS = 5_000
 _TIMEOUTS = ("default.api.timeout.ms", "request.timeout.ms")
+WAIT_VARIABLE = "OTTLA_TOOLS_WAIT_S"
+WAIT_S_MAX = 3600
+_WAIT_PAUSE_S = 0.25
 
 
 class NoFile(Exception):
@@ -62,12 +70,49 @@ def admin(server: str | None, settings: Mapping[str, str], *, client_id: str, ti
             waiting_ms = int(settings[name])
     waiting_ms = TIMEOUT_MS if waiting_ms is None else max(1, waiting_ms)
     checked = checked_servers(settings.get("bootstrap.servers", "") if server is None else server)
-    return Admin(
+    client = Admin(
         checked,
         timeout_ms=waiting_ms,
         connect_timeout_ms=min(CONNECT_TIMEOUT_MS, waiting_ms),
         client_id=settings.get("client.id", client_id),
     )
+    if wait_s := _wait_s():
+        _wait_while_refused(client, wait_s)
+    return client
+
+
+def _wait_s() -> int:
+    text = os.environ.get(WAIT_VARIABLE, "").strip()
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(WAIT_S_MAX)) or int(text) > WAIT_S_MAX:
+        raise InvalidInput(f"{WAIT_VARIABLE}={text}: write a whole number of seconds from 0 to {WAIT_S_MAX}")
+    return int(text)
+
+
+def _wait_while_refused(client: Admin, wait_s: float) -> None:
+    """Come back once a broker answers, or when waiting helps no more: then the tool's own request says what is wrong.
+
+    As in Kafka's tools a name that does not resolve is not waited for.
+    """
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        try:
+            client.describe_cluster()
+        except OttlaError as error:
+            if not _refused(error):
+                return
+            time.sleep(_WAIT_PAUSE_S)
+        else:
+            return
+
+
+def _refused(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def checked_servers(text: str) -> str:
