@@ -14,6 +14,7 @@ import pytest
 import yaml
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from ottla.cli.kafka.connection import WAIT_VARIABLE
 from tests.container import image as images
 from tests.container.image import DOCKERFILE, Image
 from tests.processes import answers, free_port
@@ -36,6 +37,7 @@ def test_the_dockerfile_names_what_exists() -> None:
     assert int(last["USER"].split(":")[0]) > 0
     assert '"container", "health"' in last["HEALTHCHECK"]
     assert last["EXPOSE"] == "9092"
+    assert f"{WAIT_VARIABLE}=60" in [step.text for step in image if step.instruction == "ENV"], "Kafka's own patience"
     ignored = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().split()
     needed = {
         "docker",

@@ -234,9 +234,20 @@ PRODUCE = [
 @ --include '(?!k)l\\w+' --group pattern --from-beginning --max-messages 2
 """,
     ),
+    Step(f"{PRODUCER} @ --topic lines --command-property max.request.size=1000", f"{'x' * 1100}\nafter\n"),
+    Step(f"{PRODUCER} @ --topic lines --sync --command-property max.request.size=1000", f"{'x' * 1100}\nafter\n"),
+    *lines(
+        CONSUMER,
+        """
+@ --topic lines --group '' --timeout-ms 1000
+@ --topic lines --command-property group.id= --timeout-ms 1000
+@ --topic lines --partition 0 --from-beginning --max-messages 1 --command-property group.protocol=nosuch
+""",
+    ),
     *lines(
         PRODUCER,
         """
+@ --topic lines --command-property enable.idempotence=maybe
 @ --topic lines --command-property max.block.ms=abc
 @ --topic lines --command-property buffer.memory=-1
 @ --topic lines --command-property enable.idempotence=true --request-required-acks 1

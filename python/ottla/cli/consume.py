@@ -111,6 +111,8 @@ def consume(
         )
     if group is not None and until_end:
         raise click.UsageError("--until-end needs all partitions, a member of a group has some: use --idle SECONDS.")
+    if any(name == "group.id" for name, _ in properties):
+        raise click.UsageError("-X group.id: --group GROUP names the group.")
     if group == "":
         raise click.UsageError("--group is empty: a group has a name.")
     start = Start.parse("earliest" if from_beginning else offset, since)

@@ -43,6 +43,10 @@ def client_config(server: str, overrides: Iterable[tuple[str, str]], **own: obje
         **{name.replace("_", "."): value for name, value in own.items()},
         **given,
     }
+    for text in config.values():
+        if isinstance(text, str):
+            # The library ends the process where text does not become UTF-8; here `main` says what is wrong.
+            text.encode()
     if "debug" not in given:
         quiet = logging.getLogger("ottla.librdkafka")
         quiet.addHandler(logging.NullHandler())

@@ -175,7 +175,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Bytes of the command line that are no UTF-8 come as lone surrogates.
         _complain(f"{error.object!a:.80} is not UTF-8, which keys, names and values must be")
         return EXIT_USAGE
-    except (OttlaError, OSError) as error:
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        _complain(said if error.filename is None else f"{error.filename}: {said}")
+        return EXIT_FAILED
+    except OttlaError as error:
         _complain(str(error))
         return EXIT_FAILED
     return done if isinstance(done, int) else 0

@@ -103,6 +103,9 @@ def produce(
         raise click.UsageError("--key-separator is empty: write at least one character, such as --key-separator :.")
     if form == JSON and (key is not None or null_value is not None):
         raise click.UsageError("--format json has keys and nulls of its own: leave --key and --null-value out.")
+    for name, _ in headers:
+        # The library ends the process where a name does not become UTF-8; `main` says what is wrong.
+        name.encode()
     for file in files:
         if file != "-" and not Path(file).is_file():
             raise click.UsageError(f"'{file}' is no file that can be read.")

@@ -12,11 +12,11 @@ import pytest
 
 from ottla.admin.results import TopicListing
 from ottla.cli import librdkafka
-from ottla.cli.kafka import console_consumer
+from ottla.cli.kafka import reading as reading_module
 from ottla.cli.kafka.client_settings import BadSetting
-from ottla.cli.kafka.console_consumer import Reading
 from ottla.cli.kafka.console_producer import like_java
 from ottla.cli.kafka.formatters import FORMATTERS, PACKAGE, FormatError, Record
+from ottla.cli.kafka.reading import Reading
 from ottla.cli.main import main
 from ottla.errors import Unreachable
 
@@ -110,7 +110,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     found = Cluster()
     library = SimpleNamespace(**{**vars(confluent_kafka), "Consumer": Consumer})
     monkeypatch.setattr(librdkafka, "load", lambda: library)
-    monkeypatch.setattr(console_consumer, "admin", lambda *_args, **_more: found)
+    monkeypatch.setattr(reading_module, "admin", lambda *_args, **_more: found)
     return found
 
 
@@ -233,3 +233,25 @@ def test_a_file_that_is_nested_too_deeply(tmp_path: Path, capsys: pytest.Capture
     words = ["--bootstrap-server", "127.0.0.1:1", "--offset-json-file", str(path)]
     assert main(["kafka-delete-records", *words]) == 1
     assert capsys.readouterr().err.splitlines()[0] == "The input string is not a valid JSON"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_would_end_the_process(capsys: pytest.CaptureFixture[str]) -> None:
+    """Librdkafka's binding aborts on an empty group and on text that is no UTF-8: both are refused before."""
+    words = ["kafka-console-consumer", "--bootstrap-server", "127.0.0.1:1", "--topic", "t", "--group"]
+    assert main([*words, " "]) == 1
+    assert "The configured group.id should not be an empty string or whitespace." in capsys.readouterr().err
+    assert main([*words, "\udcff"]) == 1
+    assert "Invalid value '\\udcff' for configuration group.id: it is not UTF-8" in capsys.readouterr().err
+    with pytest.raises(UnicodeEncodeError):
+        librdkafka.client_config("127.0.0.1:1", (), group_id="\udcff")
+
+
+def test_a_broker_without_the_new_protocol(
+    monkeypatch: pytest.MonkeyPatch, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """group.protocol=consumer is refused in words; librdkafka would ask on and on."""
+    monkeypatch.setattr(cluster, "api_versions", dict, raising=False)
+    words = ["--bootstrap-server", "127.0.0.1:1", "--topic", "t", "--command-property", "group.protocol=CONSUMER"]
+    assert main(["kafka-console-consumer", *words]) == 0
+    assert "The cluster does not support the new CONSUMER group protocol." in capsys.readouterr().err

@@ -210,6 +210,8 @@ def test_lines_become_records() -> None:
     assert reader.read(line) == Line(b"k", b"\xff\xfe", [])
     reader = LineReader({"parse.headers": "true", "ignore.error": "true", "null.marker": "N"})
     assert reader.read("a:N,b\tv") == Line(None, b"v", [("a", None), ("b", None)])
+    header = b"h\xff:1\tv".decode("utf-8", "surrogateescape")
+    assert LineReader({"parse.headers": "true"}).read(header) == Line(None, b"v", [("h\ufffd", b"1")])
     with pytest.raises(ReaderError, match="can't be null"):
         LineReader({"parse.headers": "true", "null.marker": "N"}).read("N:1\tv")
     with pytest.raises(ReaderError, match=r"null\.marker and key\.separator may not be equal"):

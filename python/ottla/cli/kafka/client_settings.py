@@ -45,6 +45,7 @@ _ONE_OF = {
     "compression.type": ("none", "gzip", "snappy", "lz4", "zstd"),
     "isolation.level": ("read_committed", "read_uncommitted"),
 }
+GROUP_PROTOCOLS = ("CONSUMER", "CLASSIC")
 _ASSIGNORS = {
     "CooperativeStickyAssignor": "cooperative-sticky",
     "RangeAssignor": "range",
@@ -54,7 +55,12 @@ _ASSIGNORS = {
 # first number after the first one, so its own 100 ms are felt at the start.
 _DEFAULTS = {"reconnect.backoff.ms": "50", "reconnect.backoff.max.ms": "1000"}
 # What librdkafka writes in another way: the system's own size, and no pause.
-_LEAST = {("receive.buffer.bytes", "-1"): "0", ("send.buffer.bytes", "-1"): "0", ("retry.backoff.ms", "0"): "1"}
+_LEAST = {
+    ("batch.size", "0"): "1",
+    ("receive.buffer.bytes", "-1"): "0",
+    ("send.buffer.bytes", "-1"): "0",
+    ("retry.backoff.ms", "0"): "1",
+}
 _UNKNOWN = re.compile(r'No such configuration property: "([^"]+)"')
 
 
@@ -73,7 +79,14 @@ def translated(settings: Mapping[str, str]) -> dict[str, Any]:
             )
         if name in _JAVA_ONLY:
             continue
-        if name == "auto.offset.reset" and value == "none":
+        if name == "group.protocol":
+            if value.upper() not in GROUP_PROTOCOLS:
+                raise BadSetting(
+                    f"Invalid value {value} for configuration {name}: String must be one of (case insensitive): "
+                    f"{', '.join(GROUP_PROTOCOLS)}"
+                )
+            found[name] = value.lower()
+        elif name == "auto.offset.reset" and value == "none":
             found[name] = "error"
         elif name == "partition.assignment.strategy":
             found[name] = ",".join(_assignor(word) for word in value.split(","))
@@ -109,6 +122,13 @@ def number(settings: Mapping[str, str], name: str, default: int) -> int:
 def made(make: Callable[[dict[str, Any]], Any], settings: dict[str, Any], exception: type[Exception]) -> Any:
     """Make a client; what it does not know is logged and left out. Raises `BadSetting`."""
     left = dict(settings)
+    for name, value in left.items():
+        # The library ends the process where text does not become UTF-8.
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise BadSetting(f"Invalid value {value!a} for configuration {name}: it is not UTF-8") from error
     while True:
         try:
             return make(left)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ottla.cli.kafka import words
 from ottla.cli.kafka.client_settings import BadSetting, made, number, translated
 from ottla.cli.kafka.connection import NoFile, admin, properties_of
-from ottla.cli.kafka.line_reader import CODEC, LineReader, ReaderError
+from ottla.cli.kafka.line_reader import CODEC, Line, LineReader, ReaderError
 from ottla.cli.kafka.options import Option, OptionError, OptionParser, Options
 from ottla.cli.kafka.usage import (
     complain,
@@ -37,7 +37,10 @@ LINE_READERS = ("org.apache.kafka.tools.LineMessageReader", "kafka.tools.Console
 REPORTS_POLL_S = 0.05
 FLUSH_STEP_S = 0.5
 # What the Java producer has where nothing is said.
-BUFFER_BYTES_DEFAULT = 32 << 20
+BUFFER_BYTES_DEFAULT, BUFFER_KIB_MAX = 32 << 20, 2**31 - 1
+REQUEST_BYTES_DEFAULT = 1 << 20
+# A batch without its records, and the most of a record that is neither key, value nor header.
+BATCH_BYTES, RECORD_BYTES_MAX = 61, 21
 DELIVERY_TIMEOUT_MS_DEFAULT = 120_000
 IN_FLIGHT, IN_FLIGHT_DEFAULT = "max.in.flight.requests.per.connection", 5
 RETRIES_DEFAULT = 2**31 - 1
@@ -234,7 +237,9 @@ def like_java(settings: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "partitioner": "murmur2_random",
         "queue.buffering.max.messages": 0,
-        "queue.buffering.max.kbytes": max(1, number(settings, "buffer.memory", BUFFER_BYTES_DEFAULT) >> 10),
+        "queue.buffering.max.kbytes": min(
+            max(1, number(settings, "buffer.memory", BUFFER_BYTES_DEFAULT) >> 10), BUFFER_KIB_MAX
+        ),
     }
     if not settings.keys() & {"delivery.timeout.ms", "message.timeout.ms"}:
         waiting_ms = number(settings, "linger.ms", 0) + number(settings, "request.timeout.ms", 0)
@@ -254,10 +259,29 @@ def like_java(settings: Mapping[str, str]) -> dict[str, Any]:
             f"To use the idempotent producer, {IN_FLIGHT} must be set to at most {IN_FLIGHT_DEFAULT}. "
             f"Current value is {in_flight}."
         )
+    if asked not in ("", "true", "false"):
+        raise BadSetting(
+            f"Invalid value {settings['enable.idempotence']} for configuration enable.idempotence: "
+            "Expected value to be either true or false"
+        )
     if against is not None and asked == "true":
         raise BadSetting(against)
     found["enable.idempotence"] = asked != "false" and against is None
     return found
+
+
+def serialized_bytes(line: Line) -> int:
+    """Give the bytes a record may take at most, alone in a batch, as the Java producer reckons them."""
+
+    def part(content: bytes | None) -> int:
+        # A length, in zigzag and seven bits to a byte, and the content.
+        return 1 if content is None else varint(len(content)) + len(content)
+
+    def varint(size: int) -> int:
+        return max(1, -(-(size << 1).bit_length() // 7))
+
+    headers = sum(part(name.encode()) + part(value) for name, value in line.headers)
+    return BATCH_BYTES + RECORD_BYTES_MAX + part(line.key) + part(line.value) + varint(len(line.headers)) + headers
 
 
 class Sending:
@@ -272,7 +296,8 @@ class Sending:
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
         client = librdkafka.load()
-        self._error = client.KafkaError
+        self._exception_class = client.KafkaException
+        self._request_bytes_max = int(settings.get("message.max.bytes", REQUEST_BYTES_DEFAULT))
         self._topic = topic
         self._max_block_s = max_block_s
         self._producer = made(
@@ -306,11 +331,27 @@ class Sending:
                     self._delivered(None, line, log=True, sentence="there was no room for the record in max.block.ms")
                     return None
                 time.sleep(0.01)
+            except self._exception_class as error:
+                # What librdkafka does not even take: too large, above all.
+                return self._not_sent(error.args[0], line, wait=wait)
         if wait:
             while self._producer.flush(FLUSH_STEP_S):
                 pass
             failure, self._failure = self._failure, None
             return failure
+        return None
+
+    def _not_sent(self, error: Any, line: Any, *, wait: bool) -> str | None:
+        said = self._exception(error)
+        if error.code() == ErrorCode.MESSAGE_TOO_LARGE:
+            said = (
+                f"{words.exception_class(ErrorCode.MESSAGE_TOO_LARGE)}: The message is {serialized_bytes(line)} bytes "
+                f"when serialized which is larger than {self._request_bytes_max}, which is the value of the "
+                "max.request.size configuration."
+            )
+        if wait:
+            return said
+        self._log(line, said)
         return None
 
     def _delivered(self, error: Any, line: Any, *, log: bool, sentence: str | None = None) -> None:
@@ -322,6 +363,9 @@ class Sending:
         if not log:
             self._failure = said
             return
+        self._log(line, said)
+
+    def _log(self, line: Any, said: str) -> None:
         key, value = ("null" if part is None else f"{len(part)} bytes" for part in (line.key, line.value))
         log_line(
             "ERROR",

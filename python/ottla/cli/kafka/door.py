@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ottla.cli.kafka.names import TOOLS
-from ottla.cli.kafka.usage import ToolExit
+from ottla.cli.kafka.usage import ToolExit, complain
 
 if TYPE_CHECKING:
     from typing import Any
@@ -40,6 +40,10 @@ class Tool(click.Command):
             sys.stdout.flush()
         except ToolExit as ended:
             code = ended.code
+        except UnicodeEncodeError as error:
+            # Bytes of the command line that are no UTF-8 come as lone surrogates.
+            complain(f"{error.object!a:.80} is not UTF-8")
+            code = 1
         except KeyboardInterrupt:
             code = 130
         except BrokenPipeError:

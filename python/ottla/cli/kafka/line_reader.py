@@ -97,13 +97,14 @@ class LineReader:
         name, separator, value = pair.partition(self.headers_key_separator)
         if not separator:
             if self.ignore_error:
-                return pair, None
+                return pair.encode(*CODEC).decode(errors="replace"), None
             raise ReaderError(f"No header key separator found in pair '{pair}' on line number {self._line_number}")
         if name == self.null_marker:
             raise ReaderError(
                 f"Header keys should not be equal to the null marker '{self.null_marker}' as they can't be null"
             )
-        return name, self._content(value)
+        # A name is text, whatever came: here as in Kafka's reader.
+        return name.encode(*CODEC).decode(errors="replace"), self._content(value)
 
     def _content(self, text: str) -> bytes | None:
         return None if text == self.null_marker else text.encode(*CODEC)
