@@ -22,6 +22,7 @@ for directory in /opt/kafka/config /opt/kafka/config/kraft; do cp "$here/server.
 
 # Kafka's commands, where a shell in one of those images has them.
 for directory in /opt/kafka/bin /opt/bitnami/kafka/bin /usr/bin; do /opt/ottla/bin/ottla install-tools "$directory"; done
+for name in cub ub; do cp "$here/cub.sh" "/usr/bin/$name"; done
 
 # A volume takes owner and mode of the place it is first mounted on.
 places="/var/lib/kafka/data /bitnami/kafka/data /bitnami/kafka/config /kafka /tmp/kraft-combined-logs /tmp/kafka-logs /mnt/shared/config"

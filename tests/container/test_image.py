@@ -191,6 +191,7 @@ def test_start_scripts_of_the_known_images_start_ours(image: Image, kind: str, t
             "ok\n",
         ),
         (["--version"], "ottla "),
+        (["cub", "zk-ready", "zookeeper:2181", "30"], ""),
         (["ottla", "settings", "num.partitions"], "num.partitions"),
         (["cat", "/opt/kafka/config/server.properties"], "listeners=PLAINTEXT://:9092,CONTROLLER://:9093"),
         (["container", "show", "KAFKA_NUM_PARTITIONS=4"], "num.partitions=4\n"),
