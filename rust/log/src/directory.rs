@@ -203,8 +203,9 @@ impl DataDirectory {
         checkpoint::write_offsets(disk, &self.path.join(checkpoint::LOG_STARTS), &starts)
     }
 
-    /// After every partition was closed: checkpoints, then the mark of a clean stop, then the lock is let go.
-    pub fn close(self, partitions: &[Arc<Partition>]) -> Result<(), StorageError> {
+    /// After every partition was closed: checkpoints, then the mark of a clean stop. The lock is let go when nobody has the directory
+    /// any more.
+    pub fn close(&self, partitions: &[Arc<Partition>]) -> Result<(), StorageError> {
         self.checkpoint(partitions)?;
         let path = self.path.join(CLEAN_SHUTDOWN);
         replace_file(self.host.env().disk().as_ref(), &path, CLEAN_SHUTDOWN_TEXT.as_bytes()).at("write", &path)

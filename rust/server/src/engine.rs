@@ -57,7 +57,8 @@ struct Places {
 
 /// The shared part, which the maintenance thread sees too.
 struct Inner {
-    directories: Mutex<Vec<DataDirectory>>,
+    /// Empty once closed. Locked to look, never while the disk works: whoever writes there has a share of its own.
+    directories: Mutex<Vec<Arc<DataDirectory>>>,
     image: ArcSwap<Image>,
     metadata: MetadataLog,
 }
@@ -75,6 +76,10 @@ pub struct Engine {
 }
 
 impl Inner {
+    fn directories(&self) -> Vec<Arc<DataDirectory>> {
+        self.directories.lock().clone()
+    }
+
     fn list(&self, choose: impl Fn(&Replica) -> Option<Arc<Partition>>) -> Vec<Arc<Partition>> {
         let image = self.image.load();
         let states = image.by_name.values().flat_map(|topic| &topic.partitions);
@@ -99,7 +104,7 @@ impl PartitionSource for Inner {
     }
 
     fn checkpoint(&self, partitions: &[Arc<Partition>]) {
-        for directory in &*self.directories.lock() {
+        for directory in self.directories() {
             let own = in_directory(directory.path(), partitions);
             if let Err(failure) = directory.checkpoint(&own) {
                 error!("checkpoints of {} were not written: {failure}", directory.path().display());
@@ -142,17 +147,17 @@ impl Engine {
     pub fn open(options: EngineOptions) -> Result<Self, AppendError> {
         let EngineOptions { env, data_dirs, node_id, mut cluster_id, commit_threads, maintenance } = options;
         let host = Host::new(env, commit_threads);
-        let mut directories: Vec<DataDirectory> = Vec::with_capacity(data_dirs.len());
+        let mut directories: Vec<Arc<DataDirectory>> = Vec::with_capacity(data_dirs.len());
         for path in &data_dirs {
             let directory = DataDirectory::open(&host, path, node_id, cluster_id.as_deref(), &mut random_bytes)?;
             cluster_id.get_or_insert_with(|| directory.cluster_id().to_owned());
-            directories.push(directory);
+            directories.push(Arc::new(directory));
         }
         let Some(first) = directories.first() else {
             let what = "log.dirs names no directory".to_owned();
             return Err(StorageError::Invalid { path: PathBuf::new(), what }.into());
         };
-        let was_clean = directories.iter().all(DataDirectory::was_clean);
+        let was_clean = directories.iter().all(|directory| directory.was_clean());
         let metadata = MetadataLog::open(&host, first.path(), node_id, first.was_clean())?;
         let mut found = HashMap::new();
         let mut counts = vec![0; directories.len()];
@@ -266,7 +271,7 @@ impl Engine {
 
     fn forget(&self, topic: &Topic) {
         let partitions: Vec<(&str, i32)> = topic.partitions.iter().map(|state| (&*topic.name, state.index)).collect();
-        for directory in &*self.inner.directories.lock() {
+        for directory in self.inner.directories() {
             if let Err(failure) = directory.forget(&partitions) {
                 error!("{} stays in the checkpoints of {}: {failure}", topic.name, directory.path().display());
             }
@@ -304,7 +309,7 @@ impl Engine {
     /// Where a partition lies, or is to lie. Files of another topic of that name, whose deletion failed or was cut short by
     /// a crash, are moved out of the way under Kafka's name for such strays.
     fn place(&self, places: &mut Places, identity: &Identity) -> Place {
-        let directories = self.inner.directories.lock();
+        let directories = self.inner.directories();
         let key = (identity.topic.to_string(), identity.partition);
         if let Some(found) = places.found.remove(&key) {
             let path = found.partition.path;
@@ -417,7 +422,7 @@ impl Engine {
     /// # Errors
     /// A checkpoint could not be written.
     pub fn checkpoint(&self, partitions: &[Arc<Partition>]) -> Result<(), StorageError> {
-        for directory in &*self.inner.directories.lock() {
+        for directory in self.inner.directories() {
             let own = in_directory(directory.path(), partitions);
             if !own.is_empty() {
                 directory.checkpoint(&own)?;

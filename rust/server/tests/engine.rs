@@ -249,3 +249,30 @@ fn nothing_is_made_after_a_deletion() {
     assert!(replica.partition().is_err());
     assert!(!env.disk().exists(&path.join("t-0")).unwrap());
 }
+
+/// Checkpoints that wait for a slow disk keep nobody from making a topic.
+#[test]
+fn topics_are_made_while_checkpoints_are_written() {
+    let disk = Arc::new(GatedDisk::default());
+    let env = Env::new(disk.clone(), Arc::new(VirtualClock::new(1)));
+    let engine = open(&env, Path::new("/data"));
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    append(&engine, "t");
+    let partition = Arc::clone(engine.replica("t", 0).unwrap().partition().unwrap());
+    disk.checkpoints.hold();
+    let made = std::thread::scope(|scope| {
+        scope.spawn(|| engine.checkpoint(&[partition]).unwrap());
+        disk.checkpoints.await_sync();
+        let (tell, told) = std::sync::mpsc::channel();
+        let engine = &engine;
+        scope.spawn(move || {
+            publish(engine, vec![topic("another", 2)], vec![]);
+            let _ = tell.send(());
+        });
+        let made = told.recv_timeout(PATIENCE).is_ok();
+        disk.checkpoints.release();
+        made
+    });
+    assert!(made, "the topic waited for the checkpoint");
+    assert_eq!(append(&engine, "another"), 0);
+}

@@ -100,6 +100,8 @@ pub struct GatedDisk {
     pub gate: Arc<Gate>,
     /// The gate in front of listing a directory of topic `t`, which opening a partition begins with.
     pub listing: Arc<Gate>,
+    /// The gate in front of syncing the checkpoints of a data directory.
+    pub checkpoints: Arc<Gate>,
 }
 
 #[derive(Debug)]
@@ -116,9 +118,17 @@ fn is_log_of_t(path: &Path) -> bool {
     path.parent().is_some_and(is_directory_of_t) && path.extension().is_some_and(|extension| extension == "log")
 }
 
+fn is_checkpoint(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with("recovery-point-offset-checkpoint")
+}
+
 impl Disk for GatedDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let gate = is_log_of_t(path).then(|| Arc::clone(&self.gate));
+        let gate = if is_log_of_t(path) {
+            Some(Arc::clone(&self.gate))
+        } else {
+            is_checkpoint(path).then(|| Arc::clone(&self.checkpoints))
+        };
         Ok(Arc::new(GatedFile { file: self.memory.open(path, mode)?, gate }))
     }
 
