@@ -6,12 +6,17 @@
 //! for every request; the exception is what lets a producer with `acks=all` fill a group commit). While an answer is
 //! written nothing is read: a slow reader costs one answer and no more.
 //!
+//! At a stop, what was begun is answered, also where the answer waits for a commit or for the control plane, and nothing
+//! more is begun. Only what waits for other clients (a Fetch for records, a JoinGroup for members) is cut off: those come
+//! back with their request, and lose nothing. Who stops the server bounds the time all this takes.
+//!
 //! An idle connection holds no buffer: it waits for readability first and allocates then.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
@@ -30,6 +35,9 @@ const FIRST_READ_BYTES: usize = 8 * 1024;
 /// A frame's buffer grows at most this much ahead of the bytes that have arrived, so that a length alone costs nothing.
 const GROW_AHEAD_BYTES: usize = 1024 * 1024;
 const LENGTH_BYTES: usize = 4;
+/// How long a connection that was answered during a stop stays open, unless the client speaks or goes first. Some clients
+/// drop an answer that they read together with the end of the connection (kafka-python 3.0).
+const LINGER: Duration = Duration::from_millis(100);
 
 /// Why a connection ended, for the log line and the counters.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +75,8 @@ pub struct Connection {
     is_pipelining: bool,
     /// Whether the request in work waits for a place in the queue to the control plane.
     is_crowded: bool,
+    /// Whether the request in work may wait for other clients, and so is not waited for at a stop.
+    waits_for_others: bool,
     /// A frame that must wait until `owed` is empty.
     held: Option<BytesMut>,
     /// Changes to `true` when the server stops.
@@ -90,6 +100,7 @@ impl Connection {
             owed: VecDeque::new(),
             is_pipelining: true,
             is_crowded: false,
+            waits_for_others: false,
             held: None,
             stop,
         }
@@ -118,6 +129,8 @@ impl Connection {
         loop {
             if self.owed.is_empty() {
                 if stopping {
+                    // Only who was owed something gets here: the last answer has just left.
+                    let _ = tokio::time::timeout(LINGER, self.stream.readable()).await;
                     return Err(Ended::Stopping);
                 }
                 if let Some(frame) = self.held.take() {
@@ -126,9 +139,8 @@ impl Connection {
                 }
             }
             match self.next_event(stopping).await? {
-                // What is appended is acknowledged; a parked fetch or a group's request is not waited for.
-                Event::Stop if self.is_pipelining => stopping = true,
-                Event::Stop => return Err(Ended::Stopping),
+                Event::Stop if self.waits_for_others || self.owed.is_empty() => return Err(Ended::Stopping),
+                Event::Stop => stopping = true,
                 Event::Frame(None) => return Err(Ended::ByClient),
                 Event::Frame(Some(frame)) => {
                     // While bytes lie in the socket nothing here ever waits: a flood of requests that want no answer
@@ -149,6 +161,7 @@ impl Connection {
                     if self.owed.is_empty() {
                         self.is_pipelining = true;
                         self.is_crowded = false;
+                        self.waits_for_others = false;
                     }
                 }
             }
@@ -156,6 +169,7 @@ impl Connection {
     }
 
     fn begin(&mut self, frame: BytesMut) -> Result<(), Ended> {
+        let waits_for_others = dispatch::may_wait_for_others(&frame);
         match dispatch::begin(&self.plane, &self.peer, frame) {
             Outcome::Pipelined(pending) => {
                 self.owed.push_back(pending);
@@ -163,6 +177,7 @@ impl Connection {
             }
             Outcome::Answer(pending) => {
                 self.is_pipelining = false;
+                self.waits_for_others = waits_for_others;
                 self.is_crowded = matches!(pending, Pending::Crowded(_));
                 self.owed.push_back(pending);
                 Ok(())

@@ -26,6 +26,8 @@ const FETCH: i16 = 1;
 const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
+const JOIN_GROUP: i16 = 11;
+const SYNC_GROUP: i16 = 14;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 /// The native APIs; everything else in the table goes up.
@@ -143,6 +145,12 @@ impl RequestInfo {
         write(&mut builder).map_err(|error| too_long(&error))?;
         builder.finish().map(Some).ok_or_else(|| too_long(&"it is longer than 2 GiB"))
     }
+}
+
+/// Whether the answer to this frame may wait for what other clients do: for records to come, for members to join.
+#[must_use]
+pub fn may_wait_for_others(frame: &[u8]) -> bool {
+    leading_i16(frame, 0).is_some_and(|key| [FETCH, JOIN_GROUP, SYNC_GROUP].contains(&key))
 }
 
 #[must_use]

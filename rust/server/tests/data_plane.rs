@@ -390,3 +390,36 @@ fn stop_ends_parked_requests() {
     harness.engine.close().unwrap();
     harness.engine.close().unwrap();
 }
+
+/// What the control plane is still at when a stop begins (an OffsetCommit that waits for its commit, say) is answered
+/// before the connection ends; a request that came behind it is not begun.
+#[test]
+fn stop_waits_for_the_control_plane() {
+    let harness = Harness::start();
+    let mut client = harness.connect();
+    let asked = client.send(HEARTBEAT, 0, |w| w.raw(&[1]));
+    let request = harness.questions.request();
+    client.send(HEARTBEAT, 0, |w| w.raw(&[2]));
+    std::thread::scope(|scope| {
+        scope.spawn(|| harness.server.stop(common::PATIENCE));
+        // Nobody can come in any more: the stop has begun.
+        while std::net::TcpStream::connect(harness.address).is_ok() {
+            std::thread::yield_now();
+        }
+        request.reply.send(vec![7]).unwrap();
+        assert_eq!(client.receive(), (asked, vec![7]));
+        client.expect_closed();
+    });
+    assert_eq!(harness.questions.waiting(), 0);
+}
+
+/// A control plane that never answers holds a stop up for the time it was given and no longer.
+#[test]
+fn stop_does_not_wait_for_ever() {
+    let harness = Harness::start();
+    let mut client = harness.connect();
+    client.send(HEARTBEAT, 0, |w| w.raw(&[1]));
+    let _never_answered = harness.questions.request();
+    harness.server.stop(std::time::Duration::from_millis(1));
+    client.expect_closed();
+}
