@@ -14,10 +14,15 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
+from ottla.errors import ErrorCode, RequestError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
+
+# More than so many pieces of work wait for a disk that does not keep up: who asks for another is told to come again.
+WAITING_MAX = 64
 
 Result = TypeVar("Result")
 
@@ -25,7 +30,8 @@ Result = TypeVar("Result")
 class Background:
     """One worker thread, started when first needed; see the module's doc.
 
-    What waits here is bounded by the requests the data plane lets in at a time.
+    What waits is bounded: the data plane counts a request no longer once it was picked up, and a client that goes away
+    leaves its work behind.
     """
 
     def __init__(self, name: str, wake: Callable[[], None]) -> None:
@@ -42,15 +48,20 @@ class Background:
     def run(self, work: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
         """Do `work` on the worker thread, then `done` with what it gave or raised on the control plane's.
 
+        `done` is told REQUEST_TIMED_OUT, which clients try again after, where too much waits already.
         Once stopped nothing is begun any more: whoever asked has been cut off, and what the work needs is being closed.
         """
         with self._lock:
             if self._stopping.is_set():
                 return
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
-                self._thread.start()
-            self._waiting.put(lambda: self._do(work, done))
+            has_room = self._waiting.qsize() < WAITING_MAX
+            if has_room:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+                    self._thread.start()
+                self._waiting.put(lambda: self._do(work, done))
+        if not has_room:
+            done(RequestError(ErrorCode.REQUEST_TIMED_OUT))
 
     @property
     def stopping(self) -> bool:
@@ -62,14 +73,19 @@ class Background:
         while self._finished:
             yield self._finished.popleft()
 
-    def stop(self) -> None:
-        """Finish what is being done, drop what was not begun, and end the thread. For good."""
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Finish what is being done, drop what was not begun, and end the thread. For good.
+
+        False if what is being done takes longer than that: the disk may have stopped answering. It is left to itself.
+        """
         with self._lock:
             self._stopping.set()
             thread, self._thread = self._thread, None
-        if thread is not None:
-            self._waiting.put(None)
-            thread.join()
+        if thread is None:
+            return True
+        self._waiting.put(None)
+        thread.join(timeout_s)
+        return not thread.is_alive()
 
     def _serve(self) -> None:
         while (job := self._waiting.get()) is not None and not self._stopping.is_set():

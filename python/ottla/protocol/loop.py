@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -95,9 +96,12 @@ class ControlLoop:
             self._loop.call_soon(self._run_turn)
 
     def wake(self) -> None:
-        """Have a turn run soon; from any thread."""
-        if self._loop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._run_turn)
+        """Have a turn run soon; from any thread, also from one that a stop has left behind."""
+        loop = self._loop
+        if loop is not None and self._thread is not None:
+            # Closed in between: there will be no turn any more.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._run_turn)
 
     def _run_turn(self) -> None:
         self._requested = False

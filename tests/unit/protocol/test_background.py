@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ottla.protocol.background import Background
+from ottla.errors import ErrorCode, RequestError
+from ottla.protocol.background import WAITING_MAX, Background
 
 
 def test_work_runs_elsewhere_and_ends_here() -> None:
@@ -94,3 +95,61 @@ def test_stopping_what_was_never_used() -> None:
     before = threading.active_count()
     background.run(lambda: 7, lambda _: None)
     assert threading.active_count() == before
+
+
+def test_a_stop_does_not_wait_for_ever() -> None:
+    """Work that does not end, as on a disk that does not answer, is left to itself; ended later, it harms nobody."""
+    begun, go_on = threading.Event(), threading.Event()
+    woken = threading.Semaphore(0)
+    background = Background("worker", woken.release)
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(timeout=30)
+
+    background.run(work, lambda _: None)
+    assert begun.wait(timeout=30)
+    assert not background.stop(0.001)
+    go_on.set()
+    assert woken.acquire(timeout=30)
+    assert background.stop(30)
+
+
+def test_a_stop_of_an_idle_thread_is_done() -> None:
+    """Nothing is being done: the thread ends."""
+    woken = threading.Semaphore(0)
+    background = Background("worker", woken.release)
+    background.run(lambda: 7, lambda _: None)
+    assert woken.acquire(timeout=30)
+    assert background.stop(30)
+
+
+def test_what_waits_is_bounded() -> None:
+    """Behind a disk that does not answer no more piles up than so much; the next ones are told, there and then."""
+    begun, go_on = threading.Event(), threading.Event()
+    woken = threading.Semaphore(0)
+    background = Background("worker", woken.release)
+    ends: list[object] = []
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(timeout=30)
+
+    background.run(work, ends.append)
+    assert begun.wait(timeout=30)
+    for _ in range(WAITING_MAX):
+        background.run(lambda: 7, ends.append)
+    assert ends == []
+    background.run(lambda: 8, ends.append)
+    (refused,) = ends
+    assert isinstance(refused, RequestError)
+    assert refused.code is ErrorCode.REQUEST_TIMED_OUT
+    go_on.set()
+    for _ in range(1 + WAITING_MAX):
+        assert woken.acquire(timeout=30)
+    for end in background.finished():
+        end()
+    assert ends[1:] == [None, *[7] * WAITING_MAX]
+    background.run(lambda: 9, ends.append)
+    assert woken.acquire(timeout=30)
+    assert background.stop(30)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from ottla import messages as m
 from ottla.config import TOPIC_SETTINGS
 from ottla.errors import ErrorCode, StorageError
+from ottla.protocol.background import Background
 from tests.unit.protocol.world import World
 
 UNSHOWN = {"internal.segment.bytes"}
@@ -274,3 +278,30 @@ def test_a_setting_that_changes_nothing_yet_is_said_when_it_is_altered(caplog: p
     assert said.startswith("topic a: preallocate")
     assert alter(0, validate_only=True) == []
     assert alter(1) == []
+
+
+def test_directories_are_described_off_the_control_plane() -> None:
+    """Not only the disk is waited for elsewhere: an answer of many partitions is also put together there."""
+    world = World()
+    threads: set[str] = set()
+
+    class Partitions:
+        """So many that going through them takes its time."""
+
+        def __iter__(self) -> Iterator[tuple[str, int, int]]:
+            threads.add(threading.current_thread().name)
+            return iter([("a", 0, 10), ("a", 1, 20), ("b", 0, 30)])
+
+    storage: Any = SimpleNamespace(usage=lambda: [("/data", 0, (100, 50), Partitions())])
+    world.services.storage = storage
+    woken = threading.Semaphore(0)
+    world.services.background = Background("background", woken.release)
+    world.ask(1, 35, 4, m.DescribeLogDirsRequest(topics=None))
+    world.turn()
+    assert woken.acquire(timeout=30)
+    world.turn()
+    (described,) = world.bridge.answers[1].results
+    found = {topic.name: [each.partition_size for each in topic.partitions] for topic in described.topics}
+    assert (found, described.total_bytes) == ({"a": [10, 20], "b": [30]}, 100)
+    assert threads == {"background"}
+    world.services.background.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -151,3 +152,26 @@ def test_a_panic_in_a_turn_disarms_no_deadline(pipe: Pipe, caplog: pytest.LogCap
     assert fired.wait(10)
     loop.stop()
     assert "Panic: mine" in caplog.text
+
+
+def test_a_wake_that_comes_while_the_loop_is_closed_is_nothing(pipe: Pipe) -> None:
+    """A thread that a stop has left behind ends its work, and wakes a loop that is just going."""
+    loop = ControlLoop(SystemClock(), "loop")
+    left: list[BaseException | None] = []
+
+    def finish() -> None:
+        # The thread and its loop are still known, and the loop is closed: the narrowest moment.
+        assert loop._loop is not None
+        loop._thread = threading.current_thread()
+        real, loop._loop = loop._loop, asyncio.new_event_loop()
+        loop._loop.close()
+        try:
+            loop.wake()
+            left.append(None)
+        except RuntimeError as error:
+            left.append(error)
+        loop._loop = real
+
+    loop.start(nothing, pipe.reader, nothing, no_deadline, finish)
+    loop.stop()
+    assert left == [None]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ottla.errors import ErrorCode
+from ottla.errors import ErrorCode, RequestError
 from ottla.messages import (
     DeleteRecordsResponse,
     DeleteRecordsResponsePartitionResult,
@@ -43,7 +43,9 @@ def handle(context: RequestContext, request: DeleteRecordsRequest, services: Ser
         return
 
     def done(outcome: list[tuple[int, int]] | Exception) -> None:
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, RequestError):
+            answer(refuse(context, request, outcome.code))
+        elif isinstance(outcome, Exception):
             log.error("records could not be deleted: %s", outcome)
             answer(refuse(context, request, ErrorCode.UNKNOWN_SERVER_ERROR))
         else:

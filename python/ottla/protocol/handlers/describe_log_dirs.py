@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ottla.errors import ErrorCode
+from ottla.errors import ErrorCode, RequestError
 from ottla.messages import (
     DescribeLogDirsResponse,
     DescribeLogDirsResponsePartition,
@@ -39,14 +39,20 @@ def handle(context: RequestContext, request: DescribeLogDirsRequest, services: S
     if request.topics is not None:
         wanted = {(topic.topic, index) for topic in request.topics for index in topic.partitions}
 
-    def done(outcome: list[DirectoryUsage] | Exception) -> None:
-        if isinstance(outcome, Exception):
+    def describe() -> DescribeLogDirsResponse:
+        # Put together here too: of a hundred thousand partitions that takes longer than a heartbeat may wait.
+        return DescribeLogDirsResponse(results=[_result(usage, wanted) for usage in services.storage.usage()])
+
+    def done(outcome: DescribeLogDirsResponse | Exception) -> None:
+        if isinstance(outcome, RequestError):
+            answer(refuse(context, request, outcome.code))
+        elif isinstance(outcome, Exception):
             log.error("the data directories could not be described: %s", outcome)
             answer(refuse(context, request, ErrorCode.UNKNOWN_SERVER_ERROR))
         else:
-            answer(DescribeLogDirsResponse(results=[_result(usage, wanted) for usage in outcome]))
+            answer(outcome)
 
-    services.background.run(services.storage.usage, done)
+    services.background.run(describe, done)
 
 
 def refuse(context: RequestContext, _request: DescribeLogDirsRequest, code: ErrorCode) -> DescribeLogDirsResponse:
