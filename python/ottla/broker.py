@@ -50,7 +50,7 @@ from ottla.protocol.services import Services
 from ottla.protocol.topic_creation import AutoCreation, InternalTopics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from ottla.config import BrokerConfig
@@ -63,6 +63,8 @@ log = logging.getLogger(__name__)
 
 LISTEN_DEFAULT = "127.0.0.1:0"
 STOP_TIMEOUT_MS = 5_000
+# What work on the data directories gets beyond that, so that a stop that may not wait at all still ends in order.
+_BACKGROUND_TIMEOUT_S = 1
 # How long a start waits for its own registration to reach the disk.
 _REGISTRATION_TIMEOUT_S = 60
 
@@ -94,6 +96,8 @@ class BrokerStatus:
     # Empty if everything is kept in memory.
     data_dirs: tuple[str, ...]
     clean_start: bool
+    # Why topics and settings cannot be changed until the broker is started again; None as long as all is well.
+    failure: str | None
     controller: ControllerStatus
     dispatcher: DispatcherStatus
     groups: RuntimeStatus
@@ -108,6 +112,10 @@ class Broker:
     listener most want; several are set as in Kafka, by `listeners` and `advertised.listeners` in `config`. `config`:
     Kafka's settings by name, or a server.properties file. `cluster_id`: the cluster a new data directory becomes part
     of, a random one if None; a directory that belongs to another is refused.
+
+    `on_failure`, which may be set before `start`, is called once, from a thread of the broker's, with the reason why
+    nothing can be changed until it is started again (the disk of the metadata log failed, say). What is there goes on
+    being served; Kafka ends the process at that point, and so does `ottla serve`.
 
     Raises `ConfigError` with everything that is wrong before anything is opened; `start` raises `DirectoryInUse`,
     `NewerFormat`, `StorageError`, or OSError if a listener cannot be opened.
@@ -129,6 +137,7 @@ class Broker:
         self.config = load(given)
         self._cluster_id = cluster_id
         self._virtual_clock = virtual_clock
+        self.on_failure: Callable[[str], None] = lambda _reason: None
         in_memory = "log.dirs" not in self.config.given and "log.dir" not in self.config.given
         self._data_dirs = None if in_memory else self.config.data_dirs
         self._running: _Running | None = None
@@ -139,7 +148,7 @@ class Broker:
             raise NotReady("this broker is running already")
         for warning in self.config.warnings:
             log.warning("%s", warning)
-        self._running = _Running(self.config, self._data_dirs, self._cluster_id, self._virtual_clock)
+        self._running = _Running(self.config, self._data_dirs, self._cluster_id, self._virtual_clock, self.on_failure)
         try:
             self._running.start()
         except BaseException:
@@ -196,6 +205,7 @@ class _Running:
         data_dirs: list[str] | None,
         cluster_id: str | None,
         virtual_clock: _core.VirtualClock | None,
+        on_failure: Callable[[str], None],
     ) -> None:
         self.process_id = os.getpid()
         self.config = config
@@ -212,12 +222,12 @@ class _Running:
             virtual_clock=virtual_clock,
         )
         try:
-            self._build(codec)
+            self._build(codec, on_failure)
         except BaseException:
             self.engine.close()
             raise
 
-    def _build(self, codec: _core.Codec) -> None:
+    def _build(self, codec: _core.Codec, on_failure: Callable[[str], None]) -> None:
         config, engine = self.config, self.engine
         self.loop = ControlLoop(engine, f"ottla-control-{config.node_id}")
         self.background = Background(f"ottla-background-{config.node_id}", self.loop.wake)
@@ -231,6 +241,7 @@ class _Running:
             self.deadlines,
             snapshot_bytes=config.integer("metadata.log.max.record.bytes.between.snapshots"),
             on_change=self._show,
+            on_halt=on_failure,
         )
         self.controller.replay()
         unknown = check_features(self.controller.image)
@@ -371,13 +382,16 @@ class _Running:
             raise NotReady(f"this broker could not register itself: {outcome[0].message}")
 
     def stop(self, timeout_ms: int) -> None:
+        until_s = time.monotonic() + timeout_ms / 1000
         # Whatever goes wrong in one step (a Ctrl-C, for one), the thread ends and the directory is let go of.
         try:
             try:
+                # Background work and the loop go on meanwhile: requests wait for them.
                 self.server.stop(timeout_ms)
             finally:
                 try:
-                    self.background.stop()
+                    if not self.background.stop(max(until_s - time.monotonic(), _BACKGROUND_TIMEOUT_S)):
+                        log.warning("the work on the data directories that was begun is not waited for any longer")
                 finally:
                     self.loop.stop()
         finally:
@@ -469,6 +483,7 @@ class _Running:
         return f"{host}:{first.port}"
 
     def status(self) -> BrokerStatus:
+        controller = self.controller.status()
         return BrokerStatus(
             node_id=self.config.node_id,
             cluster_id=self.engine.cluster_id,
@@ -476,7 +491,8 @@ class _Running:
             listeners=self.bound,
             data_dirs=tuple(self.data_dirs or ()),
             clean_start=self.engine.clean_shutdown,
-            controller=self.controller.status(),
+            failure=controller.halted,
+            controller=controller,
             dispatcher=self.dispatcher.status,
             groups=self.groups.status,
             engine=self.engine.status(),

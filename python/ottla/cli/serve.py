@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ from ottla import __version__
 from ottla.broker import Broker
 from ottla.config import Given
 from ottla.config.sources import read_config_file
-from ottla.errors import ConfigError
+from ottla.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from ottla.broker import BrokerStatus
 
 LISTEN_DEFAULT = "127.0.0.1:9092"
+
+# How long a broker whose metadata log failed may take to end: its disk may not answer at all any more.
+FAILED_STOP_S = 30
 
 log = logging.getLogger("ottla")
 
@@ -55,8 +59,13 @@ def set_up_logging(level: str) -> None:
 
 
 def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _broker: None) -> None:
-    """Run a broker in the foreground until a signal ends it; `started` is called once it serves."""
+    """Run a broker in the foreground until a signal ends it; `started` is called once it serves.
+
+    A broker that cannot change anything any more ends too, as Kafka's process does then, so that whoever supervises it
+    sees that and starts another: StorageError, with the reason.
+    """
     told_to_stop = threading.Event()
+    failures: list[str] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         log.info("stopping on %s", signal.Signals(number).name)
@@ -64,12 +73,38 @@ def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _br
         # A second one ends the process at once.
         signal.signal(number, signal.SIG_DFL)
 
+    def fail(reason: str) -> None:
+        failures.append(reason)
+        told_to_stop.set()
+
+    broker.on_failure = fail
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with broker:
+    broker.start()
+    try:
         click.echo(banner(broker.status(), str(broker.config["ottla.durability"])))
         started(broker)
         told_to_stop.wait()
+    finally:
+        if failures:
+            _stop_failed(broker)
+        else:
+            broker.stop()
+    if failures:
+        raise StorageError(f"the broker has ended because it could change nothing any more: {failures[0]}")
+
+
+def _stop_failed(broker: Broker) -> None:
+    """Stop in order as far as that goes, and end the process if it does not."""
+    last_resort = threading.Timer(FAILED_STOP_S, os._exit, (1,))
+    last_resort.daemon = True
+    last_resort.start()
+    try:
+        broker.stop()
+    except StorageError as error:
+        # What did not reach the disk is checked at the next start.
+        log.warning("not stopped cleanly: %s", error)
+    last_resort.cancel()
 
 
 def banner(status: BrokerStatus, durability: str) -> str:

@@ -18,7 +18,10 @@ controller. One that is asked for after its deadline (a time-out of 0) never hap
 
 Kafka ends the process when the metadata log cannot be written or a committed record cannot be applied (FaultHandler).
 This one may be part of another program: it answers everybody who waits, says so once, and refuses every change from
-then on (`halt`). What is there goes on being served.
+then on (`halt`). What is there goes on being served, until whoever is told by `on_halt` ends it: `ottla serve` does.
+
+A panic of the native side is no Exception. Wherever somebody else's code is called here it counts like one: the queue
+behind it goes on.
 """
 
 from __future__ import annotations
@@ -98,7 +101,7 @@ class _Pending:
             return
         try:
             done(outcome)
-        except Exception:
+        except BaseException:
             # Whoever asked is at fault; the changes behind this one are not.
             log.exception("answering a metadata change failed")
 
@@ -113,6 +116,8 @@ class ControllerStatus:
     partitions: int
     waiting_changes: int
     bytes_since_snapshot: int
+    # Why nothing can be changed until the broker is started again; None as long as all is well.
+    halted: str | None
 
 
 class Controller:
@@ -127,6 +132,7 @@ class Controller:
         *,
         snapshot_bytes: int,
         on_change: Callable[[MetadataImage, Change], None],
+        on_halt: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         self.image = MetadataImage()
         # Offset of the last record folded in.
@@ -138,11 +144,13 @@ class Controller:
         self._snapshot_bytes = snapshot_bytes
         self._bytes_since_snapshot = 0
         self._on_change = on_change
+        self._on_halt = on_halt
         self._queue: deque[_Pending] = deque()
         # The change whose batch waits for its commit.
         self._in_flight: _Pending | None = None
-        # What every change is refused with, once changes are not possible any more.
+        # What every change is refused with, once changes are not possible any more, and the reason.
         self._halted: RequestError | None = None
+        self._halt_reason: str | None = None
         # Inside `_advance`: a callback that asks for a change joins the queue and returns.
         self._advancing = False
 
@@ -196,12 +204,16 @@ class Controller:
             return
         words = f"Nothing can be changed until the broker is started again: {reason}."
         log.error("%s", words)
-        self._halted = RequestError(code, words)
+        self._halted, self._halt_reason = RequestError(code, words), reason
         pending, self._in_flight = self._in_flight, None
         if pending is not None:
             pending.finish(self._halted)
         # Those in the queue are decided as ever: what needs no record can still be answered.
         self._advance()
+        try:
+            self._on_halt(reason)
+        except BaseException:
+            log.exception("telling that nothing can be changed any more failed")
 
     def _time_out(self, pending: _Pending, timed_out: RequestError) -> None:
         # Out of the queue first: behind a commit that does not come it would grow with each retry of a client.
@@ -219,6 +231,7 @@ class Controller:
             partitions=sum(len(topic.partitions) for topic in self.image.topics.values()),
             waiting_changes=len(self._queue) + (self._in_flight is not None),
             bytes_since_snapshot=self._bytes_since_snapshot,
+            halted=self._halt_reason,
         )
 
     def _advance(self) -> None:
@@ -251,13 +264,19 @@ class Controller:
             log.error("the metadata log could not be written: %s", error)  # noqa: TRY400 - the sentence says it all
             pending.finish(RequestError(ErrorCode.KAFKA_STORAGE_ERROR))
             return
-        except Exception:
+        except BaseException:
             # A bug of ours; the queue must go on.
             log.exception("a metadata change failed")
             pending.finish(RequestError(ErrorCode.UNKNOWN_SERVER_ERROR))
             return
         self._in_flight = pending
-        self._journal.when_committed(offset, lambda: self._committed(pending, decision, values, offset))
+        try:
+            self._journal.when_committed(offset, lambda: self._committed(pending, decision, values, offset))
+        except BaseException as error:
+            # It may be committed or not, and nobody will say: what is decided next could contradict it.
+            log.exception("nobody will say when the metadata change at offset %d is committed", offset)
+            words = f"nobody can say whether the change at offset {offset} is safe: {error!r}"
+            self.halt(ErrorCode.UNKNOWN_SERVER_ERROR, words)
 
     def _committed(self, pending: _Pending, decision: Decision[Any], values: list[bytes], offset: int) -> None:
         if self._in_flight is not pending:
@@ -267,7 +286,7 @@ class Controller:
             for record, value in zip(decision.records, values, strict=True):
                 self.image.apply(record, value)
                 self._bytes_since_snapshot += len(value)
-        except Exception as error:
+        except BaseException as error:
             # A bug of ours. The image is not what the log says any more, and nothing must be decided from it.
             log.exception("the metadata change at offset %d could not be applied", offset)
             self.halt(ErrorCode.UNKNOWN_SERVER_ERROR, f"the change at offset {offset} could not be applied: {error!r}")
@@ -275,7 +294,7 @@ class Controller:
         self.applied_offset = offset
         try:
             self.publish()
-        except Exception:
+        except BaseException:
             # The change is in the log and in the image: a restart shows it. What could not be shown now is said.
             log.exception("the metadata change at offset %d is safe, but is not shown before a restart", offset)
         if self._bytes_since_snapshot >= self._snapshot_bytes:
@@ -294,7 +313,7 @@ class Controller:
             # Nothing is lost: the log still holds it all. The next change tries again.
             log.error("no metadata snapshot before offset %d: %s", end_offset, error)  # noqa: TRY400 - as above
             return
-        except Exception:
+        except BaseException:
             # A bug of ours, which the next change would meet again: tried again after as many bytes.
             log.exception("no metadata snapshot before offset %d", end_offset)
         else:

@@ -82,6 +82,6 @@ class ProducerIds:
 def _tell(taken: Callable[[int | RequestError], None], outcome: int | RequestError) -> None:
     try:
         taken(outcome)
-    except Exception:
-        # Whoever asked is at fault; those who wait behind are not.
+    except BaseException:
+        # Whoever asked is at fault (a panic of the native side is no Exception); those who wait behind are not.
         log.exception("handing out a producer id failed")

@@ -66,8 +66,8 @@ class InternalTopics:
         for done in waiting:
             try:
                 done(code)
-            except Exception:
-                # Whoever asked is at fault; those who wait behind are not.
+            except BaseException:
+                # Whoever asked is at fault (a panic of the native side is no Exception); those who wait behind are not.
                 log.exception("telling that %s is there failed", OFFSETS_TOPIC)
 
 

@@ -60,7 +60,10 @@ def fail_every_sync() -> bool:
 
 
 def main(directory: str) -> int:
-    broker = ottla.Broker(directory).start()
+    broker = ottla.Broker(directory)
+    told: list[str] = []
+    broker.on_failure = told.append
+    broker.start()
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
     admin.create_topics([NewTopic("before", 1, 1)])
     if not fail_every_sync():
@@ -73,6 +76,7 @@ def main(directory: str) -> int:
     consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers)
     print("topics", sorted(consumer.topics()), flush=True)
     print("waiting", broker.status().controller.waiting_changes, flush=True)
+    print("told", told == [broker.status().failure], flush=True)
     consumer.close()
     admin.close()
     try:

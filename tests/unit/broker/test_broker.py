@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from ottla.controller.names import OFFSETS_TOPIC
 from ottla.errors import DirectoryInUse, NewerFormat, NotReady, StorageError
 from ottla.protocol.commits import CommittingMetadataLog
 from tests.unit.broker.failing_fsync import NOT_POSSIBLE
+from tests.wire.client import Connection, decode_response
 
 
 def produce(broker: ottla.Broker, topic: str, *values: bytes) -> None:
@@ -229,7 +232,7 @@ def test_a_stop_that_fails_lets_go_of_everything_all_the_same(tmp_path: Path, st
     class Interrupted:
         """Something whose stop is interrupted."""
 
-        def stop(self, *arguments: int) -> None:
+        def stop(self, *arguments: float) -> None:
             part.stop(*arguments)
             raise KeyboardInterrupt
 
@@ -239,6 +242,39 @@ def test_a_stop_that_fails_lets_go_of_everything_all_the_same(tmp_path: Path, st
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ottla-control")]
     with ottla.Broker(tmp_path / "data") as again:
         assert again.status().clean_start
+
+
+def test_a_stop_answers_what_is_being_worked_on() -> None:
+    """A DeleteRecords that is at the disk when the stop begins is answered before the connection ends."""
+    broker = ottla.Broker().start()
+    running = broker._now()
+    produce(broker, "a", b"1")
+    begun, go_on = threading.Event(), threading.Event()
+    delete_records = running.engine.delete_records
+
+    def slow(wanted: Any) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return delete_records(wanted)
+
+    storage: Any = SimpleNamespace(delete_records=slow)
+    running.services.storage = storage
+    host, port = broker.bootstrap_servers.split(":")
+    with Connection(host, int(port), timeout_s=30) as client, ThreadPoolExecutor() as pool:
+        partition = {"partition_index": 0, "offset": 1}
+        client.submit("delete_records", 2, topics=[{"name": "a", "partitions": [partition]}], timeout_ms=30_000)
+        assert begun.wait(30)
+        stopped = pool.submit(broker.stop, 30_000)
+        while True:
+            try:
+                socket.create_connection((host, int(port)), timeout=5).close()
+            except OSError:
+                break
+        go_on.set()
+        _, answer = decode_response("delete_records", 2, client.receive())
+        assert answer["topics"][0]["partitions"][0]["low_watermark"] == 1
+        assert client.closed_by_peer()
+        stopped.result(30)
 
 
 def test_what_has_no_effect_is_said(caplog: pytest.LogCaptureFixture, admin: list[KafkaAdminClient]) -> None:
@@ -339,6 +375,7 @@ def test_a_disk_that_stops_taking_writes_leaves_nobody_waiting(tmp_path: Path) -
         "after KafkaStorageError",
         "topics ['before']",
         "waiting 0",
+        "told True",
         "not closed cleanly",
     ]
     assert "Nothing can be changed until the broker is started again" in done.stderr

@@ -8,19 +8,25 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import KafkaError
+
+from ottla.broker import Broker
+from tests.unit.broker.failing_fsync import NOT_POSSIBLE
 
 COMMAND = [sys.executable, "-m", "ottla", "serve"]
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+def serving(*arguments: str, command: Sequence[str] = COMMAND) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
     """A running broker, its banner and its port."""
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([*command, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout is not None
     banner = ""
     try:
@@ -117,3 +123,36 @@ def test_sources_of_settings_count_in_order(tmp_path: Path) -> None:
     assert "os: as the system writes it" in banner
     assert str(tmp_path / "d") in banner
     assert f"num.io.threads (line 3 of {file}) has no effect: Ottla sizes its own threads" in err
+
+
+@pytest.mark.parametrize("command", ["serve", "kafka-server-start"])
+def test_a_metadata_log_that_fails_ends_it_with_one(tmp_path: Path, command: str) -> None:
+    """As Kafka's process ends then, so that a supervisor starts another: one line with the reason, no traceback."""
+    data, file = tmp_path / "d", tmp_path / "server.properties"
+    file.write_text(f"log.dirs={data}\nlisteners=PLAINTEXT://127.0.0.1:0\n")
+    program = [sys.executable, "-m", "tests.unit.cli.serve_on_a_dying_disk", command]
+    arguments = ["--config", str(file)] if command == "serve" else [str(file)]
+    with serving(*arguments, command=program) as (process, _, port):
+        admin = KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{port}")
+        admin.create_topics([NewTopic("before", 1, 1)])
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout is not None
+        if "dead\n" not in process.stdout:
+            assert process.wait(30) == NOT_POSSIBLE
+            pytest.skip("this kernel lets no process filter its own calls")
+        # Answered, or cut off when the process was quicker.
+        with pytest.raises(KafkaError):
+            admin.create_topics([NewTopic("after", 1, 1)])
+        _, err = process.communicate(timeout=60)
+        admin.close()
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    name = "ottla" if command == "serve" else command
+    assert (
+        f"\n{name}: the broker has ended because it could change nothing any more: the metadata log is offline" in err
+    )
+    with Broker(data) as broker:
+        assert (broker.status().clean_start, broker.status().failure) == (False, None)
+        assert "before" in broker._now().controller.image.topics

@@ -125,6 +125,7 @@ def test_a_change_that_cannot_be_applied_ends_all_changes(
         patched.setattr(MetadataImage, "apply", broken)
         world.run("commit")
     assert [answer.code for answer in answers] == [ErrorCode.UNKNOWN_SERVER_ERROR] * 2
+    assert "could not be applied: RuntimeError('mine')" in str(world.controller.status().halted)
     assert "UNKNOWN_SERVER_ERROR: Nothing can be changed until" in world.run("create c")
     assert "RuntimeError: mine" in caplog.text
 
@@ -142,7 +143,12 @@ def test_what_timed_out_is_not_kept() -> None:
     assert world.controller.status().waiting_changes == 1
 
 
-def test_a_callback_that_raises_costs_nobody_else_a_producer_id() -> None:
+class Panic(BaseException):
+    """What a panic of the native side is in Python: no Exception."""
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), Panic("mine")])
+def test_a_callback_that_raises_costs_nobody_else_a_producer_id(error: BaseException) -> None:
     """All three wait for the same block; the first is at fault."""
     world = World()
     world.run("register")
@@ -150,7 +156,7 @@ def test_a_callback_that_raises_costs_nobody_else_a_producer_id() -> None:
     taken: list[object] = []
 
     def broken(_: object) -> None:
-        raise RuntimeError("mine")
+        raise error
 
     for callback in (broken, taken.append, taken.append):
         world.producer_ids.take(callback)
@@ -160,17 +166,70 @@ def test_a_callback_that_raises_costs_nobody_else_a_producer_id() -> None:
     assert taken == [1, 2, 3]
 
 
-def test_a_callback_that_raises_does_not_stop_the_queue() -> None:
+@pytest.mark.parametrize("error", [RuntimeError("mine"), Panic("mine")])
+def test_a_callback_that_raises_does_not_stop_the_queue(error: BaseException) -> None:
     """Whoever asked may be at fault; the next change goes on."""
     world = World()
     world.run("register")
     world.run("hold")
 
     def broken(_: object) -> None:
-        raise RuntimeError("mine")
+        raise error
 
     world.controller.change(lambda image: take_block(image, 1, 1), broken)
     world.run("create a")
     world.run("commit")
     world.run("commit")
     assert "a" in world.controller.image.topics
+
+
+def test_a_panic_where_a_change_is_written_does_not_stop_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In deciding, or in appending: who asked is answered, the next change is made."""
+    world = World()
+    world.run("register")
+    answers: list[Any] = []
+
+    def broken(*_: object) -> Any:
+        raise Panic("mine")
+
+    world.controller.change(broken, answers.append)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.journal, "append", broken)
+        world.controller.change(lambda image: take_block(image, 1, 1), answers.append)
+    assert [answer.code for answer in answers] == [ErrorCode.UNKNOWN_SERVER_ERROR] * 2
+    assert "'a' 1x1 NONE" in world.run("create a")
+
+
+def test_a_panic_where_a_change_is_shown_does_not_stop_the_queue() -> None:
+    """It is safe and answered; the next ones are made."""
+    world = World()
+    world.run("register")
+
+    def broken(*_: object) -> None:
+        raise Panic("mine")
+
+    show, world.controller._on_change = world.controller._on_change, broken
+    assert "'a' 1x1 NONE" in world.run("create a")
+    world.controller._on_change = show
+    assert "'b' 1x1 NONE" in world.run("create b")
+
+
+def test_a_log_that_cannot_say_what_is_safe_ends_all_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a commit that nobody will tell of; whoever is responsible for the process hears of it, once."""
+    world = World()
+    world.run("register")
+    told: list[str] = []
+
+    def tell(reason: str) -> None:
+        told.append(reason)
+        raise Panic("mine")
+
+    def broken(*_: object) -> None:
+        raise Panic("no watch")
+
+    world.controller._on_halt = tell
+    monkeypatch.setattr(world.journal, "when_committed", broken)
+    for name in ("a", "b"):
+        assert "UNKNOWN_SERVER_ERROR: Nothing can be changed until" in world.run(f"create {name}")
+    assert told == ["nobody can say whether the change at offset 4 is safe: Panic('no watch')"]
+    assert world.controller.status().halted == told[0]

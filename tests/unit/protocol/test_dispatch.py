@@ -402,6 +402,24 @@ def test_all_who_need_the_offsets_topic_wait_for_one_change() -> None:
     assert len(world.journal.history) == 2
 
 
+def test_a_panic_in_one_who_needs_the_offsets_topic_leaves_the_others_told() -> None:
+    """What is no Exception costs those behind it nothing either."""
+
+    class Panic(BaseException):
+        pass
+
+    def broken(_: ErrorCode) -> None:
+        raise Panic("mine")
+
+    world = World()
+    world.journal.commit_at_once = False
+    told: list[ErrorCode] = []
+    for done in (broken, told.append):
+        world.services.internal_topics.ensure_offsets(done)
+    world.journal.commit()
+    assert told == [ErrorCode.NONE]
+
+
 def test_transactional_batches_are_refused() -> None:
     """Until transactions are served, the code every client takes as final."""
     world = World()
