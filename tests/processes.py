@@ -47,6 +47,11 @@ def answers(host: str, port: int, timeout_s: float) -> bool:
         return False
 
 
+def taken_along() -> tuple[str, ...]:
+    """What to put before a command so that a test run that is killed takes it along."""
+    return ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+
+
 class Process:
     """One broker process. Subclasses say which command runs it."""
 
@@ -88,8 +93,7 @@ class Process:
     def launch(self) -> None:
         """Starts the process without waiting for an answer."""
         assert not self.running, "already running"
-        # setpriv: a test run that is killed takes its brokers along.
-        command = [*(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()), *self.command()]
+        command = [*taken_along(), *self.command()]
         with self.output_path.open("ab") as output:
             # Its own session: a Ctrl-C for the test run reaches the broker only through stop().
             self._process = subprocess.Popen(

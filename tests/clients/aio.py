@@ -15,7 +15,7 @@ import aiokafka.errors
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from tests.clients.records import WAIT_S, Consumer, Rec
+from tests.clients.records import PYTHON_MEMBER, WAIT_S, Consumer, Rec, Revoked, polled, rebalance_listener
 
 T = TypeVar("T")
 
@@ -95,17 +95,7 @@ class AioKafka:
             )
             try:
                 await producer.start()
-                sent = [
-                    await producer.send(
-                        topic,
-                        value=record.value,
-                        key=record.key,
-                        headers=list(record.headers),
-                        partition=record.partition,
-                        timestamp_ms=record.timestamp,
-                    )
-                    for record in records
-                ]
+                sent = [await producer.send(topic, **record.arguments()) for record in records]
                 await producer.flush()
                 return [-1 if acks == 0 else (await future).offset for future in sent]
             finally:
@@ -132,21 +122,25 @@ class AioKafka:
 
         return AioKafkaConsumer(wait(open_it()))
 
-    def member(self, topic: str, group: str, *, client_id: str = "member", session_timeout_ms: int = 6000) -> Consumer:
+    def member(
+        self,
+        topic: str,
+        group: str,
+        *,
+        client_id: str = "member",
+        session_timeout_ms: int = 6000,
+        on_revoked: Revoked | None = None,
+    ) -> Consumer:
         async def join() -> Any:
             consumer = aiokafka.AIOKafkaConsumer(
-                topic,
                 bootstrap_servers=self.bootstrap,
                 group_id=group,
                 client_id=client_id,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
                 partition_assignment_strategy=[RangePartitionAssignor],
-                heartbeat_interval_ms=100,
                 session_timeout_ms=session_timeout_ms,
-                fetch_max_wait_ms=100,
-                retry_backoff_ms=20,
+                **PYTHON_MEMBER,
             )
+            consumer.subscribe([topic], listener=rebalance_listener(aiokafka.ConsumerRebalanceListener, on_revoked))
             await consumer.start()
             return consumer
 
@@ -213,12 +207,7 @@ class AioKafkaConsumer:
         self.consumer = consumer
 
     def poll(self) -> list[Rec]:
-        found = wait(self.consumer.getmany(timeout_ms=100))
-        return [
-            Rec(each.value, each.key, tuple(each.headers), each.timestamp, each.partition, each.offset)
-            for records in found.values()
-            for each in records
-        ]
+        return polled(wait(self.consumer.getmany(timeout_ms=100)))
 
     def commit(self, topic: str, offsets: dict[int, int]) -> None:
         wait(self.consumer.commit({aiokafka.TopicPartition(topic, index): at for index, at in offsets.items()}))

@@ -17,13 +17,15 @@ import confluent_kafka.admin
 import kafka
 from kafka.admin import ConfigResource as PyConfigResource
 from kafka.admin import ConfigResourceType
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from tests.clients.aio import AioKafka
-from tests.clients.records import WAIT_S, Consumer, Rec
+from tests.clients.records import PYTHON_MEMBER, WAIT_S, Consumer, Rec, Revoked, polled, rebalance_listener
 
 __all__ = ["DRIVERS", "Consumer", "Driver", "Members", "Rec", "by_place", "read", "read_all", "wait_until"]
 
+ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 CK_ADMIN: Any = confluent_kafka.admin  # its stubs name only the client itself
 
 
@@ -72,17 +74,7 @@ class KafkaPython:
         try:
             if transactional_id is not None:
                 producer.init_transactions()
-            sent = [
-                producer.send(
-                    topic,
-                    value=record.value,
-                    key=record.key,
-                    headers=list(record.headers),
-                    partition=record.partition,
-                    timestamp_ms=record.timestamp,
-                )
-                for record in records
-            ]
+            sent = [producer.send(topic, **record.arguments()) for record in records]
             producer.flush(timeout=WAIT_S)
             return [future.get(timeout=WAIT_S).offset for future in sent]
         finally:
@@ -102,20 +94,27 @@ class KafkaPython:
                 consumer.seek(each, start if isinstance(start, int) else start[each.partition])
         return KafkaPythonConsumer(consumer)
 
-    def member(self, topic: str, group: str, *, client_id: str = "member", session_timeout_ms: int = 6000) -> Consumer:
+    def member(
+        self,
+        topic: str,
+        group: str,
+        *,
+        client_id: str = "member",
+        session_timeout_ms: int = 6000,
+        strategy: str = "range",
+        instance: str | None = None,
+        on_revoked: Revoked | None = None,
+    ) -> Consumer:
         consumer = kafka.KafkaConsumer(
-            topic,
             bootstrap_servers=self.bootstrap,
             group_id=group,
             client_id=client_id,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            partition_assignment_strategy=[RangePartitionAssignor],
-            heartbeat_interval_ms=100,
+            group_instance_id=instance,
+            partition_assignment_strategy=[ASSIGNORS[strategy]],
             session_timeout_ms=session_timeout_ms,
-            fetch_max_wait_ms=100,
-            retry_backoff_ms=20,
+            **PYTHON_MEMBER,
         )
+        consumer.subscribe([topic], listener=rebalance_listener(kafka.ConsumerRebalanceListener, on_revoked))
         return KafkaPythonConsumer(consumer)
 
     def offset_at(self, topic: str, partition: int, timestamp: int) -> int | None:
@@ -164,12 +163,7 @@ class KafkaPythonConsumer:
     def poll(self) -> list[Rec]:
         # Long enough for a round of JoinGroup and SyncGroup on a busy machine: kafka-python 3.0.12 forgets to take over
         # the assignment when its poll times out just before SyncGroup is answered, and stays without partitions.
-        found = self.consumer.poll(timeout_ms=2000)
-        return [
-            Rec(each.value, each.key, tuple(each.headers), each.timestamp, each.partition, each.offset)
-            for records in found.values()
-            for each in records
-        ]
+        return polled(self.consumer.poll(timeout_ms=2000))
 
     def commit(self, topic: str, offsets: dict[int, int]) -> None:
         self.consumer.commit(
@@ -294,6 +288,9 @@ class Librdkafka:
         client_id: str = "member",
         protocol: str = "classic",
         session_timeout_ms: int = 6000,
+        strategy: str = "range",
+        instance: str | None = None,
+        on_revoked: Revoked | None = None,
     ) -> Consumer:
         settings: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap,
@@ -307,12 +304,17 @@ class Librdkafka:
         }
         if protocol == "classic":
             settings |= {
-                "partition.assignment.strategy": "range",
+                "partition.assignment.strategy": strategy,
                 "heartbeat.interval.ms": 100,
                 "session.timeout.ms": session_timeout_ms,
             }
+        if instance is not None:
+            settings["group.instance.id"] = instance
         consumer = ck.Consumer(settings)
-        consumer.subscribe([topic])
+        if on_revoked is None:
+            consumer.subscribe([topic])
+        else:
+            consumer.subscribe([topic], on_revoke=lambda _, lost: on_revoked(frozenset(p.partition for p in lost)))
         return LibrdkafkaConsumer(consumer)
 
     def offset_at(self, topic: str, partition: int, timestamp: int) -> int | None:

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes import taken_along
+
 WAIT_S = 30.0
 CASE_S = 90.0
 
@@ -38,7 +40,7 @@ class Program:
         self.errors = errors
         with errors.open("w") as output:
             self.process = subprocess.Popen(
-                [str(word) for word in command],
+                [*taken_along(), *(str(word) for word in command)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -119,6 +121,8 @@ class Member(Program):
         self.partitions: frozenset[int] | None = None
         self.group = ""
         self.records: list[tuple[int, int, str]] = []
+        # What it had to give up, each time.
+        self.revoked: list[frozenset[int]] = []
         self.crashes: list[str] = []
         self.gone = False
         self._changed = changed
@@ -129,6 +133,8 @@ class Member(Program):
         with self._changed:
             if told["event"] == "owns":
                 self.partitions, self.group = frozenset(told["partitions"]), told["group"]
+            elif told["event"] == "revoked":
+                self.revoked.append(frozenset(told["partitions"]))
             elif told["event"] == "record":
                 self.records.append((told["partition"], told["offset"], told["value"]))
             else:
@@ -139,6 +145,11 @@ class Member(Program):
         with self._changed:
             self.gone, self.partitions = True, None
             self._changed.notify_all()
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """Nothing before its first assignment and after its end."""
+        return self.partitions or frozenset()
 
     @property
     def values(self) -> list[str]:
@@ -168,7 +179,7 @@ class MemberProcesses:
         return sorted(-1 if member.partitions is None else len(member.partitions) for member in self.alive)
 
     def owned(self) -> frozenset[int]:
-        return frozenset().union(*(member.partitions or () for member in self.alive))
+        return frozenset().union(*(member.owned for member in self.alive))
 
     def values(self) -> set[str]:
         """What arrived at anybody, dead or alive."""

@@ -28,9 +28,9 @@ def conversation(function: Conversation) -> Conversation:
 
 
 @pytest.fixture(scope="session")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
+def tools() -> Iterator[Tools]:
     """One JVM for all tools and both brokers."""
-    made = Tools(tmp_path_factory.mktemp("tools") / "tools.err")
+    made = Tools()
     yield made
     made.close()
 

@@ -6,16 +6,12 @@ a client invents, directories and clock readings become a word, and lines in the
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from tests.kafka import jars
+from tests.kafka.tool_runner import Said, ToolRunner
 from tests.processes import Process
 
 WAIT_S = 30
@@ -50,56 +46,16 @@ INVENTED = [
 ]
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 class Tools:
-    """The JVM."""
+    """The tools by their short names."""
 
-    def __init__(self, errors: Path) -> None:
-        program = Path(__file__).with_name("java") / "Tools.java"
-        with errors.open("w") as output:
-            self._process = subprocess.Popen(
-                jars.java(QUIET, str(program)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-            )
-        self._errors = errors
-        self._one_at_a_time = threading.Lock()
+    def __init__(self) -> None:
+        self._runner = ToolRunner(QUIET)
+        self.close = self._runner.close
 
     def run(self, tool: str, *arguments: str, stdin: str = "") -> Said:
-        if tool in ALONE:
-            command = jars.java(QUIET, TOOLS[tool], *arguments)
-            run = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=WAIT_S, check=False)
-            return Said(run.returncode, run.stdout, run.stderr)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        asked = {"tool": TOOLS[tool], "arguments": arguments, "stdin": stdin}
-        with self._one_at_a_time:
-            self._process.stdin.write(json.dumps(asked) + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        assert answer, f"{tool} {arguments} ended the JVM: {self._errors.read_text()[-4000:]}"
-        found = json.loads(answer)
-        return Said(found["code"], found["out"], found["err"])
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(WAIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        run = self._runner.alone if tool in ALONE else self._runner.run
+        return run(TOOLS[tool], arguments, stdin.encode())
 
 
 @dataclass
