@@ -113,13 +113,17 @@ class Stage:
         """A topic or group of this run."""
         return self.prefix + word
 
-    def create(self, partitions: Mapping[str, int]) -> None:
-        """Creates topics with so many partitions each."""
+    def create(self, partitions: Mapping[str, int], *, keep: bool = False) -> None:
+        """Creates topics with so many partitions each. What is in one for longer than a week a broker takes away, and
+        that goes by the timestamps of its records; `keep` is for topics whose records must stay.
+        """
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # it does, unannounced
 
+        config = {"retention.ms": "-1", "retention.bytes": "-1"} if keep else {}
         topics = [
-            NewTopic(self.name(word), num_partitions=count, replication_factor=1) for word, count in partitions.items()
+            NewTopic(self.name(word), num_partitions=count, replication_factor=1, config=config)
+            for word, count in partitions.items()
         ]
         for created in self.admin.create_topics(topics, operation_timeout=30).values():
             try:

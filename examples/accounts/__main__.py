@@ -51,7 +51,7 @@ def play() -> int:
             found = rows(database, query)
             return int(found[0][0]) if found else 0
 
-        stage.create({TOPIC: PARTITIONS})
+        stage.create({TOPIC: PARTITIONS}, keep=True)
         keep_balances()
         open_accounts(stage)
         for name in TELLERS:

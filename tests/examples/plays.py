@@ -18,6 +18,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
+from ottla.admin import Admin, Resource, ResourceType
+from ottla.errors import RequestError
 from tests.test_house import ROOT
 
 TIMEOUT_S = 150
@@ -60,6 +62,14 @@ class Play:
 
     def topic(self, word: str) -> str:
         return str(self.outcome["prefix"]) + word
+
+    def config(self, word: str) -> dict[str, str | None]:
+        """The settings of a topic that the run made."""
+        topic = Resource(ResourceType.TOPIC, self.topic(word))
+        with Admin(self.bootstrap) as admin:
+            found = admin.describe_configs([topic])[topic]
+        assert not isinstance(found, RequestError), found
+        return {entry.name: entry.value for entry in found}
 
     def records(self, word: str) -> list[Any]:
         return list(records(self.bootstrap, self.topic(word)))

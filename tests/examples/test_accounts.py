@@ -65,6 +65,9 @@ def test_a_killed_teller_does_nothing_twice(plays: Plays) -> None:
 def test_replaying_as_the_readme_says(plays: Plays) -> None:
     """The replay is a command of its own, and may be run as often as one likes."""
     run = plays("accounts", "kill")
+    # And as late as one likes: nothing takes events away.
+    config = run.config("account-events")
+    assert (config["retention.ms"], config["retention.bytes"]) == ("-1", "-1")
     command = [*words("python -m examples.accounts.replay"), run.bootstrap, str(run.outcome["topic"])]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(run.scratch), capture_output=True, text=True, check=True, timeout=60
