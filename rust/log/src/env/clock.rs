@@ -17,6 +17,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn now_ms(&self) -> i64;
     /// Never goes back; its zero means nothing.
     fn monotonic_ms(&self) -> i64;
+    /// The same scale, as fine as the clock is: for measuring, not for deadlines.
+    fn monotonic_us(&self) -> i64 {
+        self.monotonic_ms().saturating_mul(1000)
+    }
     /// How long a thread should really sleep for a deadline on the monotonic scale; None: only a turn will bring it.
     fn real_time_until(&self, deadline_ms: i64) -> Option<Duration>;
     /// Registers a listener for turns. A real clock never calls it.
@@ -49,6 +53,10 @@ impl Clock for SystemClock {
 
     fn monotonic_ms(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn monotonic_us(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 
     fn real_time_until(&self, deadline_ms: i64) -> Option<Duration> {

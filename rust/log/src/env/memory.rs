@@ -33,6 +33,12 @@ impl MemoryDisk {
     pub fn new() -> MemoryDisk {
         MemoryDisk::default()
     }
+
+    /// Files that have a name, and their bytes.
+    pub fn used(&self) -> (usize, u64) {
+        let names = self.names.lock();
+        (names.files.len(), names.files.values().map(|file| file.content.read().length).sum())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +174,15 @@ impl Disk for MemoryDisk {
 
     fn space(&self, _path: &Path) -> io::Result<Option<(u64, u64)>> {
         Ok(None)
+    }
+
+    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        self.open(path, OpenMode::Read).map(Some)
+    }
+
+    /// Memory that is set aside is memory that is gone: there is nothing to give back.
+    fn reserve(&self, _path: &Path, _bytes: u64) -> io::Result<()> {
+        Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {

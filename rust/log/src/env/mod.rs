@@ -2,13 +2,15 @@
 //!
 //! Nothing else in this crate names `std::fs`, `std::time` or a system call: partitions, checkpoints and the data directory get an
 //! [`Env`] and ask it. So the same code runs over the real disk ([`disk::RealDisk`]), in memory ([`memory::MemoryDisk`]) and, in tests,
-//! over a disk that fails on purpose.
+//! over a disk that fails on purpose ([`faulty::FaultyDisk`]).
 //!
 //! What a [`Disk`] promises: paths are plain paths, nothing is cached, a rename within a directory is atomic, and what was written is
 //! safe from a power cut only after [`File::sync_data`] on the file and [`Disk::sync_dir`] on the directory that names it.
 
 pub mod clock;
+mod direct;
 pub mod disk;
+pub mod faulty;
 mod lock;
 pub mod memory;
 
@@ -92,6 +94,23 @@ pub trait Disk: Send + Sync + Debug {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Of the file system that `path` lies on: bytes in all, and bytes an ordinary user may still write. None where there is no limit.
     fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>>;
+    /// A file whose reads come from the disk itself, never from pages in memory; None where that cannot be had. After a failed sync the
+    /// kernel may show clean pages that are not on the disk, and dropping them (`POSIX_FADV_DONTNEED`) is advice it need not follow.
+    fn open_direct(&self, _path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        Ok(None)
+    }
+    /// Makes a file of `bytes` that has its blocks, so that removing it gives back room. On an error there is no such file.
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let made = self.open(path, OpenMode::Create)?.set_len(bytes);
+        if made.is_err() {
+            self.remove_file(path)?;
+        }
+        made
+    }
+    /// Names the running kernel: another one has none of the pages of this one. None: cannot be told.
+    fn boot_id(&self) -> Option<String> {
+        None
+    }
     /// Takes the exclusive lock on `path` (made when missing), held until the value is dropped. `WouldBlock` when somebody has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 }

@@ -1,12 +1,10 @@
 //! Durability: what the high watermark waits for, who is told, and what a failing disk does.
 
-use std::sync::atomic::Ordering;
-
 use parking_lot::Mutex;
 
-use super::brittle::brittle;
 use super::*;
 use crate::Offsets;
+use crate::env::faulty::{Call, EIO, ENOSPC, Fault};
 use crate::error::StorageError;
 use crate::partition::PartitionObserver;
 
@@ -88,19 +86,19 @@ fn failed_sync() {
     let notes = Arc::new(Notes::default());
     partition.set_observer(notes.clone());
     send_values(&partition, &["a"]);
-    faults.sync_fails.store(true, Ordering::SeqCst);
+    faults.fail(Fault::new(EIO).of(&[Call::Sync]));
     send_values(&partition, &["b"]);
     let told = notes.0.lock().clone();
     assert_eq!(told.len(), 2);
     assert!(told[1].starts_with("offline: cannot sync /data/t-0/00000000000000000000.log"), "{told:?}");
-    let syncs = faults.syncs.load(Ordering::SeqCst);
-    faults.sync_fails.store(false, Ordering::SeqCst);
+    let syncs = faults.syncs();
+    faults.heal();
     let error = send(&partition, batch(NOBODY, &["c"])).unwrap_err();
     assert_eq!(error.code(), crate::error::code::KAFKA_STORAGE_ERROR);
     assert!(error.to_string().starts_with("offline: cannot sync"), "{error}");
     assert!(partition.flush().is_err() && partition.close().is_err());
     assert!(partition.read(0, 100, ReadUpTo::HighWatermark, true).is_err());
-    assert_eq!(faults.syncs.load(Ordering::SeqCst), syncs, "no sync after the failed one");
+    assert_eq!(faults.syncs(), syncs, "no sync after the failed one");
     assert!(Bench::status_is_offline(&partition));
 }
 
@@ -110,11 +108,11 @@ fn full_disk() {
     let (bench, faults) = brittle(Durability::Os, 0);
     let partition = bench.open();
     send_values(&partition, &["a"]);
-    faults.disk_full.store(true, Ordering::SeqCst);
+    faults.fail(Fault::new(ENOSPC).of(&[Call::Write]));
     let error = send(&partition, batch(NOBODY, &["b"])).unwrap_err();
     assert_eq!(error.code(), crate::error::code::KAFKA_STORAGE_ERROR);
     assert_eq!(records(&partition, ReadUpTo::LogEnd), [(0, "a".to_owned())]);
-    faults.disk_full.store(false, Ordering::SeqCst);
+    faults.heal();
     assert_eq!(send_values(&partition, &["c"]).base_offset, 1);
     drop(partition);
     assert_eq!(records(&bench.open(), ReadUpTo::LogEnd), [(0, "a".to_owned()), (1, "c".to_owned())]);
@@ -201,7 +199,7 @@ fn threads() {
             by_id.iter().filter_map(|(_, value)| value.strip_prefix(&prefix).map(str::to_owned)).collect();
         assert_eq!(sequences, (0..BATCHES).map(|sequence| sequence.to_string()).collect::<Vec<_>>());
     }
-    assert!(faults.syncs.load(Ordering::SeqCst) > 0);
+    assert!(faults.syncs() > 0);
     drop(partition);
     assert_eq!(bench.open().offsets().log_end, total);
 }

@@ -1,11 +1,10 @@
 //! What a disk that fails, fills up or loses power must not cost.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
-use super::brittle::{Faults, brittle};
 use super::*;
 use crate::directory::DataDirectory;
+use crate::env::faulty::{Call, EIO, ENOSPC, Fault, Faults};
 use crate::error::{ReadError, StorageError};
 use crate::segment::names as files;
 
@@ -31,9 +30,9 @@ fn part_of_a_batch_is_cut_off() {
         bench.config.segment_bytes = 4000;
         let partition = bench.open();
         send_values(&partition, &["a"]);
-        faults.disk_full.store(true, Ordering::SeqCst);
+        faults.fail(Fault::new(ENOSPC).of(&[Call::Write]));
         assert!(send(&partition, long(3000)).is_err());
-        faults.disk_full.store(false, Ordering::SeqCst);
+        faults.heal();
         assert!(!Bench::status_is_offline(&partition));
         if !rolled_at_once {
             send_values(&partition, &["b"]);
@@ -59,8 +58,8 @@ fn part_of_a_batch_that_stays() {
     let (bench, faults) = brittle(Durability::Os, 0);
     let partition = bench.open();
     send_values(&partition, &["a"]);
-    faults.disk_full.store(true, Ordering::SeqCst);
-    faults.cut_fails.store(true, Ordering::SeqCst);
+    faults.fail(Fault::new(ENOSPC).of(&[Call::Write]));
+    faults.fail(Fault::new(EIO).of(&[Call::SetLen]));
     let error = send(&partition, long(100)).unwrap_err();
     assert!(error.to_string().contains("could not be cut off"), "{error}");
     assert!(Bench::status_is_offline(&partition));
@@ -73,9 +72,9 @@ fn a_roll_that_fails() {
         let (bench, faults) = brittle(Durability::Os, 0);
         let partition = bench.open();
         send_values(&partition, &["a"]);
-        *faults.no_new.lock() = Some(suffix);
+        faults.fail(Fault::new(ENOSPC).of(&[Call::Create]).at(suffix));
         assert!(partition.roll().is_err());
-        *faults.no_new.lock() = None;
+        faults.heal();
         send_values(&partition, &["b", "c"]);
         partition.roll().unwrap();
         send_values(&partition, &["d"]);
@@ -101,12 +100,12 @@ fn failed_sync_beside_a_removed_segment() {
     faults.wait_until_held();
     partition.delete_records_before(-1).unwrap();
     assert_eq!(partition.enforce_retention(T0).unwrap(), 1);
-    *faults.sync_fails_of.lock() = Some(format!("{:020}.log", 1));
-    let syncs = faults.syncs.load(Ordering::SeqCst);
+    faults.fail(Fault::new(EIO).of(&[Call::Sync]).at(&format!("{:020}.log", 1)));
+    let syncs = faults.syncs();
     faults.hold(false);
     bench.host.stop();
     assert!(Bench::status_is_offline(&partition));
-    assert!(faults.syncs.load(Ordering::SeqCst) <= syncs + 1, "no second sync of what failed");
+    assert!(faults.syncs() <= syncs + 1, "no second sync of what failed");
     assert!(partition.flush().is_err());
 }
 
@@ -180,10 +179,10 @@ fn an_epoch_that_could_not_be_written() {
     let (bench, faults) = brittle(Durability::Os, 0);
     let partition = bench.open();
     send_values(&partition, &["a"]);
-    faults.disk_full.store(true, Ordering::SeqCst);
+    faults.fail(Fault::new(ENOSPC).of(&[Call::Write]));
     assert!(partition.set_leader_epoch(3).is_err());
     assert!(send(&partition, batch(NOBODY, &["b"])).is_err());
-    faults.disk_full.store(false, Ordering::SeqCst);
+    faults.heal();
     send_values(&partition, &["b"]);
     assert_eq!(partition.leader_epoch(), 3);
     partition.flush().unwrap();
@@ -226,13 +225,13 @@ fn aborted_list_of_a_segment_that_goes() {
         taken.enforce_retention(T0).unwrap();
     };
     let name = "00000000000000000000.log";
-    *faults.when_opened.lock() = Some((name, Box::new(take)));
+    faults.when_opened(name, take);
     match partition.read(0, 1000, ReadUpTo::LastStable, true) {
         Err(ReadError::OffsetOutOfRange { .. }) => {}
         Ok(read) => assert_eq!(read.aborted.len(), 1, "from {}", read.first_offset),
         Err(error) => panic!("{error}"),
     }
-    assert!(faults.when_opened.lock().is_none(), "retention did not run");
+    assert!(!faults.has_hook(), "retention did not run");
 }
 
 /// Where the new log start cannot be written down, DeleteRecords is refused and nothing has moved; it works once the disk does.
@@ -245,10 +244,10 @@ fn a_log_start_that_could_not_be_written() {
         send_values(&partition, &["a", "b", "c"]);
     }
     let before = partition.offsets();
-    faults.disk_full.store(true, Ordering::SeqCst);
+    faults.fail(Fault::new(ENOSPC).of(&[Call::Write]));
     assert!(partition.delete_records_before(4).is_err());
     assert_eq!(partition.offsets(), before);
-    faults.disk_full.store(false, Ordering::SeqCst);
+    faults.heal();
     assert_eq!(partition.delete_records_before(4).unwrap(), 4);
     assert_eq!(partition.offsets().log_start, 4);
 }

@@ -1,7 +1,6 @@
 //! Tests of the partition, by what they show.
 
 mod append;
-mod brittle;
 mod commit;
 mod crash;
 mod faults;
@@ -16,6 +15,7 @@ use std::sync::Arc;
 use crate::batch::builder::{BatchBuilder, BatchShape};
 use crate::batch::{Compression, NO_PRODUCER_ID, NewRecord, header};
 use crate::commit::Host;
+use crate::env::faulty::{Faults, FaultyDisk};
 use crate::env::memory::MemoryDisk;
 use crate::env::{Env, VirtualClock};
 use crate::error::{AppendError, StorageError};
@@ -83,6 +83,15 @@ impl Bench {
     pub fn status_is_offline(partition: &Partition) -> bool {
         partition.status().offline
     }
+}
+
+/// A bench whose disk can be made to fail, and `threads` that commit.
+pub fn brittle(durability: Durability, threads: usize) -> (Bench, Arc<Faults>) {
+    let disk = FaultyDisk::memory();
+    let faults = disk.faults();
+    let clock = Arc::new(VirtualClock::new(T0));
+    let host = Host::new(Env::new(Arc::new(disk), clock.clone()), threads);
+    (Bench { host, clock, config: PartitionConfig { durability, ..PartitionConfig::default() }, epoch: 0 }, faults)
 }
 
 /// A producer's identity and the sequence it is at.
