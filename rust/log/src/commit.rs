@@ -5,15 +5,30 @@
 //! commit runs is covered by the next round, which the thread queues itself, behind the others.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::env::Env;
+use crate::health::Health;
 use crate::partition::Partition;
+
+/// What all partitions share beside the disk.
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    pub commit_threads: usize,
+    /// `ottla.disk.reserve.bytes`: kept in each data directory for what must be written on a full disk; 0: nothing.
+    pub reserve_bytes: u64,
+}
+
+impl Default for HostSettings {
+    fn default() -> HostSettings {
+        HostSettings { commit_threads: 4, reserve_bytes: 4 << 20 }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -24,6 +39,10 @@ pub struct Host {
     doomed: Mutex<Vec<Doomed>>,
     commits: Arc<AtomicU64>,
     names_given: AtomicU64,
+    settings: HostSettings,
+    /// Of the data directories that are open.
+    healths: Mutex<Vec<Weak<Health>>>,
+    failures: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +69,11 @@ struct Doomed {
 impl Host {
     /// `threads` commit threads; 0: every append in `fsync` mode syncs before it returns.
     pub fn new(env: Env, threads: usize) -> Arc<Host> {
+        Host::with(env, HostSettings { commit_threads: threads, ..HostSettings::default() })
+    }
+
+    pub fn with(env: Env, settings: HostSettings) -> Arc<Host> {
+        let threads = settings.commit_threads;
         let queue = Arc::new(Queue::default());
         let commits = Arc::new(AtomicU64::new(0));
         let mut handles = Vec::with_capacity(threads);
@@ -70,11 +94,47 @@ impl Host {
             doomed: Mutex::new(Vec::new()),
             commits,
             names_given: AtomicU64::new(0),
+            settings,
+            healths: Mutex::new(Vec::new()),
+            failures: AtomicU64::new(0),
         })
     }
 
     pub fn env(&self) -> &Env {
         &self.env
+    }
+
+    pub fn settings(&self) -> &HostSettings {
+        &self.settings
+    }
+
+    /// A data directory was opened.
+    pub(crate) fn add_health(&self, health: &Arc<Health>) {
+        let mut healths = self.healths.lock();
+        healths.retain(|known| known.strong_count() > 0);
+        healths.push(Arc::downgrade(health));
+    }
+
+    pub(crate) fn health_of(&self, directory: &Path) -> Option<Arc<Health>> {
+        // The newest first: one that was closed may be held by its partitions still.
+        self.healths.lock().iter().rev().filter_map(Weak::upgrade).find(|health| health.path() == directory)
+    }
+
+    /// Partitions that went offline since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Data directories whose reserve is out ask for it again.
+    pub fn retake_reserves(&self) {
+        let healths: Vec<Arc<Health>> = self.healths.lock().iter().filter_map(Weak::upgrade).collect();
+        for health in healths.iter().filter(|health| health.is_short()) {
+            health.retake();
+        }
     }
 
     /// 32 hexadecimal digits that no other name in these directories has: wall clock, process and a count.

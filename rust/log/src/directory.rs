@@ -3,6 +3,7 @@
 //! ```text
 //! .lock                              held while open; pid and start time of the holder inside
 //! meta.properties                    version=1, cluster.id, node.id, directory.id (Kafka's), ottla.format
+//! .ottla_disk_state                  whether memory can be believed after a crash; .ottla_reserve: room for a full disk (`health.rs`)
 //! .kafka_cleanshutdown               there: the last owner closed everything; taken away at the next start
 //! recovery-point-offset-checkpoint   up to where each partition was synced
 //! log-start-offset-checkpoint        where each partition starts, if not at its first segment
@@ -22,6 +23,7 @@ use crate::checkpoint::{self, Offsets};
 use crate::commit::Host;
 use crate::env::{DirLock, Disk, read_file, replace_file};
 use crate::error::{IoContext, StorageError};
+use crate::health::{Health, Trust};
 use crate::partition::{OpenHint, Partition};
 use crate::segment::names;
 use crate::{Offset, TopicId};
@@ -54,6 +56,7 @@ pub struct DataDirectory {
     path: PathBuf,
     meta: Meta,
     was_clean: bool,
+    health: Arc<Health>,
     recovery_points: Mutex<Offsets>,
     log_starts: Mutex<Offsets>,
     _lock: Box<dyn DirLock>,
@@ -80,6 +83,14 @@ impl DataDirectory {
         let made = make_directories(disk, path)?;
         let lock = take_lock(host, path)?;
         let stored = read_meta(disk, path)?;
+        let is_new = stored.is_none() && is_empty(disk, path)?;
+        let clean_path = path.join(CLEAN_SHUTDOWN);
+        let was_clean = disk.exists(&clean_path).at("look for", &clean_path)?;
+        let (health, trust) = Health::open(host.env(), path, host.settings().reserve_bytes, was_clean, is_new)?;
+        host.add_health(&health);
+        if trust == Trust::Disk {
+            tracing::warn!(path = %path.display(), "memory may show what is not on the disk: tails are read from the disk");
+        }
         // Names that are not in a synced directory are not there after a power cut, and all that was acknowledged with them.
         sync_names(disk, path, &made, stored.is_none())?;
         let meta = match stored {
@@ -87,17 +98,16 @@ impl DataDirectory {
             None => {
                 let cluster_id = cluster_id.map_or_else(|| checkpoint::format_id(&random()), str::to_owned);
                 let meta = Meta { cluster_id, node_id, directory_id: new_id(random) };
-                write_meta(disk, path, &meta)?;
+                health.with_reserve(|| write_meta(disk, path, &meta))?;
                 meta
             }
         };
-        let clean_path = path.join(CLEAN_SHUTDOWN);
-        let was_clean = disk.exists(&clean_path).at("look for", &clean_path)?;
         let directory = DataDirectory {
             host: host.clone(),
             path: path.to_path_buf(),
             meta,
             was_clean,
+            health,
             recovery_points: Mutex::new(checkpoint::read_offsets(disk, &path.join(checkpoint::RECOVERY_POINTS))?),
             log_starts: Mutex::new(checkpoint::read_offsets(disk, &path.join(checkpoint::LOG_STARTS))?),
             _lock: lock,
@@ -132,6 +142,10 @@ impl DataDirectory {
     /// The last owner stopped cleanly.
     pub fn was_clean(&self) -> bool {
         self.was_clean
+    }
+
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// Partitions that have a directory, the metadata log among them.
@@ -196,11 +210,14 @@ impl DataDirectory {
     }
 
     fn write_checkpoints(&self) -> Result<(), StorageError> {
+        self.health.check_online()?;
         let disk = self.host.env().disk().as_ref();
         let points = self.recovery_points.lock();
-        checkpoint::write_offsets(disk, &self.path.join(checkpoint::RECOVERY_POINTS), &points)?;
         let starts = self.log_starts.lock();
-        checkpoint::write_offsets(disk, &self.path.join(checkpoint::LOG_STARTS), &starts)
+        self.health.with_reserve(|| {
+            checkpoint::write_offsets(disk, &self.path.join(checkpoint::RECOVERY_POINTS), &points)?;
+            checkpoint::write_offsets(disk, &self.path.join(checkpoint::LOG_STARTS), &starts)
+        })
     }
 
     /// After every partition was closed: checkpoints, then the mark of a clean stop. The lock is let go when nobody has the directory
@@ -208,7 +225,8 @@ impl DataDirectory {
     pub fn close(&self, partitions: &[Arc<Partition>]) -> Result<(), StorageError> {
         self.checkpoint(partitions)?;
         let path = self.path.join(CLEAN_SHUTDOWN);
-        replace_file(self.host.env().disk().as_ref(), &path, CLEAN_SHUTDOWN_TEXT.as_bytes()).at("write", &path)
+        let disk = self.host.env().disk().as_ref();
+        self.health.with_reserve(|| replace_file(disk, &path, CLEAN_SHUTDOWN_TEXT.as_bytes()).at("write", &path))
     }
 
     /// What the checkpoints know of partitions that are not there was written while these were being deleted.
@@ -248,6 +266,11 @@ pub struct CheckpointFacts {
     pub recovery_point: Offset,
     pub log_start: Offset,
     pub first_segment: Offset,
+}
+
+/// Nothing but what opening makes itself.
+fn is_empty(disk: &dyn Disk, path: &Path) -> Result<bool, StorageError> {
+    Ok(disk.list(path).at("list", path)?.iter().all(|entry| entry.name.starts_with('.') && !entry.is_dir))
 }
 
 /// Makes the directory and what is missing on the way; what was made.

@@ -70,6 +70,16 @@ impl StorageError {
     pub fn code(&self) -> i16 {
         code::KAFKA_STORAGE_ERROR
     }
+
+    /// The disk is full, or a quota is.
+    pub fn is_no_room(&self) -> bool {
+        match self {
+            StorageError::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Adds "cannot `action` `path`" to an I/O error.

@@ -6,6 +6,7 @@
 //! partition     append, read, look up, truncate, recover: the partition as the broker sees it
 //! metadata_log  __cluster_metadata-0 and its snapshots, over a partition
 //! commit        group commits on a pool of threads; the high watermark follows
+//! health        whether a data directory's disk can be relied on; the room kept for a full one
 //! maintenance   the thread that rolls, flushes, expires, deletes and writes checkpoints, on the env clock
 //! retention     which segments may go (a pure choice)
 //! segment, index, checkpoint   the files
@@ -21,6 +22,7 @@ pub mod commit;
 pub mod directory;
 pub mod env;
 pub mod error;
+pub mod health;
 pub mod index;
 pub mod maintenance;
 pub mod metadata_log;

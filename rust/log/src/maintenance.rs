@@ -196,6 +196,8 @@ impl Rounds {
             for partition in &partitions {
                 match work(partition) {
                     Ok(()) | Err(StorageError::Closed { .. } | StorageError::Offline { .. }) => {}
+                    // Told where it matters: with what is refused.
+                    Err(error) if error.is_no_room() => tracing::debug!(?partition, %error, "{what} failed"),
                     Err(error) => tracing::error!(?partition, %error, "{what} failed"),
                 }
             }
@@ -205,6 +207,7 @@ impl Rounds {
             self.bound_unsynced(&partitions);
             each("index flush", &Partition::flush_indexes);
             host.remove_due();
+            host.retake_reserves();
         }
         if retention_is_due {
             each("retention", &|partition| partition.enforce_retention(clock.now_ms()).map(|_| ()));

@@ -150,16 +150,19 @@ impl MetadataLog {
         if end_offset > self.partition.offsets().high_watermark {
             return Err(StorageError::invalid(&path, "a snapshot holds committed records only"));
         }
-        let part = part_path(directory, end_offset, epoch);
-        let file = disk.open(&part, OpenMode::Truncate).at("create", &part)?;
-        let mut position = 0u64;
-        for batch in SnapshotBatches::new(epoch, values, timestamp_ms, self.host.env().clock().now_ms()) {
-            file.write_at(&mut [IoSlice::new(&batch)], position).at("write", &part)?;
-            position += batch.len() as u64;
-        }
-        file.sync_data().at("sync", &part)?;
-        disk.rename(&part, &path).at("rename", &part)?;
-        disk.sync_dir(directory).at("sync", directory)?;
+        let now_ms = self.host.env().clock().now_ms();
+        self.partition.with_reserve(|| {
+            let part = part_path(directory, end_offset, epoch);
+            let file = disk.open(&part, OpenMode::Truncate).at("create", &part)?;
+            let mut position = 0u64;
+            for batch in SnapshotBatches::new(epoch, values, timestamp_ms, now_ms) {
+                file.write_at(&mut [IoSlice::new(&batch)], position).at("write", &part)?;
+                position += batch.len() as u64;
+            }
+            file.sync_data().at("sync", &part)?;
+            disk.rename(&part, &path).at("rename", &part)?;
+            disk.sync_dir(directory).at("sync", directory)
+        })?;
 
         match self.partition.delete_records_before(end_offset) {
             Ok(_) => {}

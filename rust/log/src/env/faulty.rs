@@ -1,11 +1,15 @@
 //! A disk that fails on purpose, for tests: any call can be made to fail with any error at its n-th time, the disk can be full, a sync can
 //! be held or take its time, and it is noted what a power cut would take. Lies over the disk in memory or over any other.
 //!
+//! With [`Faults::track`] it knows what is on the disk: what a sync that went well brought there. A sync that fails leaves the rest in memory,
+//! marked clean, so that no later sync brings it either, and only a direct read tells: what Linux does ("fsyncgate").
+//!
 //! A write that fails has written half; one that meets a full disk has written what there was room for. That is what kernels do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -128,6 +132,14 @@ pub struct Faults {
     released: Condvar,
     when_opened: Mutex<Option<(&'static str, Hook)>>,
     unsynced: Mutex<BTreeSet<PathBuf>>,
+    images: Mutex<Option<BTreeMap<PathBuf, Image>>>,
+}
+
+/// What of a file is on the disk, and what of it memory has beyond.
+#[derive(Debug, Default)]
+struct Image {
+    bytes: Vec<u8>,
+    dirty: Vec<Range<u64>>,
 }
 
 impl fmt::Debug for Faults {
@@ -169,6 +181,59 @@ impl Faults {
 
     pub fn traced(&self) -> Vec<(Call, PathBuf)> {
         self.trace.lock().take().unwrap_or_default()
+    }
+
+    /// From now on it is known what of each file is on the disk.
+    pub fn track(&self) {
+        *self.images.lock() = Some(BTreeMap::new());
+    }
+
+    /// What a direct read of the file brings; None: nothing was ever synced, or it is not tracked.
+    pub fn on_disk(&self, path: &Path) -> Option<Vec<u8>> {
+        self.images.lock().as_ref()?.get(path).map(|image| image.bytes.clone())
+    }
+
+    fn wrote(&self, path: &Path, range: Range<u64>) {
+        if let Some(images) = self.images.lock().as_mut() {
+            images.entry(path.to_path_buf()).or_default().dirty.push(range);
+        }
+    }
+
+    /// What was written since the last sync is on the disk, or never will be.
+    fn synced(&self, path: &Path, file: &dyn File, well: bool) -> io::Result<()> {
+        let mut images = self.images.lock();
+        let Some(images) = images.as_mut() else { return Ok(()) };
+        let image = images.entry(path.to_path_buf()).or_default();
+        let dirty = std::mem::take(&mut image.dirty);
+        if !well {
+            return Ok(());
+        }
+        image.bytes.resize(usize::try_from(file.length()?).map_err(io::Error::other)?, 0);
+        for range in dirty {
+            let end = range.end.min(image.bytes.len() as u64);
+            if range.start < end {
+                file.read_at(&mut image.bytes[range.start as usize..end as usize], range.start)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn moved(&self, from: &Path, to: &Path) {
+        let mut images = self.images.lock();
+        let Some(images) = images.as_mut() else { return };
+        let gone: Vec<PathBuf> = images.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        for path in gone {
+            if let (Some(image), Ok(rest)) = (images.remove(&path), path.strip_prefix(from)) {
+                let target = if rest.as_os_str().is_empty() { to.to_path_buf() } else { to.join(rest) };
+                images.insert(target, image);
+            }
+        }
+    }
+
+    fn removed(&self, path: &Path) {
+        if let Some(images) = self.images.lock().as_mut() {
+            images.retain(|known, _| !known.starts_with(path));
+        }
     }
 
     /// Every sync of a file takes so long. For measuring: tests hold a sync instead.
@@ -265,7 +330,19 @@ impl FaultyDisk {
         *self.faults.capacity.lock() = self.used().map(|used| used + bytes);
     }
 
-    fn used(&self) -> Option<u64> {
+    /// Files hold what is on the disk and nothing else, as when another kernel starts. Names stay. Only where it is tracked.
+    pub fn lose_memory(&self) -> io::Result<()> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        for path in memory.files() {
+            let bytes = self.faults.on_disk(&path).unwrap_or_default();
+            let file = self.inner.open(&path, OpenMode::Truncate)?;
+            file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes and names in use; None: it is not a disk in memory.
+    pub fn used(&self) -> Option<u64> {
         let (names, bytes) = self.memory.as_ref()?.used();
         Some(names as u64 * NAME_BYTES + bytes)
     }
@@ -296,6 +373,10 @@ impl Disk for FaultyDisk {
             self.faults.unsynced.lock().insert(path.to_path_buf());
         }
         let file = self.inner.open(path, mode)?;
+        if makes || mode == OpenMode::Truncate {
+            // Its blocks are another file's from now on.
+            self.faults.removed(path);
+        }
         let hook = {
             let mut hook = self.faults.when_opened.lock();
             hook.take_if(|(end, _)| path.to_string_lossy().ends_with(*end))
@@ -334,6 +415,7 @@ impl Disk for FaultyDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.faults.pass(Call::Rename, to)?;
         self.inner.rename(from, to)?;
+        self.faults.moved(from, to);
         let mut unsynced = self.faults.unsynced.lock();
         let moved: Vec<PathBuf> = unsynced.iter().filter(|path| path.starts_with(from)).cloned().collect();
         for path in moved {
@@ -349,13 +431,17 @@ impl Disk for FaultyDisk {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.faults.pass(Call::RemoveFile, path)?;
         self.faults.unsynced.lock().retain(|unsynced| !unsynced.starts_with(path));
-        self.inner.remove_file(path)
+        self.inner.remove_file(path)?;
+        self.faults.removed(path);
+        Ok(())
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         self.faults.pass(Call::RemoveDir, path)?;
         self.faults.unsynced.lock().retain(|unsynced| !unsynced.starts_with(path));
-        self.inner.remove_dir_all(path)
+        self.inner.remove_dir_all(path)?;
+        self.faults.removed(path);
+        Ok(())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -372,6 +458,9 @@ impl Disk for FaultyDisk {
 
     fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         self.faults.pass(Call::OpenDirect, path)?;
+        if self.faults.images.lock().is_some() {
+            return Ok(Some(Arc::new(OnDisk(self.faults.on_disk(path).unwrap_or_default()))));
+        }
         self.inner.open_direct(path)
     }
 
@@ -412,6 +501,7 @@ impl FaultyFile {
     }
 
     fn write_part(&self, slices: &[IoSlice<'_>], position: u64, bytes: usize) -> io::Result<()> {
+        self.faults.wrote(&self.path, position..position + bytes as u64);
         let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(bytes).collect();
         self.file.write_at(&mut [IoSlice::new(&all)], position)
     }
@@ -444,6 +534,7 @@ impl File for FaultyFile {
             self.faults.tripped.fetch_add(1, Ordering::SeqCst);
             return Err(full());
         }
+        self.faults.wrote(&self.path, position..position + total as u64);
         self.file.write_at(slices, position)
     }
 
@@ -460,7 +551,9 @@ impl File for FaultyFile {
         if delay_us > 0 {
             std::thread::sleep(Duration::from_micros(delay_us));
         }
-        self.faults.pass(Call::Sync, &self.path)?;
+        let passed = self.faults.pass(Call::Sync, &self.path);
+        self.faults.synced(&self.path, self.file.as_ref(), passed.is_ok())?;
+        passed?;
         self.faults.unsynced.lock().remove(&self.bytes());
         self.file.sync_data()
     }
@@ -474,6 +567,39 @@ impl File for FaultyFile {
     fn length(&self) -> io::Result<u64> {
         self.faults.pass(Call::Length, &self.path)?;
         self.file.length()
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// What a direct read sees.
+#[derive(Debug)]
+struct OnDisk(Vec<u8>);
+
+impl File for OnDisk {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let from = usize::try_from(position).unwrap_or(usize::MAX).min(self.0.len());
+        let read = buffer.len().min(self.0.len() - from);
+        buffer[..read].copy_from_slice(&self.0[from..from + read]);
+        Ok(read)
+    }
+
+    fn write_at(&self, _slices: &mut [IoSlice<'_>], _position: u64) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+
+    fn set_len(&self, _length: u64) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -34,6 +34,11 @@ impl MemoryDisk {
         MemoryDisk::default()
     }
 
+    /// Paths of all files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.names.lock().files.keys().cloned().collect()
+    }
+
     /// Files that have a name, and their bytes.
     pub fn used(&self) -> (usize, u64) {
         let names = self.names.lock();

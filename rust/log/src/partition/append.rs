@@ -1,7 +1,7 @@
 //! Append: check outside the lock; then, under it, judge the producer, place the batch behind the last one and write it in one call.
 //!
 //! Nothing changes unless the write succeeded. A full disk refuses the batch and leaves the partition as it was; any other write error
-//! takes it offline.
+//! takes it offline. Metadata may use the room that is kept for a full disk; while that is out, nothing else is appended.
 
 use std::io;
 use std::sync::Arc;
@@ -113,9 +113,20 @@ impl Partition {
         let mut rewritten = checked.rewritten.take();
         let batch = rewritten.as_deref_mut().unwrap_or(&mut frame[..bytes]);
 
+        if let Some(health) = self.health.as_ref().filter(|_| !self.is_metadata) {
+            health.check_room()?;
+        }
         let mut state = self.state.write();
         let before = state.offsets();
-        let result = self.append_locked(&mut state, batch, &checked, source, &config, now_ms);
+        let mut result = self.append_locked(&mut state, batch, &checked, source, &config, now_ms);
+        if let (Err(AppendError::Storage(error)), Some(health)) = (&result, self.health.as_ref())
+            && self.is_metadata
+            && error.is_no_room()
+            && health.give_back()
+        {
+            result = self.append_locked(&mut state, batch, &checked, source, &config, now_ms);
+            health.retake();
+        }
         let then = match &result {
             Ok(appended) if !appended.duplicate => self.after_append(&mut state, &config),
             _ => Then::Nothing,
@@ -305,7 +316,8 @@ impl Partition {
     }
 
     pub(super) fn write_epochs(&self, epochs: &Epochs) -> Result<(), StorageError> {
-        checkpoint::write_epochs(self.disk(), &self.path.join(names::LEADER_EPOCHS), epochs.entries())
+        let path = self.path.join(names::LEADER_EPOCHS);
+        self.with_reserve(|| checkpoint::write_epochs(self.disk(), &path, epochs.entries()))
     }
 
     /// What durability asks for after an append.

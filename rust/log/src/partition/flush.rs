@@ -51,7 +51,9 @@ impl Partition {
         self.sync_to_end()
     }
 
+    /// One at a time: the kernel tells of lost writes once, and the other of two syncs would take its own for a success.
     fn sync_to_end(&self) -> Result<(), StorageError> {
+        let _one = self.syncing.lock();
         let target = {
             let state = self.state.read();
             if let Some(reason) = &state.offline {
@@ -80,6 +82,9 @@ impl Partition {
             return Err(error);
         }
         let mut state = self.state.write();
+        if let Some(reason) = &state.offline {
+            return Err(StorageError::Offline { reason: reason.clone() });
+        }
         let before = state.offsets();
         if let Some(names) = target.names {
             state.names_synced = state.names_synced.max(names);
@@ -193,8 +198,8 @@ impl Partition {
                 continue;
             }
             if let Some(active) = state.active().cloned() {
-                active.seal_indexes(self.disk(), true)?;
-                self.write_snapshot(&mut state, true)?;
+                self.with_reserve(|| active.seal_indexes(self.disk(), true))?;
+                self.with_reserve(|| self.write_snapshot(&mut state, true))?;
             }
             state.closed = true;
             return Ok(());

@@ -4,7 +4,7 @@
 //! append    check, place, write, enter into indexes and producer state     read      a slice of one segment, never past the limit
 //! lookup    by timestamp, by epoch, earliest, latest                       flush     group commit, high watermark, close, delete
 //! trim      truncate, DeleteRecords, retention, roll                       recover   what opening finds and repairs
-//! offsets, epochs, producers, snapshot: the state, each with its own rules
+//! offsets, epochs, producers, snapshot: the state, each with its own rules          marker    how far it was durable when the disk failed
 //! ```
 //!
 //! One lock guards the state. Appends hold it for a write to the page cache; reads hold it to learn which segment and how far, and do
@@ -18,6 +18,7 @@ pub mod config;
 mod epochs;
 mod flush;
 mod lookup;
+mod marker;
 pub mod offsets;
 mod open;
 mod producers;
@@ -34,11 +35,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::commit::Host;
 use crate::env::{Disk, File};
 use crate::error::StorageError;
+use crate::health::{Health, with_reserve};
 use crate::{Offset, Offsets, PartitionConfig, TopicId};
 pub(crate) use read::visit_batch;
 use state::State;
@@ -191,9 +193,15 @@ pub struct Partition {
     /// `topic-partition`, for messages.
     name: String,
     path: PathBuf,
+    /// Of the data directory it lies in; None where that was not opened as one.
+    health: Option<Arc<Health>>,
+    /// Its records may use the reserve.
+    is_metadata: bool,
     config: ArcSwap<PartitionConfig>,
     observer: ArcSwapOption<ObserverSlot>,
     attached: OnceLock<Box<dyn Any + Send + Sync>>,
+    /// Held by who syncs. Taken before the state.
+    syncing: Mutex<()>,
     state: RwLock<State>,
 }
 
@@ -291,9 +299,15 @@ impl Partition {
         self.state.write().producers.expire(now_ms, expiration_ms)
     }
 
-    /// Closes descriptors of segments nobody used since the last call.
+    /// Closes descriptors of segments nobody used since the last call. Those that are not synced yet keep theirs: an error of writing them
+    /// back is told to who has them open.
     pub fn release_idle_files(&self) {
-        let segments = self.state.read().segments.clone();
+        let segments: Vec<_> = {
+            let state = self.state.read();
+            let is_synced = state.durable.offset >= state.log_end.offset;
+            let synced = |base: Offset| is_synced || base < state.durable.segment;
+            state.segments.iter().filter(|segment| synced(segment.base_offset())).cloned().collect()
+        };
         for segment in segments {
             segment.release_if_idle();
         }
@@ -327,8 +341,46 @@ impl Partition {
         }
     }
 
-    /// Takes the partition out of service for good and says so. The lock must not be held.
+    /// Takes the partition out of service for good and says so. How far it was durable is on the disk before anybody is told, whoever
+    /// asks: the lock is held until then. If that cannot be had the whole data directory goes. The lock must not be held.
     fn go_offline(&self, reason: &StorageError) {
+        let marked = {
+            let mut state = self.state.write();
+            if state.offline.is_some() {
+                return;
+            }
+            self.mark_offline(&mut state, reason)
+        };
+        self.went_offline(reason, marked);
+    }
+
+    /// The first half, with the lock held: the second must follow without.
+    fn mark_offline(&self, state: &mut State, reason: &StorageError) -> Result<(), StorageError> {
+        state.offline = Some(Arc::new(reason.clone()));
+        let durable = state.durable.offset;
+        let write = || marker::write(self.disk(), &self.path, durable);
+        match &self.health {
+            // In a directory that is offline already nothing is trusted anyway.
+            _ if !state.made || self.health.as_ref().is_some_and(|health| health.offline().is_some()) => Ok(()),
+            Some(health) => health.disk_failed(write),
+            None => write(),
+        }
+    }
+
+    fn went_offline(&self, reason: &StorageError, marked: Result<(), StorageError>) {
+        self.host.count_failure();
+        tracing::error!(partition = %self.name, %reason, "partition is offline");
+        if let Err(error) = &marked {
+            tracing::error!(partition = %self.name, %error, "how far it was on the disk could not be noted");
+        }
+        self.tell_offline(reason);
+        if let (Err(error), Some(health)) = (marked, &self.health) {
+            health.go_offline(&error);
+        }
+    }
+
+    /// Its data directory is offline.
+    pub fn take_offline(&self, reason: &StorageError) {
         {
             let mut state = self.state.write();
             if state.offline.is_some() {
@@ -336,9 +388,17 @@ impl Partition {
             }
             state.offline = Some(Arc::new(reason.clone()));
         }
-        tracing::error!(partition = %self.name, %reason, "partition is offline");
+        self.tell_offline(reason);
+    }
+
+    fn tell_offline(&self, reason: &StorageError) {
         if let (Some(slot), Some(this)) = (self.observer.load_full(), self.this.upgrade()) {
             slot.0.went_offline(&this, reason);
         }
+    }
+
+    /// Does `work`, with the reserve of the data directory if there is no room without.
+    pub(crate) fn with_reserve<T>(&self, work: impl FnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
+        with_reserve(self.health.as_ref(), work)
     }
 }

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::state::{Mark, State};
 use super::{Identity, OpenHint, Partition, RecoveryReport, recover};
 use crate::commit::Host;
 use crate::env::Disk;
 use crate::error::StorageError;
+use crate::health::{Trust, with_reserve};
 use crate::segment::names;
 use crate::{PartitionConfig, checkpoint};
 
@@ -28,9 +29,16 @@ impl Partition {
         hint: OpenHint,
     ) -> Result<(Arc<Partition>, RecoveryReport), StorageError> {
         let disk = host.env().disk().as_ref();
+        let health = path.parent().and_then(|directory| host.health_of(directory));
+        if let Some(health) = &health {
+            health.check_online()?;
+        }
         let name = format!("{}-{}", identity.topic, identity.partition);
         check_owner(disk, &path, &identity)?;
-        let (mut state, report) = match recover::load(disk, &path, &config, hint)? {
+        let trust = health.as_ref().map_or(Trust::Memory, |health| health.trust());
+        // What opening rewrites needs room, and the disk may be full.
+        let loaded = with_reserve(health.as_ref(), || recover::load(disk, &path, &config, hint, trust))?;
+        let (mut state, report) = match loaded {
             None => (State::empty(leader_epoch), RecoveryReport::default()),
             Some(loaded) => {
                 let (segment, position) =
@@ -56,16 +64,20 @@ impl Partition {
         if !report.damage.is_empty() {
             tracing::warn!(partition = %name, damage = ?report.damage, cut = report.bytes_cut, "recovered");
         }
+        state.health = health.clone();
         state.leader_epoch = leader_epoch.max(state.epochs.latest().unwrap_or(leader_epoch));
         let partition = Arc::new_cyclic(|this| Partition {
             this: this.clone(),
             host: host.clone(),
+            is_metadata: identity.topic_id == crate::metadata_log::TOPIC_ID,
+            health,
             identity,
             name,
             path,
             config: ArcSwap::new(config),
             observer: ArcSwapOption::empty(),
             attached: OnceLock::new(),
+            syncing: Mutex::new(()),
             state: RwLock::new(state),
         });
         // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end.

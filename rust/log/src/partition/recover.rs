@@ -5,6 +5,9 @@
 //! indexes and the producers rebuilt. The first batch that is not valid ends the log: it is cut there, later segments go. A clean
 //! stop that turns out not to fit (a tail cut by hand, a wrong index) is treated as an unclean one.
 //!
+//! A marker (`marker.rs`) says that the disk failed and how far it had everything: the log ends there, whatever follows. Where memory may
+//! show what is not on the disk, what is past the recovery point is read from the disk itself, and ends where the two differ.
+//!
 //! Segments below the recovery point are trusted, their indexes too, unless a file is missing or of an impossible length: then the
 //! indexes are rebuilt, and damage found on the way is reported but nothing is cut.
 
@@ -14,15 +17,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::epochs::Epochs;
+use super::marker::{self, Marker as DurableMarker};
 use super::producers::Producers;
 use super::{OpenHint, RecoveryReport, snapshot};
 use crate::batch::header::HEADER_BYTES;
 use crate::batch::records::Records;
 use crate::batch::{BatchHeader, Marker, control};
-use crate::env::{DirEntry, Disk, OpenMode, read_file};
+use crate::env::{DirEntry, Disk, File, OpenMode, read_file};
 use crate::error::{IoContext, StorageError};
+use crate::health::Trust;
 use crate::index::{offset, time};
-use crate::segment::scan::{Gaps, Scan, Step, Stop};
+use crate::segment::scan::{Gaps, Scan, Scanned, Step, Stop};
 use crate::segment::{Segment, names};
 use crate::{Offset, PartitionConfig, checkpoint};
 
@@ -50,15 +55,37 @@ pub(super) fn load(
     disk: &dyn Disk,
     path: &Path,
     config: &PartitionConfig,
-    hint: OpenHint,
+    mut hint: OpenHint,
+    mut trust: Trust,
 ) -> Result<Option<Loaded>, StorageError> {
     let entries = match disk.list(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StorageError::io("list", path, error)),
     };
-    let mut load = Load { disk, path, config, listing: sort(disk, path, entries)?, report: RecoveryReport::default() };
-    load.run(hint).map(Some)
+    let mut report = RecoveryReport::default();
+    let marker = marker::read(disk, path)?;
+    let mut ends_at = None;
+    match marker {
+        DurableMarker::Absent => {}
+        DurableMarker::At(durable) => {
+            report.damage.push(format!("{} failed when it had everything before offset {durable}", path.display()));
+            hint.recovery_point = hint.recovery_point.min(durable);
+            ends_at = Some(durable);
+        }
+        DurableMarker::Damaged => {
+            report.damage.push(format!("{} is damaged", path.join(names::DURABLE_OFFSET).display()));
+            trust = Trust::Disk;
+        }
+    }
+    hint.clean &= marker == DurableMarker::Absent && trust == Trust::Memory;
+    let mut load = Load { disk, path, config, listing: sort(disk, path, entries)?, report, trust, ends_at };
+    let loaded = load.run(hint)?;
+    if marker != DurableMarker::Absent {
+        disk.sync_dir(path).at("sync", path)?;
+        marker::remove(disk, path)?;
+    }
+    Ok(Some(loaded))
 }
 
 /// Takes stock, and removes what an interrupted deletion or replacement left behind.
@@ -91,6 +118,10 @@ struct Load<'a> {
     config: &'a PartitionConfig,
     listing: Listing,
     report: RecoveryReport,
+    /// What is past the recovery point is read from.
+    trust: Trust,
+    /// From the marker.
+    ends_at: Option<Offset>,
 }
 
 impl Load<'_> {
@@ -336,13 +367,18 @@ impl Load<'_> {
             let mut aborted = Vec::new();
             let next_base = bases.get(index + 1).copied();
             let gaps = self.gaps(base, next_base);
-            let mut scan = Scan::new(segment.log(self.disk)?, base, u64::from(size), gaps);
+            let shown = segment.log(self.disk)?;
+            let mut scan = Scan::new(self.source(&shown, &log_path)?, base, u64::from(size), gaps);
             let stop = loop {
                 match scan.step().at("read", &log_path)? {
                     Step::End => break None,
                     Step::Stopped(stop) => break Some(stop),
                     Step::Batch(batch) => {
-                        if let Some(what) = wrong_epoch(stored, &batch.header) {
+                        let wrong = match wrong_epoch(stored, &batch.header) {
+                            None => self.past_the_end(&batch, shown.as_ref()).at("read", &log_path)?,
+                            wrong => wrong,
+                        };
+                        if let Some(what) = wrong {
                             break Some(Stop { position: u64::from(batch.position), what });
                         }
                         log_end = batch.header.next_offset();
@@ -403,6 +439,31 @@ impl Load<'_> {
             last.revive_indexes(self.disk)?;
         }
         Ok(log_end)
+    }
+
+    /// What a scan reads: the file as memory shows it, or as it lies on the disk.
+    fn source(&self, shown: &Arc<dyn File>, path: &Path) -> Result<Arc<dyn File>, StorageError> {
+        if self.trust == Trust::Memory {
+            return Ok(shown.clone());
+        }
+        self.disk.open_direct(path).at("open", path)?.ok_or_else(|| {
+            let what = "a sync failed, and this file system cannot tell what memory shows of it from what is on the disk: reboot first";
+            StorageError::invalid(path, what)
+        })
+    }
+
+    /// Why a valid batch does not count: it was not on the disk when that failed, or memory, from which it will be served, shows another.
+    fn past_the_end(&self, batch: &Scanned<'_>, shown: &dyn File) -> io::Result<Option<String>> {
+        let durable = self.ends_at.filter(|durable| batch.header.last_offset() >= *durable);
+        if let Some(durable) = durable {
+            return Ok(Some(format!("the disk failed when it had everything before offset {durable}")));
+        }
+        if self.trust == Trust::Memory {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; batch.batch.len()];
+        let same = shown.read_at(&mut bytes, u64::from(batch.position))? == bytes.len() && bytes == batch.batch;
+        Ok((!same).then(|| "memory shows other bytes than the disk".into()))
     }
 
     /// Segments behind a cut.

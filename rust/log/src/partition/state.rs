@@ -8,6 +8,7 @@ use super::epochs::Epochs;
 use super::producers::Producers;
 use crate::env::Disk;
 use crate::error::StorageError;
+use crate::health::Health;
 use crate::segment::Segment;
 use crate::{Offset, Offsets};
 
@@ -84,6 +85,8 @@ pub struct State {
     pub snapshot_offset: Option<Offset>,
     pub offline: Option<Arc<StorageError>>,
     pub closed: bool,
+    /// Of the data directory; None where there is none.
+    pub health: Option<Arc<Health>>,
 }
 
 impl State {
@@ -111,12 +114,16 @@ impl State {
             snapshot_offset: None,
             offline: None,
             closed: false,
+            health: None,
         }
     }
 
     pub fn check_online(&self, path: &Path) -> Result<(), StorageError> {
         if let Some(reason) = &self.offline {
             return Err(StorageError::Offline { reason: reason.clone() });
+        }
+        if let Some(health) = &self.health {
+            health.check_online()?;
         }
         if self.closed {
             return Err(StorageError::Closed { path: path.to_path_buf() });

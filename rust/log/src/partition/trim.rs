@@ -92,7 +92,7 @@ impl Partition {
             return Ok(0);
         }
         if reasons.len() == state.segments.len() {
-            self.roll_locked(&mut state, now_ms)?;
+            self.with_reserve(|| self.roll_locked(&mut state, now_ms))?;
         }
         self.drop_front(&mut state, &reasons, config.file_delete_delay_ms)?;
         Ok(reasons.len())
@@ -127,6 +127,20 @@ impl Partition {
             return Ok(());
         }
         let before = state.offsets();
+        if let Err(error) = self.truncate_locked(&mut state, offset) {
+            // Half done, memory and files tell different stories: only opening them again can bring them together.
+            let marked = self.mark_offline(&mut state, &error);
+            drop(state);
+            self.went_offline(&error, marked);
+            return Err(error);
+        }
+        let after = state.offsets();
+        drop(state);
+        self.notify(before, after);
+        Ok(())
+    }
+
+    fn truncate_locked(&self, state: &mut State, offset: Offset) -> Result<(), StorageError> {
         let disk = self.disk();
         while state.segments.len() > 1 && state.active().is_some_and(|active| active.base_offset() > offset) {
             if let Some(segment) = state.segments.pop() {
@@ -157,11 +171,7 @@ impl Partition {
         if state.epochs.truncate_end(end) {
             self.write_epochs(&state.epochs)?;
         }
-        self.rebuild_producers(&mut state)?;
-        let after = state.offsets();
-        drop(state);
-        self.notify(before, after);
-        Ok(())
+        self.rebuild_producers(state)
     }
 
     /// The producers as they were at the log end: from the newest snapshot below it and the batches since.

@@ -16,6 +16,8 @@ pub const DELETED_SUFFIX: &str = ".deleted";
 /// Put behind the name of a partition's directory, after a unique part, before it is removed for good.
 pub const DELETE_DIR_SUFFIX: &str = "-delete";
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// How far the partition was on the disk when its disk failed.
+pub const DURABLE_OFFSET: &str = "ottla-durable-offset";
 pub const PARTITION_METADATA: &str = "partition.metadata";
 
 const OFFSET_DIGITS: usize = 20;

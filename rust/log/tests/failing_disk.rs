@@ -1,0 +1,136 @@
+//! Every call to the disk fails once, with EIO and with ENOSPC: nothing panics, nothing acknowledged is lost, nothing is served that is not
+//! on the disk. And a disk that fills up, wherever it does, refuses records and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "failing/world.rs"]
+mod world;
+
+use std::path::Path;
+
+use ottla_log::env::faulty::{Call, EIO, ENOSPC, Fault};
+use world::{Told, World};
+
+/// The calls of a run in which nothing fails.
+fn calls_of_a_run() -> Vec<(Call, std::path::PathBuf)> {
+    let world = World::new(0);
+    world.faults.trace();
+    let told = world.live();
+    assert_eq!(told.refused, Vec::<String>::new());
+    let calls = world.faults.traced();
+    world.check(&told, "nothing failed");
+    calls
+}
+
+fn fails_once(errno: i32, step: usize, concerns: impl Fn(Call) -> bool) {
+    let calls = calls_of_a_run();
+    assert!(calls.len() > 300, "{} calls", calls.len());
+    let mut kinds = std::collections::HashSet::new();
+    for (at, (call, path)) in calls.iter().enumerate().filter(|(_, (call, _))| concerns(*call)).step_by(step) {
+        let world = World::new(0);
+        world.faults.fail(Fault::new(errno).after(at as u64).once());
+        let told = world.live();
+        assert_eq!(world.faults.tripped(), 1, "call {at}, {call:?} of {}", path.display());
+        kinds.insert(*call);
+        world.faults.heal();
+        world.check(
+            &told,
+            &format!("errno {errno} at call {at}, {call:?} of {}, refused {:?}", path.display(), told.refused),
+        );
+    }
+    assert!(kinds.len() > 3, "only {kinds:?} were reached");
+}
+
+/// Each call that a whole life of a directory makes fails once with EIO.
+#[test]
+fn eio_at_every_call() {
+    fails_once(EIO, 1, |_| true);
+}
+
+/// Each call that needs room fails once with ENOSPC.
+#[test]
+fn enospc_at_every_call() {
+    fails_once(ENOSPC, 1, |call| Call::CHANGES.contains(&call));
+}
+
+/// From some call on every one fails, for good: as a disk that dies. Not even the note can be changed then; what can be written again was
+/// mounted anew, or another kernel runs.
+#[test]
+fn a_disk_that_dies() {
+    let calls = calls_of_a_run().len();
+    for at in 0..calls {
+        let world = World::new(0);
+        world.faults.fail(Fault::new(EIO).after(at as u64));
+        let told = world.live();
+        world.faults.heal();
+        world.reboot();
+        world.check(&told, &format!("dead from call {at} of {calls}"));
+    }
+}
+
+/// From some sync on every one fails while all else works, the marker's too: only direct reads tell what is on the disk.
+#[test]
+fn every_sync_fails_from_some_on() {
+    let calls = calls_of_a_run();
+    let syncs = calls.iter().filter(|(call, _)| *call == Call::Sync).count();
+    let mut directories = 0;
+    for at in 0..syncs {
+        let world = World::new(0);
+        world.faults.fail(Fault::new(EIO).of(&[Call::Sync]).after(at as u64));
+        let told = world.live();
+        directories += usize::from(told.directory_failed);
+        world.faults.heal();
+        world.check(&told, &format!("syncs fail from the {at}th of {syncs}"));
+    }
+    assert!(directories > syncs / 4, "the directory went offline {directories} times in {syncs}");
+}
+
+const RESERVE: u64 = 16 << 10;
+
+/// The disk is full from some byte on. Whatever is refused leaves nothing behind; reads, DeleteRecords, checkpoints, metadata and a clean stop
+/// go on; records are taken again once there is room.
+#[test]
+fn full_from_every_byte_on() {
+    let needed = {
+        let world = World::new(RESERVE);
+        let before = world.used();
+        world.live();
+        world.peak() - before
+    };
+    let mut refusals = 0;
+    for spare in (RESERVE + 2048..needed).step_by(97) {
+        let world = World::new(RESERVE);
+        world.disk.fill_up(spare);
+        let told = world.live();
+        let what = format!("{spare} of {needed} bytes");
+        let harmless = |refused: &&String| refused.starts_with("append") || refused.starts_with("roll");
+        let others: Vec<&String> = told.refused.iter().filter(|refused| !harmless(refused)).collect();
+        assert!(others.is_empty(), "{what}: {others:?}");
+        assert!(told.stopped_cleanly, "{what}");
+        refusals += told.refused.len();
+        // Full still: opened, read, its begin deleted, and stopped again.
+        let again = world.live_on_a_full_disk(&told, &what);
+        world.faults.heal();
+        world.check(&again, &what);
+    }
+    assert!(refusals > 50, "{refusals} refusals");
+}
+
+/// A directory of an earlier version, or of Apache Kafka, has no note: after a crash its tail is read from the disk, once.
+#[test]
+fn no_note() {
+    let world = World::new(0);
+    let told = world.live_and_crash();
+    world.remove(&Path::new("/data").join(ottla_log::health::NOTE));
+    world.check(&told, "without a note");
+}
+
+/// What was told to be durable is a claim about the disk: this fails if the world does not look.
+#[test]
+fn the_world_looks() {
+    let world = World::new(0);
+    let mut told: Told = world.live();
+    told.durable.get_mut("t").unwrap().insert(10_000, "never written".to_owned());
+    let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.check(&told, "a lie")));
+    assert!(seen.is_err());
+}
