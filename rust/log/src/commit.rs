@@ -3,12 +3,16 @@
 //! A commit thread takes a partition off the queue and syncs it ([`Partition`]'s group commit); several threads issue syncs of
 //! different partitions at once, so that the file system can merge them. A partition is queued at most once: whoever appends while its
 //! commit runs is covered by the next round, which the thread queues itself, behind the others.
+//!
+//! What is past the durable offsets is counted here for all partitions: from `flush_start_bytes` on the flusher (`maintenance.rs`) has the
+//! pool sync those with most of it, whatever their durability; from `flush_wait_bytes` on appenders are asked to wait.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -22,11 +26,44 @@ pub struct HostSettings {
     pub commit_threads: usize,
     /// `ottla.disk.reserve.bytes`: kept in each data directory for what must be written on a full disk; 0: nothing.
     pub reserve_bytes: u64,
+    /// `ottla.flush.start.bytes`: with so many bytes past the durable offsets of all partitions the flusher begins.
+    pub flush_start_bytes: u64,
+    /// `ottla.flush.wait.bytes`: with so many appenders wait.
+    pub flush_wait_bytes: u64,
 }
 
 impl Default for HostSettings {
     fn default() -> HostSettings {
-        HostSettings { commit_threads: 4, reserve_bytes: 4 << 20 }
+        HostSettings {
+            commit_threads: 4,
+            reserve_bytes: 4 << 20,
+            flush_start_bytes: 256 << 20,
+            flush_wait_bytes: 1 << 30,
+        }
+    }
+}
+
+type Hook = Box<dyn Fn() + Send + Sync>;
+
+/// How much there is to sync, and who wants to know.
+#[derive(Default)]
+struct Unsynced {
+    bytes: AtomicU64,
+    waiting: Mutex<()>,
+    relieved: Condvar,
+    pressure: Mutex<Option<Hook>>,
+    relief: Mutex<Option<Hook>>,
+}
+
+impl std::fmt::Debug for Unsynced {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Unsynced({:?})", self.bytes)
+    }
+}
+
+fn call(hook: &Mutex<Option<Hook>>) {
+    if let Some(hook) = hook.lock().as_ref() {
+        hook();
     }
 }
 
@@ -43,6 +80,7 @@ pub struct Host {
     /// Of the data directories that are open.
     healths: Mutex<Vec<Weak<Health>>>,
     failures: AtomicU64,
+    unsynced: Unsynced,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +135,7 @@ impl Host {
             settings,
             healths: Mutex::new(Vec::new()),
             failures: AtomicU64::new(0),
+            unsynced: Unsynced::default(),
         })
     }
 
@@ -127,6 +166,54 @@ impl Host {
 
     pub(crate) fn count_failure(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes past the durable offsets of all partitions: what a power cut would take of what is not promised.
+    pub fn unsynced_bytes(&self) -> u64 {
+        self.unsynced.bytes.load(Ordering::Acquire)
+    }
+
+    /// Appenders should wait: the disk does not keep up.
+    pub fn is_over(&self) -> bool {
+        self.unsynced_bytes() >= self.settings.flush_wait_bytes
+    }
+
+    /// Waits until appenders need not; false when that took too long.
+    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+        let mut guard = self.unsynced.waiting.lock();
+        !self.unsynced.relieved.wait_while_for(&mut guard, |()| self.is_over(), timeout).timed_out()
+    }
+
+    /// `hook` is called when the flusher should look. It must not block nor ask a partition anything.
+    pub(crate) fn on_pressure(&self, hook: Hook) {
+        *self.unsynced.pressure.lock() = Some(hook);
+    }
+
+    /// `hook` is called when appenders need not wait any more. It must not block nor ask a partition anything.
+    pub fn on_relief(&self, hook: Hook) {
+        *self.unsynced.relief.lock() = Some(hook);
+    }
+
+    /// A partition has `now` bytes to sync, and had `before`.
+    pub(crate) fn count_unsynced(&self, before: u64, now: u64) {
+        let (start, wait) = (self.settings.flush_start_bytes, self.settings.flush_wait_bytes);
+        if now >= before {
+            let total = self.unsynced.bytes.fetch_add(now - before, Ordering::AcqRel);
+            if total < start && total + (now - before) >= start {
+                call(&self.unsynced.pressure);
+            }
+            return;
+        }
+        let total = self.unsynced.bytes.fetch_sub(before - now, Ordering::AcqRel);
+        let left = total - (before - now);
+        if left >= start {
+            call(&self.unsynced.pressure);
+        }
+        if total >= wait && left < wait {
+            drop(self.unsynced.waiting.lock());
+            self.unsynced.relieved.notify_all();
+            call(&self.unsynced.relief);
+        }
     }
 
     /// Data directories whose reserve is out ask for it again.
@@ -233,6 +320,7 @@ fn serve(queue: &Queue, commits: &AtomicU64) {
                 queue.wake.wait(&mut work);
             }
         };
+        partition.gather();
         let again = partition.commit_once();
         commits.fetch_add(1, Ordering::Relaxed);
         if again {

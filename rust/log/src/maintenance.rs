@@ -1,7 +1,7 @@
 //! The housekeeping thread: one for an engine, on the env clock, so that a test can turn it.
 //!
-//! Every tick of `flush_interval_ms`: syncs what `flush.ms` asks for, and in `os` mode enough of the rest that no more than
-//! `unsynced_bytes_max` lie past the durable offsets; brings live index files up to date; removes deleted files that are due. Less
+//! As soon as more than `flush_start_bytes` lie past the durable offsets it has the pool sync the partitions with most of them, until half
+//! of that is left. Every tick of `flush_interval_ms`: syncs what `flush.ms` asks for; brings live index files up to date; removes deleted files that are due. Less
 //! often: retention, checkpoints, forgetting idle producers, closing idle descriptors. An error of one partition is logged (the
 //! partition has gone offline if it had to) and the next one is served.
 
@@ -14,7 +14,7 @@ use crate::commit::Host;
 use crate::error::StorageError;
 use crate::partition::Partition;
 
-/// Kafka's broker settings for its background work, with its defaults, and the bound on unsynced bytes.
+/// Kafka's broker settings for its background work, with its defaults.
 #[derive(Clone, Debug)]
 pub struct MaintenanceConfig {
     /// `log.retention.check.interval.ms`
@@ -27,8 +27,6 @@ pub struct MaintenanceConfig {
     pub producer_expiry_interval_ms: i64,
     /// Descriptors of segments unused for this long are closed.
     pub idle_files_interval_ms: i64,
-    /// What all partitions together may have past their durable offsets before the flusher begins (durability `os`).
-    pub unsynced_bytes_max: u64,
 }
 
 impl Default for MaintenanceConfig {
@@ -39,7 +37,6 @@ impl Default for MaintenanceConfig {
             checkpoint_interval_ms: 60_000,
             producer_expiry_interval_ms: 600_000,
             idle_files_interval_ms: 30_000,
-            unsynced_bytes_max: 256 << 20,
         }
     }
 }
@@ -71,6 +68,8 @@ struct Signal {
 #[derive(Default)]
 struct SignalState {
     turned: bool,
+    /// There is much to sync.
+    pressed: bool,
     stopping: bool,
 }
 
@@ -84,11 +83,22 @@ impl Maintenance {
                 signal.wake.notify_all();
             }
         }));
+        let presser = Arc::downgrade(&signal);
+        host.on_pressure(Box::new(move || {
+            if let Some(signal) = presser.upgrade() {
+                signal.state.lock().pressed = true;
+                signal.wake.notify_all();
+            }
+        }));
         let (host, waiter) = (host.clone(), signal.clone());
         let spawned = std::thread::Builder::new().name("ottla-maintenance".into()).spawn(move || {
             let mut rounds = Rounds::new(host.env().clock().monotonic_ms(), config);
-            while waiter.wait(&host, rounds.next_ms()) {
-                rounds.run(&host, source.as_ref());
+            loop {
+                match waiter.wait(&host, rounds.next_ms()) {
+                    Wake::Stop => break,
+                    Wake::Due => rounds.run(&host, source.as_ref()),
+                    Wake::Pressed => bound_unsynced(&host, &source.partitions()),
+                }
             }
         });
         let thread = match spawned {
@@ -123,18 +133,28 @@ impl Drop for Maintenance {
     }
 }
 
+/// Why the thread does something.
+enum Wake {
+    Due,
+    Pressed,
+    Stop,
+}
+
 impl Signal {
-    /// Waits for the deadline or for a turn of the clock; false when it is time to end.
-    fn wait(&self, host: &Host, deadline_ms: i64) -> bool {
+    /// Waits for the deadline, for a turn of the clock or for pressure.
+    fn wait(&self, host: &Host, deadline_ms: i64) -> Wake {
         let clock = host.env().clock();
         let mut state = self.state.lock();
         loop {
             if state.stopping {
-                return false;
+                return Wake::Stop;
+            }
+            if std::mem::take(&mut state.pressed) {
+                return Wake::Pressed;
             }
             state.turned = false;
             if clock.monotonic_ms() >= deadline_ms {
-                return true;
+                return Wake::Due;
             }
             match clock.real_time_until(deadline_ms) {
                 Some(wait) => {
@@ -204,7 +224,7 @@ impl Rounds {
         };
         if due(&mut self.flush_ms, self.config.flush_interval_ms, now_ms) {
             each("flush", &|partition| if partition.flush_is_due() { partition.flush() } else { Ok(()) });
-            self.bound_unsynced(&partitions);
+            bound_unsynced(host, &partitions);
             each("index flush", &Partition::flush_indexes);
             host.remove_due();
             host.retake_reserves();
@@ -228,24 +248,29 @@ impl Rounds {
             source.checkpoint(&partitions);
         }
     }
+}
 
-    /// Syncs the partitions with most to lose until the total is below the bound.
-    fn bound_unsynced(&self, partitions: &[Arc<Partition>]) {
-        let mut sizes: Vec<(u64, &Arc<Partition>)> = partitions
-            .iter()
-            .map(|partition| (partition.unsynced_bytes(), partition))
-            .filter(|(bytes, _)| *bytes > 0)
-            .collect();
-        let mut total: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
-        sizes.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        for (bytes, partition) in sizes {
-            if total <= self.config.unsynced_bytes_max {
-                return;
-            }
-            if let Err(error) = partition.flush() {
-                tracing::error!(?partition, %error, "flush failed");
-            }
-            total = total.saturating_sub(bytes);
+/// Begins to sync the partitions with most to lose, if there is too much, until half of what is too much will be left.
+fn bound_unsynced(host: &Host, partitions: &[Arc<Partition>]) {
+    let start = host.settings().flush_start_bytes;
+    let mut total = host.unsynced_bytes();
+    if total < start {
+        return;
+    }
+    let mut sizes: Vec<(u64, &Arc<Partition>)> = partitions
+        .iter()
+        .map(|partition| (partition.unsynced_bytes(), partition))
+        .filter(|(bytes, _)| *bytes > 0)
+        .collect();
+    sizes.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    for (bytes, partition) in sizes {
+        if total <= start / 2 {
+            return;
         }
+        match partition.flush_soon() {
+            Ok(()) | Err(StorageError::Closed { .. } | StorageError::Offline { .. }) => {}
+            Err(error) => tracing::error!(?partition, %error, "flush failed"),
+        }
+        total = total.saturating_sub(bytes);
     }
 }

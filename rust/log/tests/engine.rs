@@ -4,13 +4,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ottla_log::batch::{Compression, NewRecord};
-use ottla_log::commit::Host;
+use ottla_log::commit::{Host, HostSettings};
 use ottla_log::directory::DataDirectory;
+use ottla_log::env::faulty::FaultyDisk;
 use ottla_log::env::memory::MemoryDisk;
 use ottla_log::env::{Clock, Env, VirtualClock};
-use ottla_log::maintenance::{MaintenanceConfig, PartitionSource, Rounds};
+use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource, Rounds};
 use ottla_log::partition::ReadUpTo;
 use ottla_log::{Durability, Identity, Partition, PartitionConfig};
 
@@ -170,22 +173,96 @@ fn housekeeping() {
     assert_eq!(partition.latest(ReadUpTo::LogEnd).offset, 31);
 }
 
-/// The bound on unsynced bytes syncs the partitions that have most, without any flush setting.
+/// What is not synced is counted whatever happens to it, and bounded: from the start threshold on the partitions with most of it are synced,
+/// without any flush setting.
 #[test]
 fn unsynced_bytes_are_bounded() {
-    let world = world();
-    let config = PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() };
+    let clock = Arc::new(VirtualClock::new(T0));
+    let settings = HostSettings { commit_threads: 0, flush_start_bytes: 1000, ..HostSettings::default() };
+    let env = Env::new(Arc::new(MemoryDisk::new()), clock.clone());
+    let world = World { host: Host::with(env, settings), clock };
+    let config = PartitionConfig { durability: Durability::Os, segment_bytes: 400, ..PartitionConfig::default() };
     let directory = directory(&world);
-    let partition = partition(&world, &directory, "t", &config);
-    let source = One(partition.clone(), directory);
-    let limits = MaintenanceConfig { unsynced_bytes_max: 1000, ..MaintenanceConfig::default() };
-    let mut rounds = Rounds::new(world.clock.monotonic_ms(), limits);
-    for (appends, unsynced) in [(5, true), (10, false)] {
-        for _ in 0..appends {
-            append(&partition, T0);
-        }
+    let (small, large) = (partition(&world, &directory, "s", &config), partition(&world, &directory, "l", &config));
+    let source = Several(vec![small.clone(), large.clone()]);
+    let mut rounds = Rounds::new(world.clock.monotonic_ms(), MaintenanceConfig::default());
+    let mut tick = || {
         world.clock.turn(1000);
         rounds.run(&world.host, &source);
-        assert_eq!(partition.unsynced_bytes() > 0, unsynced, "{appends} appends");
+    };
+    let counted = || assert_eq!(world.host.unsynced_bytes(), small.unsynced_bytes() + large.unsynced_bytes());
+    append(&small, T0);
+    for _ in 0..5 {
+        append(&large, T0);
     }
+    tick();
+    counted();
+    assert!(small.unsynced_bytes() > 0 && large.unsynced_bytes() > 0 && world.host.unsynced_bytes() < 1000);
+    for _ in 0..10 {
+        append(&large, T0);
+    }
+    assert!(world.host.unsynced_bytes() >= 1000);
+    tick();
+    counted();
+    assert!(small.unsynced_bytes() > 0, "one with little to lose was synced");
+    assert_eq!(large.unsynced_bytes(), 0);
+    for _ in 0..10 {
+        append(&large, T0);
+    }
+    large.truncate_to(20).unwrap();
+    counted();
+    large.delete_records_before(-1).unwrap();
+    large.enforce_retention(T0).unwrap();
+    counted();
+    large.delete().unwrap();
+    counted();
+    assert_eq!(large.unsynced_bytes(), 0);
+    drop(source);
+    drop(small);
+    assert_eq!(world.host.unsynced_bytes(), 0);
+}
+
+/// The flusher wakes at once when there is too much to sync, no clock turned; while a disk is slow appenders are told to wait, and told when
+/// they need not any more.
+#[test]
+fn appenders_wait_for_a_slow_disk() {
+    let disk = FaultyDisk::memory();
+    let faults = disk.faults();
+    let clock = Arc::new(VirtualClock::new(T0));
+    let settings =
+        HostSettings { commit_threads: 1, flush_start_bytes: 500, flush_wait_bytes: 1000, ..HostSettings::default() };
+    let host = Host::with(Env::new(Arc::new(disk), clock.clone()), settings);
+    let world = World { host, clock };
+    let directory = directory(&world);
+    let config = PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() };
+    let partition = partition(&world, &directory, "t", &config);
+    let relieved = Arc::new(AtomicUsize::new(0));
+    let counter = relieved.clone();
+    world.host.on_relief(Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
+    let source = Arc::new(Several(vec![partition.clone()]));
+    let maintenance = Maintenance::start(&world.host, source, MaintenanceConfig::default());
+    faults.hold(true);
+    while !world.host.is_over() {
+        append(&partition, T0);
+    }
+    faults.wait_until_held();
+    assert!(!world.host.wait_for_room(Duration::ZERO));
+    assert_eq!(relieved.load(Ordering::SeqCst), 0);
+    faults.hold(false);
+    assert!(world.host.wait_for_room(Duration::from_secs(60)));
+    maintenance.stop();
+    world.host.stop();
+    assert_eq!(relieved.load(Ordering::SeqCst), 1);
+    assert!(partition.offsets().durable > 0);
+}
+
+struct Several(Vec<Arc<Partition>>);
+
+impl PartitionSource for Several {
+    fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.0.clone()
+    }
+    fn checkpoint(&self, _partitions: &[Arc<Partition>]) {}
 }

@@ -1,7 +1,7 @@
 //! Every call to the disk fails once, with EIO and with ENOSPC: nothing panics, nothing acknowledged is lost, nothing is served that is not
 //! on the disk. And a disk that fills up, wherever it does, refuses records and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "failing/world.rs"]
 mod world;

@@ -197,6 +197,10 @@ impl Partition {
             state.log_end
         );
         state.log_end = end;
+        state.crowd.appended();
+        let unsynced_bytes = state.unsynced_bytes + batch.len() as u64;
+        self.host.count_unsynced(state.unsynced_bytes, unsynced_bytes);
+        state.unsynced_bytes = unsynced_bytes;
         state.recent.push(RecentBatch {
             base_offset,
             last_offset: header.last_offset(),

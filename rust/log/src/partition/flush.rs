@@ -7,6 +7,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::state::{Mark, State};
 use super::{Partition, snapshot};
@@ -24,6 +25,8 @@ struct Target {
     parent: bool,
     truncations: u64,
     started_ms: i64,
+    started_us: i64,
+    appends: u64,
 }
 
 impl Partition {
@@ -35,13 +38,30 @@ impl Partition {
         }
     }
 
+    /// On a thread of the pool, before a commit: waits for those who are about to append ([`super::state::Crowd`]).
+    pub(crate) fn gather(&self) {
+        let Some(window_us) = self.state.write().crowd.gather() else { return };
+        let clock = self.host.env().clock();
+        let until_us = clock.monotonic_us() + window_us;
+        while clock.monotonic_us() < until_us {
+            std::thread::park_timeout(Duration::from_micros((until_us - clock.monotonic_us()).max(0).unsigned_abs()));
+            if self.state.read().crowd.is_gathered() {
+                return;
+            }
+        }
+        self.state.write().crowd.stop_gathering();
+    }
+
     /// One group commit. True: more was appended meanwhile, call again.
     pub(crate) fn commit_once(&self) -> bool {
         if self.sync_to_end().is_err() {
             return false;
         }
         let mut state = self.state.write();
-        state.commit_running = state.durable.offset < state.log_end.offset && state.offline.is_none() && !state.closed;
+        // In `os` mode somebody asked for one sync.
+        let goes_on = self.config.load().durability == Durability::Fsync;
+        let is_live = state.offline.is_none() && !state.closed;
+        state.commit_running = goes_on && is_live && state.durable.offset < state.log_end.offset;
         state.commit_running
     }
 
@@ -71,6 +91,8 @@ impl Partition {
                 parent: state.parent_unsynced,
                 truncations: state.truncations,
                 started_ms: self.host.env().clock().monotonic_ms(),
+                started_us: self.host.env().clock().monotonic_us(),
+                appends: state.crowd.appends,
             }
         };
         if let Err(error) = self.sync(&target) {
@@ -85,6 +107,7 @@ impl Partition {
         if let Some(reason) = &state.offline {
             return Err(StorageError::Offline { reason: reason.clone() });
         }
+        state.crowd.synced(target.appends, self.host.env().clock().monotonic_us() - target.started_us);
         let before = state.offsets();
         if let Some(names) = target.names {
             state.names_synced = state.names_synced.max(names);
@@ -98,6 +121,7 @@ impl Partition {
             state.unsynced_since_ms = if caught_up { None } else { Some(target.started_ms) };
             state.advance_high_watermark(target.end);
         }
+        self.recount_unsynced(&mut state);
         let after = state.offsets();
         drop(state);
         self.notify(before, after);
@@ -137,17 +161,28 @@ impl Partition {
 
     /// Bytes past the durable offset: what a power cut would take in `os` mode.
     pub fn unsynced_bytes(&self) -> u64 {
-        let state = self.state.read();
-        if state.durable.offset >= state.log_end.offset {
-            return 0;
+        self.state.read().unsynced_bytes
+    }
+
+    /// Tells the host how much there is to sync, after anything but an append.
+    pub(super) fn recount_unsynced(&self, state: &mut State) {
+        let now = state.count_unsynced();
+        self.host.count_unsynced(state.unsynced_bytes, now);
+        state.unsynced_bytes = now;
+    }
+
+    /// Has the pool sync everything appended so far, once; without a pool it is done here and now. For the background flusher.
+    pub fn flush_soon(&self) -> Result<(), StorageError> {
+        {
+            let mut state = self.state.write();
+            state.check_online(&self.path)?;
+            if state.commit_running || state.durable.offset >= state.log_end.offset {
+                return Ok(());
+            }
+            state.commit_running = true;
         }
-        let after: u64 = state
-            .segments
-            .iter()
-            .filter(|segment| segment.base_offset() >= state.durable.segment)
-            .map(|segment| u64::from(segment.size()))
-            .sum();
-        after.saturating_sub(u64::from(state.durable.position))
+        self.begin_commit();
+        Ok(())
     }
 
     /// True when `flush.ms` has passed since the oldest append that is not synced.
@@ -202,6 +237,7 @@ impl Partition {
                 self.with_reserve(|| self.write_snapshot(&mut state, true))?;
             }
             state.closed = true;
+            self.recount_unsynced(&mut state);
             return Ok(());
         }
     }
@@ -212,6 +248,7 @@ impl Partition {
         let delay_ms = self.config.load().file_delete_delay_ms;
         let mut state = self.state.write();
         state.closed = true;
+        self.recount_unsynced(&mut state);
         for segment in &state.segments {
             segment.mark_removed();
         }

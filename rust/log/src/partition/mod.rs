@@ -205,6 +205,12 @@ pub struct Partition {
     state: RwLock<State>,
 }
 
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.host.count_unsynced(self.state.get_mut().unsynced_bytes, 0);
+    }
+}
+
 /// `ArcSwapOption` holds sized values only.
 struct ObserverSlot(Arc<dyn PartitionObserver>);
 
@@ -357,6 +363,7 @@ impl Partition {
     /// The first half, with the lock held: the second must follow without.
     fn mark_offline(&self, state: &mut State, reason: &StorageError) -> Result<(), StorageError> {
         state.offline = Some(Arc::new(reason.clone()));
+        self.recount_unsynced(state);
         let durable = state.durable.offset;
         let write = || marker::write(self.disk(), &self.path, durable);
         match &self.health {
@@ -387,6 +394,7 @@ impl Partition {
                 return;
             }
             state.offline = Some(Arc::new(reason.clone()));
+            self.recount_unsynced(&mut state);
         }
         self.tell_offline(reason);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::Thread;
 
 use super::epochs::Epochs;
 use super::producers::Producers;
@@ -54,6 +55,65 @@ impl Recent {
     }
 }
 
+/// What a group commit knows of those who append side by side. When a sync ends, all who waited for it append again, one after another; the
+/// first of them starts the next sync, and the others would have to wait for the one after it. So a commit that sees fewer appends than the
+/// last ones covered waits for the rest, for a tenth of a sync at most. Who appends alone waits for nobody.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    /// Appends so far, and how many of them the syncs have covered.
+    pub appends: u64,
+    pub covered: u64,
+    /// How many the last two syncs covered.
+    last: [u64; 2],
+    /// How long a sync takes, smoothed.
+    sync_us: i64,
+    /// The commit that waits, and for how many appends.
+    gathering: Option<(Thread, u64)>,
+}
+
+/// A shorter wait is not worth its system call.
+const GATHER_US_MIN: i64 = 50;
+
+impl Crowd {
+    /// One more; wakes the commit that waited for it.
+    pub fn appended(&mut self) {
+        self.appends += 1;
+        if let Some((thread, wanted)) = &self.gathering
+            && self.appends >= *wanted
+        {
+            thread.unpark();
+            self.gathering = None;
+        }
+    }
+
+    /// How long, in microseconds, this thread should wait for the others to append; None: not at all.
+    pub fn gather(&mut self) -> Option<i64> {
+        let wanted = self.covered + self.last[0].max(self.last[1]);
+        let window_us = self.sync_us / 10;
+        if self.appends >= wanted || window_us < GATHER_US_MIN {
+            return None;
+        }
+        self.gathering = Some((std::thread::current(), wanted));
+        Some(window_us)
+    }
+
+    /// Everything that was waited for is there.
+    pub fn is_gathered(&self) -> bool {
+        self.gathering.is_none()
+    }
+
+    pub fn stop_gathering(&mut self) {
+        self.gathering = None;
+    }
+
+    /// A sync covered the first `appends`.
+    pub fn synced(&mut self, appends: u64, took_us: i64) {
+        self.last = [self.last[1], appends.saturating_sub(self.covered)];
+        self.covered = self.covered.max(appends);
+        self.sync_us = if self.sync_us == 0 { took_us } else { (self.sync_us * 7 + took_us) / 8 };
+    }
+}
+
 #[derive(Debug)]
 pub struct State {
     /// The directory exists.
@@ -77,10 +137,14 @@ pub struct State {
     pub parent_unsynced: bool,
     /// A group commit is queued or running.
     pub commit_running: bool,
+    /// Who else is about to append, as far as the last commits tell.
+    pub crowd: Crowd,
     /// Counts truncations: a sync that began before one proves nothing about what came after.
     pub truncations: u64,
     /// Monotonic time of the oldest append that is not durable.
     pub unsynced_since_ms: Option<i64>,
+    /// Bytes past the durable offset, as the host was told.
+    pub unsynced_bytes: u64,
     /// Offset of the newest producer snapshot on disk.
     pub snapshot_offset: Option<Offset>,
     pub offline: Option<Arc<StorageError>>,
@@ -109,8 +173,10 @@ impl State {
             names_synced: 0,
             parent_unsynced: false,
             commit_running: false,
+            crowd: Crowd::default(),
             truncations: 0,
             unsynced_since_ms: None,
+            unsynced_bytes: 0,
             snapshot_offset: None,
             offline: None,
             closed: false,
@@ -142,6 +208,18 @@ impl State {
 
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| u64::from(segment.size())).sum()
+    }
+
+    /// Bytes past the durable offset. What is out of service has none to sync.
+    pub fn count_unsynced(&self) -> u64 {
+        if self.durable.offset >= self.log_end.offset || self.offline.is_some() || self.closed {
+            return 0;
+        }
+        let from = self.segments.partition_point(|segment| segment.base_offset() < self.durable.segment);
+        let after: u64 = self.segments[from..].iter().map(|segment| u64::from(segment.size())).sum();
+        let first_is_partly =
+            self.segments.get(from).is_some_and(|segment| segment.base_offset() == self.durable.segment);
+        after.saturating_sub(if first_is_partly { u64::from(self.durable.position) } else { 0 })
     }
 
     /// Index of the segment that holds `offset`, or would.
@@ -203,5 +281,51 @@ impl State {
         }
         let first = self.producers.first_unstable();
         self.unstable.retain(|offset, _| first.is_some_and(|first| *offset >= first));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A commit after `appends` more; how long it waits for others.
+    fn commit(crowd: &mut Crowd, appends: u64) -> Option<i64> {
+        (0..appends).for_each(|_| crowd.appended());
+        let window_us = crowd.gather();
+        crowd.stop_gathering();
+        crowd.synced(crowd.appends, 2_000);
+        window_us
+    }
+
+    /// Who appends alone waits for nobody; once a commit saw several, one that sees fewer waits for them, for a tenth of a sync.
+    #[test]
+    fn gathering() {
+        let mut crowd = Crowd::default();
+        for _ in 0..5 {
+            assert_eq!(commit(&mut crowd, 1), None);
+        }
+        assert_eq!(commit(&mut crowd, 7), None);
+        assert_eq!(commit(&mut crowd, 1), Some(200));
+        assert_eq!(commit(&mut crowd, 7), None);
+        // The others are gone: they are waited for twice.
+        assert_eq!([1, 1, 1].map(|appends| commit(&mut crowd, appends)), [Some(200), Some(200), None]);
+    }
+
+    /// The wait ends with the append that was waited for, and a disk that is fast is not waited for at all.
+    #[test]
+    fn gathered() {
+        let mut crowd = Crowd::default();
+        commit(&mut crowd, 3);
+        crowd.appended();
+        assert!(crowd.gather().is_some() && !crowd.is_gathered());
+        crowd.appended();
+        assert!(!crowd.is_gathered());
+        crowd.appended();
+        assert!(crowd.is_gathered());
+        let mut fast = Crowd::default();
+        (0..3).for_each(|_| fast.appended());
+        fast.synced(3, 400);
+        fast.appended();
+        assert_eq!(fast.gather(), None);
     }
 }

@@ -104,6 +104,7 @@ impl Partition {
         self.move_log_start(state, first)?;
         let rest = state.segments.split_off(reasons.len());
         let gone = std::mem::replace(&mut state.segments, rest);
+        self.recount_unsynced(state);
         let mut files = Vec::new();
         for (segment, reason) in gone.iter().zip(reasons) {
             tracing::info!(partition = %self.name, segment = segment.base_offset(), bytes = segment.size(), ?reason, "segment deleted");
@@ -134,6 +135,7 @@ impl Partition {
             self.went_offline(&error, marked);
             return Err(error);
         }
+        self.recount_unsynced(&mut state);
         let after = state.offsets();
         drop(state);
         self.notify(before, after);

@@ -243,11 +243,15 @@ impl World {
     /// Opened on a disk that is full: all can be read, the begin deleted, metadata changed, and a stop is clean.
     pub fn live_on_a_full_disk(&self, told: &Told, what: &str) -> Told {
         // A deleted topic has left some room; what the reserve gave back stays.
-        if self.disk.exists(&Path::new(DATA).join(ottla_log::health::RESERVE)).unwrap() {
-            self.disk.fill_up(0);
-        }
+        let fill = || {
+            if self.disk.exists(&Path::new(DATA).join(ottla_log::health::RESERVE)).unwrap() {
+                self.disk.fill_up(0);
+            }
+        };
+        fill();
         let mut told = told.clone();
         let mut life = self.open().unwrap_or_else(|error| panic!("{what}: {error}"));
+        fill();
         self.find(&life, &told, what);
         let before = told.refused.len();
         life.append(&mut told, "t", &"x".repeat(200));
@@ -415,7 +419,9 @@ impl Life {
 
     fn truncate(&mut self, told: &mut Told, topic: &'static str) {
         let partition = &self.partitions[topic];
-        let target = partition.offsets().log_end - 2;
+        // More than a segment of it.
+        let back = 9;
+        let target = (partition.offsets().log_end - back).max(0);
         let cut = partition.truncate_to(target);
         // Whether it went well or not, nobody was promised what lies behind.
         if let Some(durable) = told.durable.get_mut(topic) {
@@ -425,7 +431,7 @@ impl Life {
         match cut {
             Ok(()) => {
                 let sequence = self.sequences.entry(topic).or_insert(0);
-                *sequence = (*sequence - 2).max(0);
+                *sequence = (*sequence - back as i32).max(0);
             }
             Err(error) => told.refused.push(format!("truncate {topic}: {error}")),
         }
