@@ -119,6 +119,7 @@ tools-for-tests:
 	need "Node 18 or later with npm runs KafkaJS" "node npm"; \
 	need "Go 1.21 or later builds the tests with franz-go" "go"; \
 	need "kcat is the client with an old librdkafka" "kcat"; \
+	need "strace makes system calls of the broker fail" "strace"; \
 	if command -v go > /dev/null && (cd / && go version | grep -qE ' go1\.(1?[0-9]|20)([^0-9]|$$)'); then \
 		missing="$$missing\n  go: $$(cd / && go version | cut -d' ' -f3) is too old, franz-go needs Go 1.21 or later"; \
 	fi; \

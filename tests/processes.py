@@ -191,7 +191,7 @@ class OttlaProcess(Process):
     """`ottla serve` as a person runs it, with the interpreter of the test."""
 
     name = "ottla"
-    fault_words = (
+    fault_words: tuple[str, ...] = (
         "Traceback",
         "panicked",
         "PanicException",

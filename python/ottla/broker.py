@@ -81,7 +81,7 @@ _LIMITS = (
 )
 
 # Settings of the broker that each log keeps.
-_FOR_EVERY_LOG = ("ottla.durability", "ottla.decompressed.bytes.max", "producer.id.expiration.ms")
+_FOR_EVERY_LOG = ("ottla.decompressed.bytes.max", "producer.id.expiration.ms")
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,19 +323,34 @@ _METADATA = [
 
 _OTTLA = [
     Setting(
-        name="ottla.durability",
-        kind=Kind.STRING,
-        default="fsync",
-        doc="What an acknowledgement with acks=all means: fsync, the records are on the disk (a group commit shared by "
-        "all who wait); os, they are in the page cache, as with Apache Kafka.",
-        choices=("fsync", "os"),
-    ),
-    Setting(
         name="ottla.flush.interval.ms",
         kind=Kind.LONG,
         default=SECOND_MS,
-        doc="How often logs are looked at for what flush.messages and flush.ms ask for.",
+        doc="How often logs are looked at for what flush.ms asks for.",
         low=1,
+    ),
+    Setting(
+        name="ottla.flush.start.bytes",
+        kind=Kind.LONG,
+        default=256 * MEBIBYTE,
+        doc="With so many bytes in all logs together that are not on the disk yet, they are synced in the background, "
+        "whatever their durability.",
+        low=1,
+    ),
+    Setting(
+        name="ottla.flush.wait.bytes",
+        kind=Kind.LONG,
+        default=1024 * MEBIBYTE,
+        doc="With so many, producers wait until the disk has caught up.",
+        low=1,
+    ),
+    Setting(
+        name="ottla.disk.reserve.bytes",
+        kind=Kind.LONG,
+        default=4 * MEBIBYTE,
+        doc="Kept in each data directory for what must be written on a full disk: metadata, checkpoints, a clean stop. "
+        "While it is used, records are refused. 0 keeps nothing.",
+        low=0,
     ),
     Setting(
         name="ottla.decompressed.bytes.max",

@@ -223,6 +223,17 @@ TOPIC_SETTINGS = table(
         low=1,
     ),
     _topic(
+        "ottla.durability",
+        Kind.STRING,
+        "fsync",
+        "What an acknowledgement with acks=all means: fsync, the records are on the disk (a group commit shared by "
+        "all who wait); os, they are in the page cache, as with Apache Kafka.",
+        "ottla.durability",
+        choices=("fsync", "os"),
+        # Kafka's tools print what Kafka has.
+        hidden=True,
+    ),
+    _topic(
         "preallocate",
         Kind.BOOLEAN,
         False,

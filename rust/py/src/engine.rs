@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ottla_log::commit::HostSettings;
 use ottla_log::env::{Clock, Env, VirtualClock as NativeVirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
 use ottla_log::{AppendError, StorageError};
@@ -94,6 +95,12 @@ fn milliseconds(settings: &HashMap<String, String>, name: &str, default: i64) ->
     })
 }
 
+fn bytes(settings: &HashMap<String, String>, name: &str, default: u64) -> PyResult<u64> {
+    settings.get(name).map_or(Ok(default), |value| {
+        value.parse().map_err(|_| PyValueError::new_err(format!("{name} = {value:?} is not a number of bytes")))
+    })
+}
+
 fn maintenance(settings: &HashMap<String, String>) -> PyResult<MaintenanceConfig> {
     let default = MaintenanceConfig::default();
     Ok(MaintenanceConfig {
@@ -114,6 +121,16 @@ fn maintenance(settings: &HashMap<String, String>) -> PyResult<MaintenanceConfig
             default.producer_expiry_interval_ms,
         )?,
         ..default
+    })
+}
+
+fn host(settings: &HashMap<String, String>) -> PyResult<HostSettings> {
+    let default = HostSettings::default();
+    Ok(HostSettings {
+        commit_threads: COMMIT_THREADS,
+        reserve_bytes: bytes(settings, "ottla.disk.reserve.bytes", default.reserve_bytes)?,
+        flush_start_bytes: bytes(settings, "ottla.flush.start.bytes", default.flush_start_bytes)?,
+        flush_wait_bytes: bytes(settings, "ottla.flush.wait.bytes", default.flush_wait_bytes)?,
     })
 }
 
@@ -173,7 +190,7 @@ impl Engine {
             data_dirs: data_dirs.unwrap_or_else(|| vec![PathBuf::from(MEMORY_DIRECTORY)]),
             node_id,
             cluster_id,
-            commit_threads: COMMIT_THREADS,
+            host: host(&values)?,
             maintenance: maintenance(&values)?,
         };
         let native = released(py, || NativeEngine::open(options)).map_err(|error| append_error(&error))?;
@@ -302,6 +319,13 @@ impl Engine {
         status.set_item("partitions", partitions)?;
         status.set_item("partitions_opened", opened)?;
         status.set_item("partitions_offline", offline)?;
+        let disks = self.native.disks();
+        let words =
+            |paths: Vec<PathBuf>| paths.into_iter().map(|path| path.display().to_string()).collect::<Vec<String>>();
+        status.set_item("disk_failures", disks.failures)?;
+        status.set_item("directories_offline", words(disks.directories_offline))?;
+        status.set_item("directories_full", words(disks.directories_full))?;
+        status.set_item("unsynced_bytes", disks.unsynced_bytes)?;
         Ok(status)
     }
 

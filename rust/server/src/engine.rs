@@ -7,7 +7,7 @@
 //! A stop is clean when everything that may have been torn has been looked at and everything opened was closed. Whatever
 //! else happened, a failed start most of all, leaves the directories without the mark: the next start checks again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_log::checkpoint;
-use ottla_log::commit::Host;
+use ottla_log::commit::{Host, HostSettings};
 use ottla_log::directory::{DataDirectory, FoundPartition};
 use ottla_log::env::Env;
 use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
@@ -23,8 +23,10 @@ use ottla_log::metadata_log::MetadataLog;
 use ottla_log::segment::names::PARTITION_METADATA;
 use ottla_log::{AppendError, Identity, Partition, PartitionConfig, StorageError};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tracing::{error, warn};
 
+use crate::disks;
 use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, Update};
 use crate::replica::{Place, Replica};
 
@@ -38,7 +40,7 @@ pub struct EngineOptions {
     pub node_id: i32,
     /// `None`: what `meta.properties` says, or a new random id.
     pub cluster_id: Option<String>,
-    pub commit_threads: usize,
+    pub host: HostSettings,
     pub maintenance: MaintenanceConfig,
 }
 
@@ -56,22 +58,24 @@ struct Places {
 }
 
 /// The shared part, which the maintenance thread sees too.
-struct Inner {
+pub(crate) struct Inner {
     /// Empty once closed. Locked to look, never while the disk works: whoever writes there has a share of its own.
-    directories: Mutex<Vec<Arc<DataDirectory>>>,
-    image: ArcSwap<Image>,
-    metadata: MetadataLog,
+    pub(crate) directories: Mutex<Vec<Arc<DataDirectory>>>,
+    pub(crate) image: ArcSwap<Image>,
+    pub(crate) metadata: MetadataLog,
 }
 
 pub struct Engine {
-    host: Arc<Host>,
-    inner: Arc<Inner>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) inner: Arc<Inner>,
     cluster_id: String,
     node_id: i32,
     was_clean: bool,
     paths: Vec<PathBuf>,
     places: Mutex<Places>,
     maintenance: Mutex<Option<Maintenance>>,
+    /// Told when appends that wait for the disk may go on.
+    pub(crate) relief: Arc<Notify>,
     is_closed: AtomicBool,
 }
 
@@ -145,8 +149,8 @@ impl Engine {
     /// # Errors
     /// A directory is in use, was written by a newer version, belongs to another node or cluster, or cannot be read.
     pub fn open(options: EngineOptions) -> Result<Self, AppendError> {
-        let EngineOptions { env, data_dirs, node_id, mut cluster_id, commit_threads, maintenance } = options;
-        let host = Host::new(env, commit_threads);
+        let EngineOptions { env, data_dirs, node_id, mut cluster_id, host, maintenance } = options;
+        let host = Host::with(env, host);
         let mut directories: Vec<Arc<DataDirectory>> = Vec::with_capacity(data_dirs.len());
         for path in &data_dirs {
             let directory = DataDirectory::open(&host, path, node_id, cluster_id.as_deref(), &mut random_bytes)?;
@@ -175,6 +179,10 @@ impl Engine {
             image: ArcSwap::from_pointee(Image { offset: -1, controller_id: -1, ..Image::default() }),
             metadata,
         });
+        disks::watch_directories(&inner);
+        let relief = Arc::new(Notify::new());
+        let relieved = Arc::clone(&relief);
+        host.on_relief(Box::new(move || relieved.notify_waiters()));
         let maintenance = Maintenance::start(&host, Arc::clone(&inner) as Arc<dyn PartitionSource>, maintenance);
         Ok(Self {
             host,
@@ -185,6 +193,7 @@ impl Engine {
             paths,
             places: Mutex::new(Places { found, counts }),
             maintenance: Mutex::new(Some(maintenance)),
+            relief,
             is_closed: AtomicBool::new(false),
         })
     }
@@ -374,16 +383,19 @@ impl Engine {
             .filter_map(|state| state.replica.opened().cloned())
             .collect();
         let mut first_failure = None;
+        let mut failed: HashSet<PathBuf> = HashSet::new();
         for partition in &opened {
             if let Err(failure) = partition.close() {
                 let identity = partition.identity();
                 error!("{}-{} was not closed cleanly: {failure}", identity.topic, identity.partition);
+                failed.extend(partition.path().parent().map(Path::to_owned));
                 first_failure.get_or_insert(failure);
             }
         }
         opened.push(Arc::clone(self.inner.metadata.partition()));
         if let Err(failure) = self.inner.metadata.close() {
             error!("the metadata log was not closed cleanly: {failure}");
+            failed.extend(self.inner.metadata.partition().path().parent().map(Path::to_owned));
             first_failure.get_or_insert(failure);
         }
         self.host.stop();
@@ -392,13 +404,13 @@ impl Engine {
             warn!("not marked as stopped cleanly: what the last stop left behind has not all been checked yet");
         }
         for directory in std::mem::take(&mut *self.inner.directories.lock()) {
-            if first_failure.is_some() || !is_checked {
+            if failed.contains(directory.path()) || !is_checked {
                 // Dropped, the lock is let go without the clean marker.
                 continue;
             }
             let own = in_directory(directory.path(), &opened);
             if let Err(failure) = directory.close(&own) {
-                first_failure = Some(failure);
+                first_failure.get_or_insert(failure);
             }
         }
         first_failure.map_or(Ok(()), Err)

@@ -7,10 +7,12 @@
 //! No pyo3 here: who implements [`control::ControlPlane`] is not this crate's business.
 
 pub mod api;
+pub mod batch_peek;
 pub mod connection;
 pub mod control;
 pub mod counters;
 pub mod deadlines;
+pub mod disks;
 pub mod dispatch;
 pub mod engine;
 pub mod error_code;

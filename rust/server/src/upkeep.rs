@@ -87,7 +87,9 @@ impl Engine {
             .paths()
             .iter()
             .map(|path| {
+                let is_offline = self.directory_failure(path).is_some();
                 let (code, space) = match disk.space(path) {
+                    Ok(_) if is_offline => (ErrorCode::KAFKA_STORAGE_ERROR, None),
                     Ok(space) => (ErrorCode::NONE, space),
                     Err(failure) => {
                         error!("{} cannot be looked at: {failure}", path.display());

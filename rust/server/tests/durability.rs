@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use common::gated_disk::{GatedDisk, Keeper};
 use common::{Client, FetchAsk, Harness, batch, fetch_body, fetched, produce_body, produced};
+use ottla_log::commit::HostSettings;
 use ottla_protocol::native::list_offsets::{LATEST, MAX_TIMESTAMP};
 use ottla_protocol::wire::Reader;
 
@@ -91,6 +92,34 @@ fn acks_all_gives_up_at_its_timeout() {
     gate.release();
     send(&mut producer, ACKS_ALL);
     assert_eq!(produced(&producer.receive().1), (0, 1), "what timed out was written");
+}
+
+/// With too much that is not on the disk nothing more is appended, whatever acks say: once the disk has caught up it is, and at its time-out it
+/// is refused.
+#[test]
+fn appends_wait_for_a_disk_that_does_not_keep_up() {
+    let disk = GatedDisk::default();
+    let gate = Keeper(Arc::clone(&disk.gate));
+    let limits = HostSettings { flush_start_bytes: 1, flush_wait_bytes: 1, ..HostSettings::default() };
+    let harness = Harness::with_fsync_and(disk, limits);
+    let log_end = || harness.engine.replica("t", 0).unwrap().offsets().unwrap().log_end;
+    let (mut first, mut second, mut third) = (harness.connect(), harness.connect(), harness.connect());
+    gate.hold();
+    send(&mut first, ACKS_LEADER);
+    assert_eq!(produced(&first.receive().1), (0, 0));
+    gate.await_sync();
+    send(&mut second, ACKS_LEADER);
+    send(&mut third, ACKS_ALL);
+    await_parked(&harness, 2);
+    assert_eq!(log_end(), 1);
+    ottla_log::env::VirtualClock::turn(&harness.clock, TIMEOUT_MS);
+    assert_eq!(produced(&second.receive().1).0, 7);
+    assert_eq!(produced(&third.receive().1).0, 7);
+    send(&mut second, ACKS_LEADER);
+    await_parked(&harness, 1);
+    assert_eq!(log_end(), 1, "what was refused is not there");
+    gate.release();
+    assert_eq!(produced(&second.receive().1), (0, 1));
 }
 
 /// A sync that fails answers those who wait for it with KAFKA_STORAGE_ERROR at once, and so every later request.

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use gated_disk::GatedDisk;
 use ottla_log::batch::{Compression, NewRecord};
+use ottla_log::commit::HostSettings;
+use ottla_log::env::faulty::{Call, EIO, Fault, FaultyDisk};
 use ottla_log::env::{Clock, Env, VirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
 use ottla_log::{Durability, PartitionConfig};
@@ -31,7 +33,7 @@ fn open_with(env: &Env, path: &Path, maintenance: MaintenanceConfig) -> Engine {
         data_dirs: vec![path.to_path_buf()],
         node_id: 1,
         cluster_id: Some("cluster".to_owned()),
-        commit_threads: 1,
+        host: HostSettings { commit_threads: 1, ..HostSettings::default() },
         maintenance,
     };
     Engine::open(options).unwrap()
@@ -275,4 +277,68 @@ fn topics_are_made_while_checkpoints_are_written() {
     });
     assert!(made, "the topic waited for the checkpoint");
     assert_eq!(append(&engine, "another"), 0);
+}
+
+/// A disk that takes neither a sync nor the note of how far it came takes its directory out of service: every partition there, the metadata
+/// log, DescribeLogDirs and `status()` say so. The other directory goes on, and is the only one that counts as stopped cleanly.
+#[test]
+fn a_directory_that_fails() {
+    let disk = Arc::new(FaultyDisk::memory());
+    let faults = disk.faults();
+    faults.track();
+    let env = Env::new(disk, Arc::new(VirtualClock::new(1_700_000_000_000)));
+    let options = || EngineOptions {
+        env: env.clone(),
+        data_dirs: vec![PathBuf::from("/one"), PathBuf::from("/two")],
+        node_id: 1,
+        cluster_id: Some("cluster".to_owned()),
+        host: HostSettings { commit_threads: 0, ..HostSettings::default() },
+        maintenance: MaintenanceConfig::default(),
+    };
+    let topics = || {
+        let named = |(name, id): (&str, u8)| {
+            let mut topic = topic(name, id);
+            topic.config.durability = Durability::Fsync;
+            topic
+        };
+        [("a", 1), ("b", 2), ("c", 3), ("d", 4)].into_iter().map(named).collect::<Vec<_>>()
+    };
+    let engine = Engine::open(options()).unwrap();
+    publish(&engine, topics(), vec![]);
+    let place = |engine: &Engine, name: &str| engine.replica(name, 0).unwrap().path().parent().unwrap().to_owned();
+    for name in ["a", "b", "c", "d"] {
+        append(&engine, name);
+    }
+    let in_two: Vec<&str> =
+        ["a", "b", "c", "d"].into_iter().filter(|name| place(&engine, name) == Path::new("/two")).collect();
+    assert_eq!(in_two.len(), 2);
+    let failing = engine.replica(in_two[0], 0).unwrap();
+    for name in [".log", "ottla-durable-offset.tmp"] {
+        faults.fail(Fault::new(EIO).of(&[Call::Sync]).at(name));
+    }
+    let record = NewRecord { timestamp_ms: 1, key: None, value: Some(b"lost"), headers: &[] };
+    let _ = failing.partition().unwrap().append_records(&[record], Compression::None);
+    faults.heal();
+    for name in ["a", "b", "c", "d"] {
+        let replica = engine.replica(name, 0).unwrap();
+        assert_eq!(replica.failure().is_some(), in_two.contains(&name), "{name}");
+        let appended = replica.partition().unwrap().append_records(
+            &[NewRecord { timestamp_ms: 1, key: None, value: Some(b"value"), headers: &[] }],
+            Compression::None,
+        );
+        assert_eq!(appended.is_err(), in_two.contains(&name), "{name}: {appended:?}");
+    }
+    let codes: Vec<(PathBuf, i16, usize)> =
+        engine.usage().into_iter().map(|usage| (usage.path, usage.code.0, usage.partitions.len())).collect();
+    assert_eq!(codes, [(PathBuf::from("/one"), 0, 2), (PathBuf::from("/two"), 56, 0)]);
+    let disks = engine.disks();
+    assert_eq!((disks.failures, disks.directories_offline), (1, vec![PathBuf::from("/two")]));
+    assert!(engine.close().is_err());
+    let clean = |path: &str| env.disk().exists(&Path::new(path).join(".kafka_cleanshutdown")).unwrap();
+    assert_eq!((clean("/one"), clean("/two")), (true, false));
+    let engine = Engine::open(options()).unwrap();
+    publish(&engine, topics(), vec![]);
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(log_end(&engine, name), if in_two.contains(&name) { 1 } else { 2 }, "{name}");
+    }
 }

@@ -5,6 +5,7 @@
 //! lookup    by timestamp, by epoch, earliest, latest                       flush     group commit, high watermark, close, delete
 //! trim      truncate, DeleteRecords, retention, roll                       recover   what opening finds and repairs
 //! offsets, epochs, producers, snapshot: the state, each with its own rules          marker    how far it was durable when the disk failed
+//! ending    where recovery must stop           replay    what good batches mean to producers and epochs
 //! ```
 //!
 //! One lock guards the state. Appends hold it for a write to the page cache; reads hold it to learn which segment and how far, and do
@@ -15,6 +16,7 @@
 
 mod append;
 pub mod config;
+mod ending;
 mod epochs;
 mod flush;
 mod lookup;
@@ -24,6 +26,7 @@ mod open;
 mod producers;
 mod read;
 mod recover;
+mod replay;
 mod snapshot;
 mod state;
 #[cfg(test)]

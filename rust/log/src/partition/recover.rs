@@ -16,18 +16,17 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::ending::Ending;
 use super::epochs::Epochs;
-use super::marker::{self, Marker as DurableMarker};
 use super::producers::Producers;
+use super::replay::{marker_of, remove_if_there, replay_segment, wrong_epoch};
 use super::{OpenHint, RecoveryReport, snapshot};
 use crate::batch::header::HEADER_BYTES;
-use crate::batch::records::Records;
-use crate::batch::{BatchHeader, Marker, control};
-use crate::env::{DirEntry, Disk, File, OpenMode, read_file};
+use crate::env::{DirEntry, Disk, OpenMode, read_file};
 use crate::error::{IoContext, StorageError};
 use crate::health::Trust;
 use crate::index::{offset, time};
-use crate::segment::scan::{Gaps, Scan, Scanned, Step, Stop};
+use crate::segment::scan::{Gaps, Scan, Step, Stop};
 use crate::segment::{Segment, names};
 use crate::{Offset, PartitionConfig, checkpoint};
 
@@ -56,7 +55,7 @@ pub(super) fn load(
     path: &Path,
     config: &PartitionConfig,
     mut hint: OpenHint,
-    mut trust: Trust,
+    trust: Trust,
 ) -> Result<Option<Loaded>, StorageError> {
     let entries = match disk.list(path) {
         Ok(entries) => entries,
@@ -64,27 +63,10 @@ pub(super) fn load(
         Err(error) => return Err(StorageError::io("list", path, error)),
     };
     let mut report = RecoveryReport::default();
-    let marker = marker::read(disk, path)?;
-    let mut ends_at = None;
-    match marker {
-        DurableMarker::Absent => {}
-        DurableMarker::At(durable) => {
-            report.damage.push(format!("{} failed when it had everything before offset {durable}", path.display()));
-            hint.recovery_point = hint.recovery_point.min(durable);
-            ends_at = Some(durable);
-        }
-        DurableMarker::Damaged => {
-            report.damage.push(format!("{} is damaged", path.join(names::DURABLE_OFFSET).display()));
-            trust = Trust::Disk;
-        }
-    }
-    hint.clean &= marker == DurableMarker::Absent && trust == Trust::Memory;
-    let mut load = Load { disk, path, config, listing: sort(disk, path, entries)?, report, trust, ends_at };
+    let ending = Ending::find(disk, path, trust, &mut hint, &mut report.damage)?;
+    let mut load = Load { disk, path, config, listing: sort(disk, path, entries)?, report, ending };
     let loaded = load.run(hint)?;
-    if marker != DurableMarker::Absent {
-        disk.sync_dir(path).at("sync", path)?;
-        marker::remove(disk, path)?;
-    }
+    load.ending.settle(disk, path)?;
     Ok(Some(loaded))
 }
 
@@ -118,10 +100,7 @@ struct Load<'a> {
     config: &'a PartitionConfig,
     listing: Listing,
     report: RecoveryReport,
-    /// What is past the recovery point is read from.
-    trust: Trust,
-    /// From the marker.
-    ends_at: Option<Offset>,
+    ending: Ending,
 }
 
 impl Load<'_> {
@@ -368,14 +347,14 @@ impl Load<'_> {
             let next_base = bases.get(index + 1).copied();
             let gaps = self.gaps(base, next_base);
             let shown = segment.log(self.disk)?;
-            let mut scan = Scan::new(self.source(&shown, &log_path)?, base, u64::from(size), gaps);
+            let mut scan = Scan::new(self.ending.source(self.disk, &shown, &log_path)?, base, u64::from(size), gaps);
             let stop = loop {
                 match scan.step().at("read", &log_path)? {
                     Step::End => break None,
                     Step::Stopped(stop) => break Some(stop),
                     Step::Batch(batch) => {
                         let wrong = match wrong_epoch(stored, &batch.header) {
-                            None => self.past_the_end(&batch, shown.as_ref()).at("read", &log_path)?,
+                            None => self.ending.past(&batch, shown.as_ref()).at("read", &log_path)?,
                             wrong => wrong,
                         };
                         if let Some(what) = wrong {
@@ -441,31 +420,6 @@ impl Load<'_> {
         Ok(log_end)
     }
 
-    /// What a scan reads: the file as memory shows it, or as it lies on the disk.
-    fn source(&self, shown: &Arc<dyn File>, path: &Path) -> Result<Arc<dyn File>, StorageError> {
-        if self.trust == Trust::Memory {
-            return Ok(shown.clone());
-        }
-        self.disk.open_direct(path).at("open", path)?.ok_or_else(|| {
-            let what = "a sync failed, and this file system cannot tell what memory shows of it from what is on the disk: reboot first";
-            StorageError::invalid(path, what)
-        })
-    }
-
-    /// Why a valid batch does not count: it was not on the disk when that failed, or memory, from which it will be served, shows another.
-    fn past_the_end(&self, batch: &Scanned<'_>, shown: &dyn File) -> io::Result<Option<String>> {
-        let durable = self.ends_at.filter(|durable| batch.header.last_offset() >= *durable);
-        if let Some(durable) = durable {
-            return Ok(Some(format!("the disk failed when it had everything before offset {durable}")));
-        }
-        if self.trust == Trust::Memory {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; batch.batch.len()];
-        let same = shown.read_at(&mut bytes, u64::from(batch.position))? == bytes.len() && bytes == batch.batch;
-        Ok((!same).then(|| "memory shows other bytes than the disk".into()))
-    }
-
     /// Segments behind a cut.
     fn drop_segments(&mut self, bases: &[Offset]) -> Result<(), StorageError> {
         for base in bases {
@@ -497,63 +451,4 @@ impl Load<'_> {
         }
         Ok(())
     }
-}
-
-/// The epoch is outside the checksum, but the checkpoint was synced before its first batch was written.
-fn wrong_epoch(stored: Option<&Epochs>, header: &BatchHeader) -> Option<String> {
-    let known = stored?.at(header.base_offset)?;
-    (known != header.leader_epoch).then(|| format!("leader epoch {}, the checkpoint has {known}", header.leader_epoch))
-}
-
-fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
-    match disk.remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path, error)),
-        _ => Ok(()),
-    }
-}
-
-/// The end-of-transaction marker in the records of a control batch, which are never compressed.
-pub(super) fn marker_of(header: &BatchHeader, records: &[u8]) -> Option<(Marker, i32)> {
-    if !header.is_control() {
-        return None;
-    }
-    let record = Records::new(records, header.record_count).next()?.ok()?;
-    control::read_end_marker(record.key, record.value)
-}
-
-/// Enters a segment's batches of [from, until) into the producers, by their headers alone but for markers.
-pub(super) fn replay_segment(
-    disk: &dyn Disk,
-    segment: &Segment,
-    from: Offset,
-    until: Offset,
-    producers: &mut Producers,
-    mut epochs: Option<&mut Epochs>,
-) -> Result<(), StorageError> {
-    let mut markers = Vec::new();
-    let mut headers = Vec::new();
-    segment.walk(disk, 0, segment.size(), |found| {
-        let header = found.header;
-        if header.base_offset >= until {
-            return true;
-        }
-        if let Some(epochs) = epochs.as_deref_mut() {
-            epochs.assign(header.leader_epoch, header.base_offset);
-        }
-        if header.base_offset >= from && header.has_producer() {
-            if header.is_control() {
-                markers.push((headers.len(), *found));
-            }
-            headers.push((header, None));
-        }
-        false
-    })?;
-    for (index, found) in markers {
-        let batch = segment.read_batch(disk, &found)?;
-        headers[index].1 = marker_of(&found.header, &batch[HEADER_BYTES..]);
-    }
-    for (header, marker) in headers {
-        producers.apply(&header, marker);
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Taking away: from the end (truncate), from the begin (DeleteRecords, retention), and rolling by age.
 
-use super::recover::replay_segment;
+use super::replay::replay_segment;
 use super::state::{Mark, State};
 use super::{Partition, snapshot};
 use crate::Offset;

@@ -8,6 +8,8 @@
 //! - acks -1 with fewer replicas in sync than the smaller of `min.insync.replicas` and the replication factor:
 //!   NOT_ENOUGH_REPLICAS
 //! - the batch: structure, CRC, sizes, timestamps, producer state (crate `ottla-log`)
+//! - with `ottla.flush.wait.bytes` or more not on the disk yet, nothing is appended before there is less, or
+//!   REQUEST_TIMED_OUT; Kafka has no such limit
 //! - acks 1 is answered at append, acks -1 when the high watermark covers the batch, or REQUEST_TIMED_OUT
 //! - acks 0 has no answer; an error then closes the connection, the only way to tell
 //!
@@ -134,6 +136,12 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
         Some(peek) => needed_verification(&mut plan, &frame, peek),
     };
     let Some(Verification { producer, partitions }) = verification else {
+        if plane.engine.is_over() {
+            // Nothing of this connection overtakes it, and nothing more of it is read.
+            let (plane, info) = (Arc::clone(plane), info.clone());
+            let waiting = async move { append_when_relieved(&plane, &info, plan, frame).await.finished().await };
+            return Ok(Outcome::Answer(Pending::later(waiting)));
+        }
         return Ok(Outcome::Pipelined(append(plane, info, plan, frame)));
     };
     let (reply, verdict) = oneshot::channel();
@@ -157,7 +165,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
         if code != ErrorCode::NONE {
             return refused(&answered, &plan, code).finished().await;
         }
-        append(&answering, &answered, plan, frame).finished().await
+        append_when_relieved(&answering, &answered, plan, frame).await.finished().await
     })))
 }
 
@@ -227,6 +235,19 @@ struct Awaited {
     partition: usize,
     replica: Arc<Replica>,
     end_offset: i64,
+}
+
+/// Appends once the disk has caught up (`ottla.flush.wait.bytes`), or refuses after the request's time-out: nothing was appended.
+async fn append_when_relieved(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan, frame: BytesMut) -> Pending {
+    if plane.engine.is_over() {
+        let deadline = plane.deadlines.after(plan.timeout);
+        tokio::select! {
+            biased;
+            () = plane.engine.relieved() => {}
+            () = deadline.passed() => return refused(info, &plan, ErrorCode::REQUEST_TIMED_OUT),
+        }
+    }
+    append(plane, info, plan, frame)
 }
 
 fn append(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan, mut frame: BytesMut) -> Pending {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ottla_log::batch::NewRecord;
 use ottla_log::batch::builder::{BatchShape, build};
+use ottla_log::commit::HostSettings;
 use ottla_log::env::{Clock, Env, SystemClock, VirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
 use ottla_log::{Durability, PartitionConfig};
@@ -152,11 +153,19 @@ impl Harness {
 
     /// The same with durability `fsync`, over a disk whose syncs the test holds and lets go.
     pub fn with_fsync(disk: gated_disk::GatedDisk) -> Self {
+        Self::with_fsync_and(disk, HostSettings::default())
+    }
+
+    pub fn with_fsync_and(disk: gated_disk::GatedDisk, host: HostSettings) -> Self {
         let env = Env::new(Arc::new(disk), Arc::new(SystemClock::new()));
-        Self::over(env, Durability::Fsync, Limits::default())
+        Self::over_with(env, Durability::Fsync, Limits::default(), host)
     }
 
     fn over(env: Env, durability: Durability, limits: Limits) -> Self {
+        Self::over_with(env, durability, limits, HostSettings::default())
+    }
+
+    fn over_with(env: Env, durability: Durability, limits: Limits, host: HostSettings) -> Self {
         let clock = Arc::new(VirtualClock::new(1_700_000_000_000));
         let engine = Arc::new(
             Engine::open(EngineOptions {
@@ -164,7 +173,7 @@ impl Harness {
                 data_dirs: vec![PathBuf::from("/data")],
                 node_id: 1,
                 cluster_id: Some("test-cluster".to_owned()),
-                commit_threads: 1,
+                host: HostSettings { commit_threads: 1, ..host },
                 maintenance: MaintenanceConfig::default(),
             })
             .unwrap(),

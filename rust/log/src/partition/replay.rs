@@ -1,0 +1,73 @@
+//! What batches that are known to be good mean to producers and epochs, and what of them can be told wrong without a checksum.
+
+use std::io;
+use std::path::Path;
+
+use super::epochs::Epochs;
+use super::producers::Producers;
+use crate::Offset;
+use crate::batch::header::HEADER_BYTES;
+use crate::batch::records::Records;
+use crate::batch::{BatchHeader, Marker, control};
+use crate::env::Disk;
+use crate::error::StorageError;
+use crate::segment::Segment;
+
+/// The epoch is outside the checksum, but the checkpoint was synced before its first batch was written.
+pub(super) fn wrong_epoch(stored: Option<&Epochs>, header: &BatchHeader) -> Option<String> {
+    let known = stored?.at(header.base_offset)?;
+    (known != header.leader_epoch).then(|| format!("leader epoch {}, the checkpoint has {known}", header.leader_epoch))
+}
+
+pub(super) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// The end-of-transaction marker in the records of a control batch, which are never compressed.
+pub(super) fn marker_of(header: &BatchHeader, records: &[u8]) -> Option<(Marker, i32)> {
+    if !header.is_control() {
+        return None;
+    }
+    let record = Records::new(records, header.record_count).next()?.ok()?;
+    control::read_end_marker(record.key, record.value)
+}
+
+/// Enters a segment's batches of [from, until) into the producers, by their headers alone but for markers.
+pub(super) fn replay_segment(
+    disk: &dyn Disk,
+    segment: &Segment,
+    from: Offset,
+    until: Offset,
+    producers: &mut Producers,
+    mut epochs: Option<&mut Epochs>,
+) -> Result<(), StorageError> {
+    let mut markers = Vec::new();
+    let mut headers = Vec::new();
+    segment.walk(disk, 0, segment.size(), |found| {
+        let header = found.header;
+        if header.base_offset >= until {
+            return true;
+        }
+        if let Some(epochs) = epochs.as_deref_mut() {
+            epochs.assign(header.leader_epoch, header.base_offset);
+        }
+        if header.base_offset >= from && header.has_producer() {
+            if header.is_control() {
+                markers.push((headers.len(), *found));
+            }
+            headers.push((header, None));
+        }
+        false
+    })?;
+    for (index, found) in markers {
+        let batch = segment.read_batch(disk, &found)?;
+        headers[index].1 = marker_of(&found.header, &batch[HEADER_BYTES..]);
+    }
+    for (header, marker) in headers {
+        producers.apply(&header, marker);
+    }
+    Ok(())
+}
