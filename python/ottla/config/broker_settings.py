@@ -7,6 +7,8 @@ Kafka. `node.id` is the one default of ours: Kafka has none.
 
 from __future__ import annotations
 
+import sys
+
 from ottla.config.setting import DAY_MS, INT_MAX, LONG_MAX, MEBIBYTE, MINUTE_MS, SECOND_MS, Kind, Setting, table
 from ottla.config.topic_settings import TOPIC_SETTINGS
 
@@ -209,6 +211,49 @@ _TOPICS = [
         default=5 * MINUTE_MS,
         doc="How often segments past their retention are looked for.",
         low=1,
+    ),
+    Setting(
+        name="log.cleaner.enable",
+        kind=Kind.BOOLEAN,
+        default=True,
+        doc="Compact topics whose cleanup.policy says so; without it they only grow.",
+    ),
+    Setting(
+        name="log.cleaner.threads",
+        kind=Kind.INT,
+        default=1,
+        doc="Threads that compact, each one partition at a time.",
+        low=0,
+    ),
+    Setting(
+        name="log.cleaner.dedupe.buffer.size",
+        kind=Kind.LONG,
+        default=128 * MEBIBYTE,
+        doc="Memory for the keys of what is being compacted, of all cleaner threads together: 24 bytes for each key. "
+        "What does not fit is compacted in several passes.",
+        low=0,
+    ),
+    Setting(
+        name="log.cleaner.io.buffer.load.factor",
+        kind=Kind.DOUBLE,
+        default=0.9,
+        doc="How full that memory may get, as a share of it; fuller holds more keys and finds them more slowly.",
+        low=0,
+        high=1,
+    ),
+    Setting(
+        name="log.cleaner.io.max.bytes.per.second",
+        kind=Kind.DOUBLE,
+        default=sys.float_info.max,
+        doc="How much the cleaner threads together may read in a second.",
+        low=0,
+    ),
+    Setting(
+        name="log.cleaner.backoff.ms",
+        kind=Kind.LONG,
+        default=15 * SECOND_MS,
+        doc="How long a cleaner thread waits when nothing needs compacting.",
+        low=0,
     ),
     Setting(
         name="log.flush.offset.checkpoint.interval.ms",

@@ -19,7 +19,6 @@ _CONSUMER = "the consumer group protocol of KIP-848 is not served in this versio
 _SHARE = "share groups are not served in this version"
 _STREAMS = "streams groups are not served in this version"
 _TIERED = "tiered storage is not served in this version"
-_COMPACTION = "the log cleaner is not served in this version"
 _TOKENS = "delegation tokens are not served in this version"
 _AUTHORIZER = "no authorizer is served in this version"
 _METADATA_LOG = "Ottla's metadata log is rolled and trimmed by its snapshots"
@@ -36,7 +35,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "background.threads",
         "group.coordinator.background.threads",
         "group.coordinator.threads",
-        "log.cleaner.threads",
         "num.io.threads",
         "num.network.threads",
         "num.recovery.threads.per.data.dir",
@@ -144,14 +142,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "group.coordinator.rebalance.protocols",
     ),
     _TIERED: ("follower.fetch.last.tiered.offset.enable",),
-    _COMPACTION: (
-        "log.cleaner.backoff.ms",
-        "log.cleaner.dedupe.buffer.size",
-        "log.cleaner.enable",
-        "log.cleaner.io.buffer.load.factor",
-        "log.cleaner.io.buffer.size",
-        "log.cleaner.io.max.bytes.per.second",
-    ),
     _TOKENS: (
         "delegation.token.expiry.check.interval.ms",
         "delegation.token.expiry.time.ms",
@@ -184,6 +174,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "a directory that fails goes offline at once": ("log.dir.failure.timeout.ms",),
     "background work begins with its first interval": ("log.initial.task.delay.ms",),
+    "the cleaner reads and writes in pieces of Ottla's own size": ("log.cleaner.io.buffer.size",),
     "groups are read in pieces of Ottla's own size": ("offsets.load.buffer.size",),
     "what coordinators write is not compressed": ("offsets.topic.compression.codec",),
     "the metadata log lies in the first of log.dirs": ("metadata.log.dir",),

@@ -10,8 +10,10 @@ Kafka client is shown.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,7 +120,7 @@ class Setting:
             return "true" if value else "false"
         if isinstance(value, list):
             return ",".join(value)
-        return str(value)
+        return _double(value) if isinstance(value, float) else str(value)
 
     def ignored(self, value: SettingValue) -> str | None:
         """Say why setting this value changes nothing, or not what one expects of it; None if it does."""
@@ -224,6 +226,16 @@ class Setting:
         for value in values:
             if self.choices and value not in self.choices:
                 raise InvalidValue(value, f"String must be one of: {', '.join(self.choices)}")
+
+
+def _double(value: float) -> str:
+    """Write a number as Java does, which says 1.0E7 where Python says 10000000.0."""
+    if math.isinf(value) or value == 0 or 1e-3 <= abs(value) < 1e7:
+        return repr(value)
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, digits))
+    return f"{'-' if sign else ''}{text[0]}.{text[1:] or '0'}E{exponent + len(text) - 1}"
 
 
 def table(*settings: Setting) -> dict[str, Setting]:

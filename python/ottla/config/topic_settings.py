@@ -9,7 +9,6 @@ from __future__ import annotations
 from ottla.config.setting import DAY_MS, HOUR_MS, LONG_MAX, MEBIBYTE, MINUTE_MS, Kind, Setting, Synonym, table
 
 # Why settings are accepted that change nothing yet.
-_COMPACTION = "nothing is compacted in this version"
 _SINGLE = "this version runs a single node, which replicates nothing"
 _TIERED = "tiered storage is not served in this version"
 _PREALLOCATE = "files grow as they are written"
@@ -29,9 +28,6 @@ TOPIC_SETTINGS = table(
         "key, both does both, nothing keeps everything.",
         "log.cleanup.policy",
         choices=("compact", "delete"),
-        choices_without_effect={
-            "compact": f"{_COMPACTION}, and without delete nothing is deleted, so that the log only grows"
-        },
     ),
     _topic(
         "compression.gzip.level",
@@ -76,7 +72,6 @@ TOPIC_SETTINGS = table(
         "How long compaction keeps the marker of a deleted key, so that a reader from the start sees the deletion.",
         "log.cleaner.delete.retention.ms",
         low=0,
-        without_effect=_COMPACTION,
     ),
     _topic(
         "file.delete.delay.ms",
@@ -161,7 +156,6 @@ TOPIC_SETTINGS = table(
         "The longest a record may wait for compaction.",
         "log.cleaner.max.compaction.lag.ms",
         low=1,
-        without_effect=_COMPACTION,
     ),
     _topic(
         "max.message.bytes",
@@ -203,7 +197,6 @@ TOPIC_SETTINGS = table(
         "log.cleaner.min.cleanable.ratio",
         low=0,
         high=1,
-        without_effect=_COMPACTION,
     ),
     _topic(
         "min.compaction.lag.ms",
@@ -212,7 +205,6 @@ TOPIC_SETTINGS = table(
         "How long a record stays as it is before compaction may touch it.",
         "log.cleaner.min.compaction.lag.ms",
         low=0,
-        without_effect=_COMPACTION,
     ),
     _topic(
         "min.insync.replicas",

@@ -21,6 +21,7 @@ use crate::error::{IoContext, StorageError};
 
 pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
+pub const CLEANED: &str = "cleaner-offset-checkpoint";
 
 const VERSION: &str = "0";
 /// A million partitions fit.
@@ -80,6 +81,14 @@ fn parse_offsets(text: &str) -> Option<Offsets> {
 pub fn write_offsets(disk: &dyn Disk, path: &Path, offsets: &Offsets) -> Result<(), StorageError> {
     let text = render(offsets.iter().map(|((topic, partition), offset)| format!("{topic} {partition} {offset}")));
     replace_file(disk, path, text.as_bytes()).at("write", path)
+}
+
+/// The same, but no file for nothing, unless there is one.
+pub fn write_offsets_if_any(disk: &dyn Disk, path: &Path, offsets: &Offsets) -> Result<(), StorageError> {
+    if offsets.is_empty() && !disk.exists(path).at("look for", path)? {
+        return Ok(());
+    }
+    write_offsets(disk, path, offsets)
 }
 
 /// (epoch, start offset) in ascending order; None when the file is missing or damaged.

@@ -7,6 +7,7 @@
 //! .kafka_cleanshutdown               there: the last owner closed everything; taken away at the next start
 //! recovery-point-offset-checkpoint   up to where each partition was synced
 //! log-start-offset-checkpoint        where each partition starts, if not at its first segment
+//! cleaner-offset-checkpoint          up to where each partition was compacted
 //! <topic>-<partition>/               a partition; <...>-delete/ one that is being removed
 //! ```
 //!
@@ -59,6 +60,7 @@ pub struct DataDirectory {
     health: Arc<Health>,
     recovery_points: Mutex<Offsets>,
     log_starts: Mutex<Offsets>,
+    cleaned: Mutex<Offsets>,
     _lock: Box<dyn DirLock>,
 }
 
@@ -110,6 +112,7 @@ impl DataDirectory {
             health,
             recovery_points: Mutex::new(checkpoint::read_offsets(disk, &path.join(checkpoint::RECOVERY_POINTS))?),
             log_starts: Mutex::new(checkpoint::read_offsets(disk, &path.join(checkpoint::LOG_STARTS))?),
+            cleaned: Mutex::new(checkpoint::read_offsets(disk, &path.join(checkpoint::CLEANED))?),
             _lock: lock,
         };
         if was_clean {
@@ -174,6 +177,7 @@ impl DataDirectory {
             clean: self.was_clean,
             recovery_point: known(&self.recovery_points),
             log_start: known(&self.log_starts),
+            cleaned: self.cleaned.lock().get(&key).copied(),
         }
     }
 
@@ -181,11 +185,16 @@ impl DataDirectory {
     pub fn checkpoint(&self, partitions: &[Arc<Partition>]) -> Result<(), StorageError> {
         {
             let (mut points, mut starts) = (self.recovery_points.lock(), self.log_starts.lock());
+            let mut cleaned = self.cleaned.lock();
             for partition in partitions {
                 let Some(facts) = partition.checkpoint_facts() else { continue };
                 let identity = partition.identity();
                 let key = (identity.topic.to_string(), identity.partition);
                 points.insert(key.clone(), facts.recovery_point);
+                match facts.cleaned {
+                    Some(offset) => cleaned.insert(key.clone(), offset),
+                    None => cleaned.remove(&key),
+                };
                 // Kafka notes only starts that the first segment's name does not tell.
                 if facts.log_start > facts.first_segment {
                     starts.insert(key, facts.log_start);
@@ -205,6 +214,7 @@ impl DataDirectory {
             let key = ((*topic).to_owned(), *partition);
             known |= self.recovery_points.lock().remove(&key).is_some();
             known |= self.log_starts.lock().remove(&key).is_some();
+            known |= self.cleaned.lock().remove(&key).is_some();
         }
         if known { self.write_checkpoints() } else { Ok(()) }
     }
@@ -214,9 +224,11 @@ impl DataDirectory {
         let disk = self.host.env().disk().as_ref();
         let points = self.recovery_points.lock();
         let starts = self.log_starts.lock();
+        let cleaned = self.cleaned.lock();
         self.health.with_reserve(|| {
             checkpoint::write_offsets(disk, &self.path.join(checkpoint::RECOVERY_POINTS), &points)?;
-            checkpoint::write_offsets(disk, &self.path.join(checkpoint::LOG_STARTS), &starts)
+            checkpoint::write_offsets(disk, &self.path.join(checkpoint::LOG_STARTS), &starts)?;
+            checkpoint::write_offsets_if_any(disk, &self.path.join(checkpoint::CLEANED), &cleaned)
         })
     }
 
@@ -240,7 +252,7 @@ impl DataDirectory {
             offsets.retain(|(topic, partition), _| there.contains(&(topic.as_str(), *partition)));
             offsets.len() == before
         };
-        let unchanged = keep(&self.recovery_points) & keep(&self.log_starts);
+        let unchanged = keep(&self.recovery_points) & keep(&self.log_starts) & keep(&self.cleaned);
         if !unchanged && let Err(error) = self.write_checkpoints() {
             // Memory knows; the next checkpoint tells the disk.
             tracing::warn!(%error, "checkpoints still name partitions that are gone");
@@ -266,6 +278,7 @@ pub struct CheckpointFacts {
     pub recovery_point: Offset,
     pub log_start: Offset,
     pub first_segment: Offset,
+    pub cleaned: Option<Offset>,
 }
 
 /// Nothing but what opening makes itself.

@@ -8,7 +8,9 @@
 //! commit        group commits on a pool of threads; the high watermark follows
 //! health        whether a data directory's disk can be relied on; the room kept for a full one
 //! maintenance   the thread that rolls, flushes, expires, deletes and writes checkpoints, on the env clock
+//! cleaner       the threads that compact, dirtiest partition first
 //! retention     which segments may go (a pure choice)
+//! compaction    what may be cleaned (a pure choice), and how: rewrite, swap
 //! segment, index, checkpoint   the files
 //! batch         record batch v2: header, records, compression, validation, building
 //! env           the only door to disk and clock
@@ -18,7 +20,9 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod cleaner;
 pub mod commit;
+pub mod compaction;
 pub mod directory;
 pub mod env;
 pub mod error;

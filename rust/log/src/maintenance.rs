@@ -49,6 +49,12 @@ pub trait PartitionSource: Send + Sync {
     fn with_idle(&self) -> Vec<Arc<Partition>> {
         self.partitions()
     }
+    /// Those of topics that are compacted, idle ones too.
+    fn compacted(&self) -> Vec<Arc<Partition>> {
+        let mut partitions = self.with_idle();
+        partitions.retain(|partition| partition.config().cleanup_policy.compact);
+        partitions
+    }
     /// Writes the checkpoints of the data directory, if there is one.
     fn checkpoint(&self, partitions: &[Arc<Partition>]);
 }
@@ -59,8 +65,9 @@ pub struct Maintenance {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a housekeeping thread waits on: the env clock, and the order to end.
 #[derive(Default)]
-struct Signal {
+pub(crate) struct Signal {
     state: Mutex<SignalState>,
     wake: Condvar,
 }
@@ -75,14 +82,7 @@ struct SignalState {
 
 impl Maintenance {
     pub fn start(host: &Arc<Host>, source: Arc<dyn PartitionSource>, config: MaintenanceConfig) -> Maintenance {
-        let signal = Arc::new(Signal::default());
-        let listener = Arc::downgrade(&signal);
-        host.env().clock().on_turn(Box::new(move || {
-            if let Some(signal) = listener.upgrade() {
-                signal.state.lock().turned = true;
-                signal.wake.notify_all();
-            }
-        }));
+        let signal = Signal::listening(host);
         let presser = Arc::downgrade(&signal);
         host.on_pressure(Box::new(move || {
             if let Some(signal) = presser.upgrade() {
@@ -117,8 +117,7 @@ impl Maintenance {
     }
 
     fn halt(&mut self) {
-        self.signal.state.lock().stopping = true;
-        self.signal.wake.notify_all();
+        self.signal.stop();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -134,15 +133,34 @@ impl Drop for Maintenance {
 }
 
 /// Why the thread does something.
-enum Wake {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
     Due,
     Pressed,
     Stop,
 }
 
 impl Signal {
+    /// Hears the turns of the clock.
+    pub(crate) fn listening(host: &Host) -> Arc<Signal> {
+        let signal = Arc::new(Signal::default());
+        let listener = Arc::downgrade(&signal);
+        host.env().clock().on_turn(Box::new(move || {
+            if let Some(signal) = listener.upgrade() {
+                signal.state.lock().turned = true;
+                signal.wake.notify_all();
+            }
+        }));
+        signal
+    }
+
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.wake.notify_all();
+    }
+
     /// Waits for the deadline, for a turn of the clock or for pressure.
-    fn wait(&self, host: &Host, deadline_ms: i64) -> Wake {
+    pub(crate) fn wait(&self, host: &Host, deadline_ms: i64) -> Wake {
         let clock = host.env().clock();
         let mut state = self.state.lock();
         loop {

@@ -71,7 +71,7 @@ impl MetadataLog {
         // What a snapshot holds lies before the log start; if the log lost more than that, it goes on behind the snapshot, empty
         // (Kafka's `truncateToLatestSnapshot`). After a crash all of the log is scanned: it is short.
         let log_start = newest.map_or(0, |(end_offset, _)| end_offset);
-        let hint = OpenHint { clean, recovery_point: 0, log_start };
+        let hint = OpenHint { clean, recovery_point: 0, log_start, cleaned: None };
         let (partition, _) = Partition::open(host, path, identity, config, 0, hint)?;
         let epoch = partition.leader_epoch().max(newest.map_or(0, |(_, epoch)| epoch)) + 1;
         partition.set_leader_epoch(epoch)?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ottla_log::cleaner::CleanerConfig;
 use ottla_log::commit::HostSettings;
 use ottla_log::env::{Clock, Env, VirtualClock as NativeVirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
@@ -134,6 +135,25 @@ fn host(settings: &HashMap<String, String>) -> PyResult<HostSettings> {
     })
 }
 
+fn number<T: std::str::FromStr>(settings: &HashMap<String, String>, name: &str, default: T) -> PyResult<T> {
+    settings.get(name).map_or(Ok(default), |value| {
+        value.parse().map_err(|_| PyValueError::new_err(format!("{name} = {value:?} is not a number in range")))
+    })
+}
+
+fn cleaner(settings: &HashMap<String, String>) -> PyResult<CleanerConfig> {
+    let default = CleanerConfig::default();
+    let is_enabled = settings.get("log.cleaner.enable").is_none_or(|value| value != "false");
+    Ok(CleanerConfig {
+        threads: if is_enabled { number(settings, "log.cleaner.threads", default.threads)? } else { 0 },
+        map_bytes_max: number(settings, "log.cleaner.dedupe.buffer.size", default.map_bytes_max)?,
+        map_load_factor: number(settings, "log.cleaner.io.buffer.load.factor", default.map_load_factor)?,
+        bytes_per_second_max: number(settings, "log.cleaner.io.max.bytes.per.second", default.bytes_per_second_max)?,
+        backoff_ms: milliseconds(settings, "log.cleaner.backoff.ms", default.backoff_ms)?,
+        ..default
+    })
+}
+
 type DirectoryTuple = (String, i16, Option<(u64, u64)>, Vec<(String, i32, u64)>);
 type PartitionTuple = (i32, i32, i32, i32, Vec<i32>, Vec<i32>);
 type TopicTuple<'py> = (String, Vec<u8>, bool, HashMap<String, Bound<'py, PyAny>>, Vec<PartitionTuple>);
@@ -192,6 +212,7 @@ impl Engine {
             cluster_id,
             host: host(&values)?,
             maintenance: maintenance(&values)?,
+            cleaner: cleaner(&values)?,
         };
         let native = released(py, || NativeEngine::open(options)).map_err(|error| append_error(&error))?;
         Ok(Self { native: Arc::new(native), queue: Arc::clone(bridge.queue()) })

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_log::checkpoint;
+use ottla_log::cleaner::{Cleaner, CleanerConfig};
 use ottla_log::commit::{Host, HostSettings};
 use ottla_log::directory::{DataDirectory, FoundPartition};
 use ottla_log::env::Env;
@@ -28,6 +29,7 @@ use tracing::{error, warn};
 
 use crate::disks;
 use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, Update};
+use crate::random::random_bytes;
 use crate::replica::{Place, Replica};
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -42,6 +44,8 @@ pub struct EngineOptions {
     pub cluster_id: Option<String>,
     pub host: HostSettings,
     pub maintenance: MaintenanceConfig,
+    /// Its hash key is made anew at each opening.
+    pub cleaner: CleanerConfig,
 }
 
 /// A partition directory found at opening, and which data directory it is in.
@@ -74,6 +78,7 @@ pub struct Engine {
     paths: Vec<PathBuf>,
     places: Mutex<Places>,
     maintenance: Mutex<Option<Maintenance>>,
+    cleaner: Mutex<Option<Cleaner>>,
     /// Told when appends that wait for the disk may go on.
     pub(crate) relief: Arc<Notify>,
     is_closed: AtomicBool,
@@ -107,6 +112,20 @@ impl PartitionSource for Inner {
         )
     }
 
+    fn compacted(&self) -> Vec<Arc<Partition>> {
+        let image = self.image.load();
+        let states = image.by_name.values().flat_map(|topic| &topic.partitions);
+        let replicas =
+            states.map(|state| &state.replica).filter(|replica| replica.config.load().cleanup_policy.compact);
+        replicas
+            .filter_map(
+                |replica| {
+                    if replica.has_files() { replica.partition().ok().cloned() } else { replica.opened().cloned() }
+                },
+            )
+            .collect()
+    }
+
     fn checkpoint(&self, partitions: &[Arc<Partition>]) {
         for directory in self.directories() {
             let own = in_directory(directory.path(), partitions);
@@ -121,24 +140,6 @@ fn in_directory(path: &Path, partitions: &[Arc<Partition>]) -> Vec<Arc<Partition
     partitions.iter().filter(|partition| partition.path().parent() == Some(path)).cloned().collect()
 }
 
-fn random_bytes() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(failure) => {
-                // Only a kernel without the call gets here; an id from the clock is unique enough for one machine.
-                warn!("no random bytes from the system ({failure}); using the clock");
-                let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
-                return nanos.to_be_bytes();
-            }
-        }
-    }
-    bytes
-}
-
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -149,7 +150,7 @@ impl Engine {
     /// # Errors
     /// A directory is in use, was written by a newer version, belongs to another node or cluster, or cannot be read.
     pub fn open(options: EngineOptions) -> Result<Self, AppendError> {
-        let EngineOptions { env, data_dirs, node_id, mut cluster_id, host, maintenance } = options;
+        let EngineOptions { env, data_dirs, node_id, mut cluster_id, host, maintenance, cleaner } = options;
         let host = Host::with(env, host);
         let mut directories: Vec<Arc<DataDirectory>> = Vec::with_capacity(data_dirs.len());
         for path in &data_dirs {
@@ -183,7 +184,9 @@ impl Engine {
         let relief = Arc::new(Notify::new());
         let relieved = Arc::clone(&relief);
         host.on_relief(Box::new(move || relieved.notify_waiters()));
-        let maintenance = Maintenance::start(&host, Arc::clone(&inner) as Arc<dyn PartitionSource>, maintenance);
+        let source = Arc::clone(&inner) as Arc<dyn PartitionSource>;
+        let cleaner = Cleaner::start(&host, &source, &CleanerConfig { hash_key: random_bytes(), ..cleaner });
+        let maintenance = Maintenance::start(&host, source, maintenance);
         Ok(Self {
             host,
             inner,
@@ -194,6 +197,7 @@ impl Engine {
             places: Mutex::new(Places { found, counts }),
             maintenance: Mutex::new(Some(maintenance)),
             relief,
+            cleaner: Mutex::new(Some(cleaner)),
             is_closed: AtomicBool::new(false),
         })
     }
@@ -371,6 +375,9 @@ impl Engine {
     pub fn close(&self) -> Result<(), StorageError> {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
+        }
+        if let Some(cleaner) = self.cleaner.lock().take() {
+            cleaner.stop();
         }
         if let Some(maintenance) = self.maintenance.lock().take() {
             maintenance.stop();

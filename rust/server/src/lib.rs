@@ -20,6 +20,7 @@ pub mod image;
 pub mod limits;
 pub mod listener;
 pub mod plane;
+mod random;
 pub mod replica;
 pub mod reply;
 pub mod room;

@@ -100,7 +100,7 @@ pub struct Place {
 pub struct Replica {
     identity: Identity,
     place: Place,
-    config: ArcSwap<PartitionConfig>,
+    pub(crate) config: ArcSwap<PartitionConfig>,
     leader_epoch: AtomicI32,
     /// Opened at first use. A failed opening stays failed until the engine is opened again.
     partition: OnceLock<Result<Arc<Partition>, StorageError>>,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use gated_disk::GatedDisk;
 use ottla_log::batch::{Compression, NewRecord};
+use ottla_log::cleaner::CleanerConfig;
 use ottla_log::commit::HostSettings;
 use ottla_log::env::faulty::{Call, EIO, Fault, FaultyDisk};
 use ottla_log::env::{Clock, Env, VirtualClock};
@@ -35,6 +36,7 @@ fn open_with(env: &Env, path: &Path, maintenance: MaintenanceConfig) -> Engine {
         cluster_id: Some("cluster".to_owned()),
         host: HostSettings { commit_threads: 1, ..HostSettings::default() },
         maintenance,
+        cleaner: CleanerConfig::default(),
     };
     Engine::open(options).unwrap()
 }
@@ -294,6 +296,7 @@ fn a_directory_that_fails() {
         cluster_id: Some("cluster".to_owned()),
         host: HostSettings { commit_threads: 0, ..HostSettings::default() },
         maintenance: MaintenanceConfig::default(),
+        cleaner: CleanerConfig::default(),
     };
     let topics = || {
         let named = |(name, id): (&str, u8)| {

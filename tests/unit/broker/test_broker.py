@@ -281,7 +281,7 @@ def test_what_has_no_effect_is_said(caplog: pytest.LogCaptureFixture, admin: lis
     """At the start of an embedded broker too, and when a topic is made; not for the broker's own topics."""
     with ottla.Broker(config={"log.preallocate": True, "num.io.threads": 8}) as broker:
         admin.append(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers))
-        admin[0].create_topics([NewTopic("c", 1, 1, topic_configs={"cleanup.policy": "compact", "retention.ms": "1"})])
+        admin[0].create_topics([NewTopic("c", 1, 1, topic_configs={"preallocate": "true", "retention.ms": "1"})])
         admin[0].create_topics([NewTopic(OFFSETS_TOPIC, 1, 1)])
         admin.pop().close()
     said = [
@@ -292,7 +292,7 @@ def test_what_has_no_effect_is_said(caplog: pytest.LogCaptureFixture, admin: lis
         "num.io.threads (config) has no effect: Ottla sizes its own threads",
     ]
     (topic,) = said[2:]
-    assert topic.startswith("topic c: cleanup.policy=compact has no effect: nothing is compacted in this version")
+    assert topic.startswith("topic c: preallocate=true has no effect: files grow as they are written")
 
 
 def test_none_is_a_setting_that_is_not_set() -> None:

@@ -193,18 +193,13 @@ def test_every_entry_is_read_or_says_why_not(setting: Setting) -> None:
     name = READ_AS_TOPICS.get(setting.name, setting.name) if setting.scope == "broker" else setting.name
     is_read = f'"{name}"' in READERS
     # Named where two settings are checked against each other, and by nothing that acts on them.
-    is_read &= name not in {"min.compaction.lag.ms", "max.compaction.lag.ms", "remote.storage.enable"}
+    is_read &= name != "remote.storage.enable"
     assert is_read == (not setting.without_effect)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "log.cleanup.policy=compact",
-        "log.cleaner.min.cleanable.ratio=0.1",
-        "log.cleaner.min.compaction.lag.ms=5",
-        "log.cleaner.max.compaction.lag.ms=9",
-        "log.cleaner.delete.retention.ms=5",
         "log.local.retention.ms=5",
         "log.preallocate=true",
         "unclean.leader.election.enable=true",
@@ -223,8 +218,9 @@ def test_what_is_accepted_without_effect_is_said_at_the_start(text: str) -> None
 
 
 def test_what_has_an_effect_is_not_called_without() -> None:
-    """Deletion by retention works; only compaction does not."""
-    assert load([Given("log.cleanup.policy", "delete", "x"), Given("min.insync.replicas", "1", "x")]).warnings == ()
+    """Deletion by retention works, and compaction does."""
+    policy = Given("log.cleanup.policy", "compact,delete", "x")
+    assert load([policy, Given("log.cleaner.threads", "2", "x"), Given("min.insync.replicas", "1", "x")]).warnings == ()
 
 
 def test_a_long_run_of_blanks_in_a_list_costs_nothing() -> None:

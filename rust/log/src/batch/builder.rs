@@ -79,27 +79,7 @@ impl BatchBuilder {
         }
         self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
         let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp_ms);
-        let field =
-            |value: Option<&[u8]>| value.map_or(1, |value| varint::length_i32(value.len() as i32) + value.len());
-        let length = 1
-            + varint::length_i64(timestamp_delta)
-            + varint::length_i32(self.count)
-            + field(key)
-            + field(value)
-            + varint::length_i32(header_count as i32)
-            + headers.clone().map(|(key, value)| field(Some(key)) + field(value)).sum::<usize>();
-        let to = &mut self.bytes;
-        varint::write_i32(to, length as i32);
-        to.push(0);
-        varint::write_i64(to, timestamp_delta);
-        varint::write_i32(to, self.count);
-        write_field(to, key);
-        write_field(to, value);
-        varint::write_i32(to, header_count as i32);
-        for (key, value) in headers {
-            write_field(to, Some(key));
-            write_field(to, value);
-        }
+        write_record(&mut self.bytes, timestamp_delta, self.count, key, value, header_count, headers);
         self.count += 1;
     }
 
@@ -131,6 +111,41 @@ impl BatchBuilder {
         header.write(&mut self.bytes);
         header::seal(&mut self.bytes);
         Some(self.bytes)
+    }
+}
+
+/// A record of a batch again, at another distance from its base timestamp.
+pub(crate) fn write_view(to: &mut Vec<u8>, timestamp_delta: i64, view: &RecordView<'_>) {
+    write_record(to, timestamp_delta, view.offset_delta, view.key, view.value, view.header_count(), view.headers());
+}
+
+fn write_record<'h>(
+    to: &mut Vec<u8>,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    header_count: usize,
+    headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]>)> + Clone,
+) {
+    let field = |value: Option<&[u8]>| value.map_or(1, |value| varint::length_i32(value.len() as i32) + value.len());
+    let length = 1
+        + varint::length_i64(timestamp_delta)
+        + varint::length_i32(offset_delta)
+        + field(key)
+        + field(value)
+        + varint::length_i32(header_count as i32)
+        + headers.clone().map(|(key, value)| field(Some(key)) + field(value)).sum::<usize>();
+    varint::write_i32(to, length as i32);
+    to.push(0);
+    varint::write_i64(to, timestamp_delta);
+    varint::write_i32(to, offset_delta);
+    write_field(to, key);
+    write_field(to, value);
+    varint::write_i32(to, header_count as i32);
+    for (key, value) in headers {
+        write_field(to, Some(key));
+        write_field(to, value);
     }
 }
 

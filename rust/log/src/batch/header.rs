@@ -152,6 +152,11 @@ impl BatchHeader {
     pub fn is_log_append_time(&self) -> bool {
         self.attributes & LOG_APPEND_TIME_BIT != 0
     }
+
+    /// When the tombstones or the marker in this batch may go (KIP-534): it then stands where the base timestamp was.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON_BIT != 0).then_some(self.base_timestamp_ms)
+    }
 }
 
 /// `sequence + by`, wrapping from `i32::MAX` to 0 (Kafka's `DefaultRecordBatch.incrementSequence`).

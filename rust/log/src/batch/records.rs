@@ -41,6 +41,11 @@ impl<'a> Records<'a> {
         Records { bytes, at: 0, left: count }
     }
 
+    /// Where the next record begins.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
     fn parse(&mut self) -> Result<RecordView<'a>, String> {
         let cut = || "a record is cut".to_owned();
         let length = varint::read_i32(self.bytes, &mut self.at).ok_or_else(cut)?;

@@ -53,6 +53,11 @@ impl<const BYTES: usize> SparseFile<BYTES> {
         &self.path
     }
 
+    /// The file has another name now.
+    pub fn moved_to(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     pub fn count(&self) -> usize {
         match &self.entries {
             Entries::Memory { bytes, .. } => bytes.len() / BYTES,

@@ -73,6 +73,11 @@ pub fn write(disk: &dyn Disk, path: &Path, entries: &[AbortedEntry]) -> io::Resu
             _ => Ok(()),
         };
     }
+    write_even_empty(disk, path, entries)
+}
+
+/// Replaces the file, by an empty one if there is nothing to tell.
+pub fn write_even_empty(disk: &dyn Disk, path: &Path, entries: &[AbortedEntry]) -> io::Result<()> {
     let bytes: Vec<u8> = entries.iter().flat_map(AbortedEntry::encode).collect();
     let file = disk.open(path, OpenMode::Truncate)?;
     file.write_at(&mut [IoSlice::new(&bytes)], 0)?;

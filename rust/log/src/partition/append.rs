@@ -249,7 +249,7 @@ impl Partition {
         let mut roll = !active.has_room(header.last_offset(), bytes, config.segment_bytes, config.segment_index_bytes);
         if !roll && active.size() > 0 {
             let waited_ms = active.waited_ms(self.disk(), now_ms, header.max_timestamp_ms)?;
-            roll = waited_ms > config.segment_ms - self.jitter_ms(config, active.base_offset());
+            roll = waited_ms > config.segment_ms_max() - self.jitter_ms(config, active.base_offset());
         }
         if roll { self.roll_locked(state, now_ms) } else { Ok(active) }
     }

@@ -36,7 +36,7 @@ pub struct CleanupPolicy {
     pub compact: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PartitionConfig {
     /// `segment.bytes`: a batch that would make a segment longer starts the next one.
     pub segment_bytes: u32,
@@ -76,6 +76,14 @@ pub struct PartitionConfig {
     pub flush_ms: i64,
     /// `cleanup.policy`.
     pub cleanup_policy: CleanupPolicy,
+    /// `min.cleanable.dirty.ratio`: compaction begins above this share of what was not compacted yet.
+    pub dirty_ratio_min: f64,
+    /// `delete.retention.ms`: how long a tombstone stays after compaction first saw it.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: what is younger is not compacted.
+    pub compaction_lag_min_ms: i64,
+    /// `max.compaction.lag.ms`: what is older is compacted whatever the ratio.
+    pub compaction_lag_max_ms: i64,
     /// `file.delete.delay.ms`: how long a deleted segment's files stay, renamed, for readers that have them open.
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms` (a broker setting in Kafka): idle producers without an open transaction are forgotten after this.
@@ -105,6 +113,10 @@ impl Default for PartitionConfig {
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
             cleanup_policy: CleanupPolicy { delete: true, compact: false },
+            dirty_ratio_min: 0.5,
+            delete_retention_ms: 86_400_000,
+            compaction_lag_min_ms: 0,
+            compaction_lag_max_ms: i64::MAX,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 86_400_000,
         }
@@ -177,11 +189,24 @@ impl PartitionConfig {
                 }
                 self.cleanup_policy = policy;
             }
+            "min.cleanable.dirty.ratio" => self.dirty_ratio_min = number(name, value)?,
+            "delete.retention.ms" => self.delete_retention_ms = number(name, value)?,
+            "min.compaction.lag.ms" => self.compaction_lag_min_ms = number(name, value)?,
+            "max.compaction.lag.ms" => self.compaction_lag_max_ms = number(name, value)?,
             "file.delete.delay.ms" => self.file_delete_delay_ms = number(name, value)?,
             "producer.id.expiration.ms" => self.producer_id_expiration_ms = number(name, value)?,
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// How long a segment may fill: a compacted one must not keep records from compaction for longer than they may wait for it.
+    pub fn segment_ms_max(&self) -> i64 {
+        if self.cleanup_policy.compact && self.compaction_lag_max_ms > 0 {
+            self.segment_ms.min(self.compaction_lag_max_ms)
+        } else {
+            self.segment_ms
+        }
     }
 
     /// The codec's level, for [`crate::batch::compression::compress`].

@@ -116,10 +116,12 @@ impl Partition {
             state.parent_unsynced = false;
         }
         if target.truncations == state.truncations && target.end.offset >= state.durable.offset {
-            state.durable = target.end;
+            // The segment it ended may have been compacted meanwhile.
+            let end = state.placed(target.end);
+            state.durable = end;
             let caught_up = state.durable.offset == state.log_end.offset;
             state.unsynced_since_ms = if caught_up { None } else { Some(target.started_ms) };
-            state.advance_high_watermark(target.end);
+            state.advance_high_watermark(end);
         }
         self.recount_unsynced(&mut state);
         let after = state.offsets();
@@ -156,6 +158,7 @@ impl Partition {
             recovery_point: state.durable.offset,
             log_start: state.log_start,
             first_segment,
+            cleaned: state.cleaned,
         })
     }
 
@@ -219,6 +222,7 @@ impl Partition {
 
     /// Syncs, brings indexes to disk and writes the producer snapshot. Every later operation fails with [`StorageError::Closed`].
     pub fn close(&self) -> Result<(), StorageError> {
+        let _trim = self.trim.lock();
         {
             let state = self.state.read();
             if state.closed {
@@ -246,6 +250,7 @@ impl Partition {
     pub fn delete(&self) -> Result<(), StorageError> {
         let disk = self.disk();
         let delay_ms = self.config.load().file_delete_delay_ms;
+        let _trim = self.trim.lock();
         let mut state = self.state.write();
         state.closed = true;
         self.recount_unsynced(&mut state);

@@ -35,8 +35,8 @@ impl Partition {
                 (state.segments.clone(), state.log_start)
             };
             match self.lookup_in(&segments, timestamp_ms, log_start) {
-                // Retention went over the segments meanwhile.
-                Err(_) if segments.iter().any(|segment| segment.is_removed()) => {}
+                // Retention or compaction went over the segments meanwhile: what was found may have come from other files.
+                _ if segments.iter().any(|segment| segment.is_removed()) => {}
                 result => return result,
             }
         }
@@ -110,7 +110,7 @@ impl Partition {
                 state.segments.clone()
             };
             match self.max_timestamp_in(&segments) {
-                Err(_) if segments.iter().any(|segment| segment.is_removed()) => {}
+                _ if segments.iter().any(|segment| segment.is_removed()) => {}
                 result => return result,
             }
         }

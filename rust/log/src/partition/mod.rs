@@ -6,6 +6,7 @@
 //! trim      truncate, DeleteRecords, retention, roll                       recover   what opening finds and repairs
 //! offsets, epochs, producers, snapshot: the state, each with its own rules          marker    how far it was durable when the disk failed
 //! ending    where recovery must stop           replay    what good batches mean to producers and epochs
+//! compact   a pass of compaction, and its result put in place      listing   what files there are
 //! ```
 //!
 //! One lock guards the state. Appends hold it for a write to the page cache; reads hold it to learn which segment and how far, and do
@@ -15,10 +16,12 @@
 //! An idle or empty partition is cheap: its directory is made at the first append, closed segments keep no descriptor.
 
 mod append;
+mod compact;
 pub mod config;
 mod ending;
 mod epochs;
 mod flush;
+mod listing;
 mod lookup;
 mod marker;
 pub mod offsets;
@@ -45,6 +48,8 @@ use crate::env::{Disk, File};
 use crate::error::StorageError;
 use crate::health::{Health, with_reserve};
 use crate::{Offset, Offsets, PartitionConfig, TopicId};
+use compact::CleaningState;
+pub use compact::{Compaction, MapSize};
 pub(crate) use read::visit_batch;
 use state::State;
 
@@ -65,6 +70,8 @@ pub struct OpenHint {
     pub recovery_point: Offset,
     /// The log start offset DeleteRecords or retention last moved to.
     pub log_start: Offset,
+    /// Compacted below this offset.
+    pub cleaned: Option<Offset>,
 }
 
 /// What opening found and did.
@@ -205,6 +212,9 @@ pub struct Partition {
     attached: OnceLock<Box<dyn Any + Send + Sync>>,
     /// Held by who syncs. Taken before the state.
     syncing: Mutex<()>,
+    /// Held by whoever takes segments away or puts others in their place. Taken before `state`.
+    trim: Mutex<()>,
+    cleaning: CleaningState,
     state: RwLock<State>,
 }
 

@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::{Mutex, RwLock};
 
 use super::state::{Mark, State};
-use super::{Identity, OpenHint, Partition, RecoveryReport, recover};
+use super::{CleaningState, Identity, OpenHint, Partition, RecoveryReport, recover};
 use crate::commit::Host;
 use crate::env::Disk;
 use crate::error::StorageError;
@@ -54,6 +54,7 @@ impl Partition {
                     epochs: loaded.epochs,
                     producers: loaded.producers,
                     snapshot_offset: loaded.snapshot_offset,
+                    cleaned: hint.cleaned.map(|cleaned| cleaned.min(end.offset)),
                     ..State::empty(leader_epoch)
                 };
                 state.producers.high_watermark_moved(end.offset);
@@ -78,6 +79,8 @@ impl Partition {
             observer: ArcSwapOption::empty(),
             attached: OnceLock::new(),
             syncing: Mutex::new(()),
+            trim: Mutex::new(()),
+            cleaning: CleaningState::default(),
             state: RwLock::new(state),
         });
         // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end.

@@ -53,6 +53,7 @@ impl Partition {
                     .map(|found| found.map(|found| (found.header.base_offset, found.position, found.bytes))),
             };
             let (first_offset, position, first_batch_bytes) = match found {
+                _ if segment.is_removed() => continue,
                 Ok(Some(found)) => found,
                 Ok(None) => match plan.next {
                     // Compaction may have emptied the end of a segment.
@@ -62,7 +63,7 @@ impl Partition {
                     }
                     None => return Ok(empty),
                 },
-                // Retention took the segment between the lock and the look: the next plan knows.
+                // Damage, or retention or compaction took the segment just now: then the next plan knows.
                 Err(_) if segment.is_removed() => continue,
                 Err(error) => return Err(self.failed_read(error)),
             };
@@ -77,12 +78,13 @@ impl Partition {
                 Err(_) if segment.is_removed() => continue,
                 Err(error) => return Err(self.failed_read(error)),
             };
-            let aborted =
-                self.aborted_in(&plan.ending, start, &segment, position + length, plan.offsets.last_stable)?;
-            // What was taken meanwhile may have told nothing of its aborted transactions.
-            if plan.ending.iter().any(|segment| segment.is_removed()) {
+            let aborted = self.aborted_in(&plan.ending, start, &segment, position + length, plan.offsets.last_stable);
+            // What was taken meanwhile may have told nothing of its aborted transactions, and what compaction replaced may have been
+            // looked for in the files of its successor, which have the same names.
+            if segment.is_removed() || plan.ending.iter().any(|segment| segment.is_removed()) {
                 continue;
             }
+            let aborted = aborted?;
             let slice = Some(Slice { file, position: u64::from(position), length });
             return Ok(Read { slice, first_offset, first_batch_bytes, offsets: plan.offsets, aborted });
         }

@@ -11,18 +11,18 @@
 //! Segments below the recovery point are trusted, their indexes too, unless a file is missing or of an impossible length: then the
 //! indexes are rebuilt, and damage found on the way is reported but nothing is cut.
 
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::ending::Ending;
 use super::epochs::Epochs;
+use super::listing::Listing;
 use super::producers::Producers;
 use super::replay::{marker_of, remove_if_there, replay_segment, wrong_epoch};
 use super::{OpenHint, RecoveryReport, snapshot};
 use crate::batch::header::HEADER_BYTES;
-use crate::env::{DirEntry, Disk, OpenMode, read_file};
+use crate::env::{Disk, OpenMode, read_file};
 use crate::error::{IoContext, StorageError};
 use crate::health::Trust;
 use crate::index::{offset, time};
@@ -40,15 +40,6 @@ pub(super) struct Loaded {
     pub report: RecoveryReport,
 }
 
-/// What a directory holds, by kind.
-#[derive(Default)]
-struct Listing {
-    logs: BTreeMap<Offset, DirEntry>,
-    offset_indexes: BTreeMap<Offset, u64>,
-    time_indexes: BTreeMap<Offset, u64>,
-    snapshots: Vec<Offset>,
-}
-
 /// None: there is no such directory.
 pub(super) fn load(
     disk: &dyn Disk,
@@ -57,47 +48,22 @@ pub(super) fn load(
     mut hint: OpenHint,
     trust: Trust,
 ) -> Result<Option<Loaded>, StorageError> {
-    let entries = match disk.list(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StorageError::io("list", path, error)),
-    };
     let mut report = RecoveryReport::default();
+    let Some(listing) = Listing::take(disk, path, &mut report.damage)? else { return Ok(None) };
     let ending = Ending::find(disk, path, trust, &mut hint, &mut report.damage)?;
-    let mut load = Load { disk, path, config, listing: sort(disk, path, entries)?, report, ending };
+    let cleaned = hint.cleaned.unwrap_or(0);
+    let mut load = Load { disk, path, config, cleaned, listing, report, ending };
     let loaded = load.run(hint)?;
     load.ending.settle(disk, path)?;
     Ok(Some(loaded))
-}
-
-/// Takes stock, and removes what an interrupted deletion or replacement left behind.
-fn sort(disk: &dyn Disk, path: &Path, entries: Vec<DirEntry>) -> Result<Listing, StorageError> {
-    let mut listing = Listing::default();
-    for entry in entries {
-        let name = entry.name.as_str();
-        if entry.is_dir {
-            continue;
-        }
-        if name.ends_with(names::DELETED_SUFFIX) || name.ends_with(".cleaned") || name.ends_with(".tmp") {
-            let stale = path.join(name);
-            disk.remove_file(&stale).at("remove", &stale)?;
-        } else if let Some(offset) = names::offset_of(name, names::LOG) {
-            listing.logs.insert(offset, entry);
-        } else if let Some(offset) = names::offset_of(name, names::OFFSET_INDEX) {
-            listing.offset_indexes.insert(offset, entry.length);
-        } else if let Some(offset) = names::offset_of(name, names::TIME_INDEX) {
-            listing.time_indexes.insert(offset, entry.length);
-        } else if let Some(offset) = names::offset_of(name, names::PRODUCER_SNAPSHOT) {
-            listing.snapshots.push(offset);
-        }
-    }
-    Ok(listing)
 }
 
 struct Load<'a> {
     disk: &'a dyn Disk,
     path: &'a Path,
     config: &'a PartitionConfig,
+    /// Offsets may be missing below.
+    cleaned: Offset,
     listing: Listing,
     report: RecoveryReport,
     ending: Ending,
@@ -272,7 +238,9 @@ impl Load<'_> {
     fn gaps(&self, base: Offset, next_base: Option<Offset>) -> Gaps {
         match next_base {
             Some(next_base) => Gaps::Before(next_base),
-            None if self.config.cleanup_policy.compact => Gaps::Before(base.saturating_add(i64::from(i32::MAX))),
+            None if self.config.cleanup_policy.compact || base < self.cleaned => {
+                Gaps::Before(base.saturating_add(i64::from(i32::MAX)))
+            }
             None => Gaps::Never,
         }
     }
@@ -390,10 +358,11 @@ impl Load<'_> {
                 segment.cut_log(self.disk, stop.position as u32)?;
             }
             segment.set_aborted(self.disk, aborted)?;
-            // The next segment begins where this one ends, unless compaction took what was between. A tail that was torn off between two
-            // batches looks the same; that there are gaps further up tells them apart.
+            // The next segment begins where this one ends, unless compaction took what was between (Kafka's; ours leaves the last batch of
+            // a segment). A tail that was torn off between two batches looks the same: that compaction came as far as here, or gaps
+            // further up, tells them apart.
             compacted |= scan.has_gaps();
-            let gap = !compacted && next_base.is_some_and(|next_base| next_base != log_end);
+            let gap = !compacted && next_base.is_some_and(|next_base| next_base != log_end && self.cleaned < next_base);
             if gap && stop.is_none() {
                 self.report
                     .damage

@@ -147,6 +147,8 @@ pub struct State {
     pub unsynced_bytes: u64,
     /// Offset of the newest producer snapshot on disk.
     pub snapshot_offset: Option<Offset>,
+    /// Compacted below this offset; None: not known to be.
+    pub cleaned: Option<Offset>,
     pub offline: Option<Arc<StorageError>>,
     pub closed: bool,
     /// Of the data directory; None where there is none.
@@ -178,6 +180,7 @@ impl State {
             unsynced_since_ms: None,
             unsynced_bytes: 0,
             snapshot_offset: None,
+            cleaned: None,
             offline: None,
             closed: false,
             health: None,
@@ -225,6 +228,14 @@ impl State {
     /// Index of the segment that holds `offset`, or would.
     pub fn segment_index(&self, offset: Offset) -> Option<usize> {
         self.segments.partition_point(|segment| segment.base_offset() <= offset).checked_sub(1)
+    }
+
+    /// The same place, for a mark at the end of a segment that gave way to another: the begin of the next.
+    pub fn placed(&self, mark: Mark) -> Mark {
+        match self.segment_index(mark.offset).map(|index| self.segments[index].base_offset()) {
+            Some(base) if base == mark.offset => Mark { offset: mark.offset, segment: base, position: 0 },
+            _ => mark,
+        }
     }
 
     /// Where read_committed ends.

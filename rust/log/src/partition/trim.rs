@@ -46,6 +46,7 @@ impl Partition {
     /// Deletes what retention lets go, and what lies below the log start; the number of segments.
     pub fn enforce_retention(&self, now_ms: i64) -> Result<usize, StorageError> {
         let config = self.config.load();
+        let _trim = self.trim.lock();
         let segments = {
             let state = self.state.read();
             state.check_online(&self.path)?;
@@ -121,6 +122,7 @@ impl Partition {
     /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole. Segments that go stay readable to
     /// those who hold them; of the one that is cut short, a reader that holds a slice past the cut finds fewer bytes than it was told.
     pub fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
+        let _trim = self.trim.lock();
         let mut state = self.state.write();
         state.check_online(&self.path)?;
         let offset = offset.max(state.log_start);
@@ -170,6 +172,7 @@ impl Partition {
             state.durable = mark;
         }
         state.log_start = state.log_start.min(end);
+        state.cleaned = state.cleaned.map(|cleaned| cleaned.min(end));
         if state.epochs.truncate_end(end) {
             self.write_epochs(&state.epochs)?;
         }

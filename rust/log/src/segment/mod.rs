@@ -4,6 +4,7 @@
 //! returned: what a failed one leaves is cut off. Readers share a segment by `Arc` and may go on reading after it was removed. The log file
 //! is opened when first touched and closed when idle.
 
+mod indexes;
 pub mod names;
 mod reader;
 pub mod scan;
@@ -24,6 +25,7 @@ use crate::error::{IoContext, StorageError};
 use crate::index::offset::OffsetIndex;
 use crate::index::time::{TimeEntry, TimeIndex};
 use crate::index::txn::{self, AbortedEntry};
+pub(crate) use indexes::Indexes;
 
 /// Bytes read at once when walking from an index entry to a batch: as a rule the whole way.
 const WALK_BYTES: usize = 4096 + HEADER_BYTES;
@@ -39,25 +41,12 @@ pub struct Segment {
     indexes: Mutex<Indexes>,
     /// Its files may be gone: an error of opening them means "no longer here".
     removed: AtomicBool,
+    /// Its descriptor must stay: no file has its name yet.
+    pinned: AtomicBool,
     /// Read or written since the last [`Segment::release_if_idle`].
     used: AtomicBool,
     /// Wall clock at creation, or of the file's last write when found: age for `segment.ms` and retention where records tell none.
     created_ms: i64,
-}
-
-#[derive(Debug)]
-struct Indexes {
-    offset: OffsetIndex,
-    time: TimeIndex,
-    /// None: not read yet.
-    txn: Option<Vec<AbortedEntry>>,
-    /// How many of them the file has.
-    txn_written: usize,
-    /// None: not read yet. Some(None): no record has a timestamp.
-    max: Option<Option<TimeEntry>>,
-    /// Timestamp of the first batch, for `segment.ms`. None: not read yet or nothing there.
-    first_timestamp_ms: Option<i64>,
-    bytes_since_entry: u32,
 }
 
 /// A batch found in a segment.
@@ -111,19 +100,36 @@ impl Segment {
             directory: directory.to_path_buf(),
             size: AtomicU32::new(size),
             log: Mutex::new(None),
-            indexes: Mutex::new(Indexes {
-                offset: OffsetIndex::fresh(base_offset, names::file(directory, base_offset, names::OFFSET_INDEX)),
-                time: TimeIndex::fresh(base_offset, names::file(directory, base_offset, names::TIME_INDEX)),
-                txn: Some(Vec::new()),
-                txn_written: 0,
-                max: Some(None),
-                first_timestamp_ms: None,
-                bytes_since_entry: 0,
-            }),
+            indexes: Mutex::new(Indexes::fresh(directory, base_offset, "")),
             removed: AtomicBool::new(false),
+            pinned: AtomicBool::new(false),
             used: AtomicBool::new(true),
             created_ms,
         }
+    }
+
+    /// What compaction made: its files have other names yet, so that it lives by its descriptor and by the indexes in memory until
+    /// [`Segment::settle`].
+    pub(crate) fn replacement(
+        directory: &Path,
+        base_offset: Offset,
+        size: u32,
+        created_ms: i64,
+        log: Arc<dyn File>,
+        mut indexes: Indexes,
+    ) -> Segment {
+        let segment = Segment::writable(directory, base_offset, size, created_ms);
+        indexes.moved_to(directory, base_offset);
+        *segment.log.lock() = Some(log);
+        *segment.indexes.lock() = indexes;
+        segment.pinned.store(true, Ordering::Release);
+        segment
+    }
+
+    /// The files of a replacement have their names.
+    pub(crate) fn settle(&self) {
+        self.retire();
+        self.pinned.store(false, Ordering::Release);
     }
 
     /// A segment that will not be written again, its files as listed.
@@ -213,12 +219,18 @@ impl Segment {
 
     /// Closes the descriptors of a segment nobody touched since the last call.
     pub fn release_if_idle(&self) {
-        if !self.used.swap(false, Ordering::Relaxed) {
+        if !self.used.swap(false, Ordering::Relaxed) && !self.pinned.load(Ordering::Acquire) {
             *self.log.lock() = None;
             let mut indexes = self.indexes.lock();
             indexes.offset.file().release();
             indexes.time.file().release();
         }
+    }
+
+    /// Bytes of offset and time index.
+    pub(crate) fn index_bytes(&self) -> (u64, u64) {
+        let mut indexes = self.indexes.lock();
+        (indexes.offset.file().bytes() as u64, indexes.time.file().bytes() as u64)
     }
 
     fn txn_path(&self) -> PathBuf {

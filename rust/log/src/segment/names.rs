@@ -13,6 +13,11 @@ pub const TXN_INDEX: &str = "txnindex";
 pub const PRODUCER_SNAPSHOT: &str = "snapshot";
 /// Put behind a file's name before it is removed for good.
 pub const DELETED_SUFFIX: &str = ".deleted";
+/// Put behind the names of a replacement's files while compaction writes them, and once they are whole.
+pub const CLEANED_SUFFIX: &str = ".cleaned";
+pub const SWAP_SUFFIX: &str = ".swap";
+/// The files of a segment, as named by it.
+pub const SEGMENT_FILES: [&str; 4] = [LOG, OFFSET_INDEX, TIME_INDEX, TXN_INDEX];
 /// Put behind the name of a partition's directory, after a unique part, before it is removed for good.
 pub const DELETE_DIR_SUFFIX: &str = "-delete";
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";

@@ -96,19 +96,20 @@ impl Segment {
         Ok(entry.map_or(self.base_offset, |entry| entry.offset))
     }
 
+    /// The greatest timestamp of the first batch; None in an empty segment.
+    pub fn first_timestamp_ms(&self, disk: &dyn Disk) -> Result<Option<i64>, StorageError> {
+        if let Some(first_ms) = self.indexes.lock().first_timestamp_ms {
+            return Ok(Some(first_ms));
+        }
+        let first = self.walk(disk, 0, self.size(), |_| true)?.map(|found| found.header.max_timestamp_ms);
+        self.indexes.lock().first_timestamp_ms = first;
+        Ok(first)
+    }
+
     /// How long the segment has been filling when a batch of `timestamp_ms` arrives: by its first record's time if it has one, else by
     /// the wall clock (Kafka's `LogSegment.timeWaitedForRoll`).
     pub fn waited_ms(&self, disk: &dyn Disk, now_ms: i64, timestamp_ms: i64) -> Result<i64, StorageError> {
-        let first_ms = self.indexes.lock().first_timestamp_ms;
-        let first_ms = match first_ms {
-            Some(first_ms) => Some(first_ms),
-            None => {
-                let first = self.walk(disk, 0, self.size(), |_| true)?.map(|found| found.header.max_timestamp_ms);
-                self.indexes.lock().first_timestamp_ms = first;
-                first
-            }
-        };
-        Ok(match first_ms {
+        Ok(match self.first_timestamp_ms(disk)? {
             Some(first_ms) if first_ms >= 0 => timestamp_ms.saturating_sub(first_ms),
             _ => now_ms.saturating_sub(self.created_ms),
         })

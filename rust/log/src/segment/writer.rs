@@ -32,24 +32,7 @@ impl Segment {
 
     /// Enters a batch into the indexes; also how they are rebuilt.
     pub fn note_batch(&self, header: &BatchHeader, position: u32, bytes: u32, index_interval_bytes: u32) {
-        let mut indexes = self.indexes.lock();
-        let indexes = &mut *indexes;
-        let last_offset = header.last_offset();
-        let max = indexes.max.get_or_insert(None);
-        if header.max_timestamp_ms > max.map_or(-1, |max| max.timestamp_ms) {
-            *max = Some(TimeEntry { timestamp_ms: header.max_timestamp_ms, offset: last_offset });
-        }
-        if position == 0 {
-            indexes.first_timestamp_ms = Some(header.max_timestamp_ms);
-        }
-        if indexes.bytes_since_entry > index_interval_bytes {
-            indexes.offset.push(last_offset, position);
-            if let Some(max) = *max {
-                indexes.time.push(max);
-            }
-            indexes.bytes_since_entry = 0;
-        }
-        indexes.bytes_since_entry = indexes.bytes_since_entry.saturating_add(bytes);
+        self.indexes.lock().note(header, position, bytes, index_interval_bytes);
     }
 
     /// Notes the end of an aborted transaction. Memory has it at once; the file as soon as the disk takes it: the marker is in the log
@@ -102,12 +85,7 @@ impl Segment {
 
     /// Enters the last time entry; the files then say all that memory knows.
     pub fn seal_indexes(&self, disk: &dyn Disk, sync: bool) -> Result<(), StorageError> {
-        {
-            let mut indexes = self.indexes.lock();
-            if let Some(Some(max)) = indexes.max {
-                indexes.time.push(max);
-            }
-        }
+        self.indexes.lock().seal();
         self.flush_indexes(disk, sync)
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ottla_log::batch::NewRecord;
 use ottla_log::batch::builder::{BatchShape, build};
+use ottla_log::cleaner::CleanerConfig;
 use ottla_log::commit::HostSettings;
 use ottla_log::env::{Clock, Env, SystemClock, VirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
@@ -175,6 +176,7 @@ impl Harness {
                 cluster_id: Some("test-cluster".to_owned()),
                 host: HostSettings { commit_threads: 1, ..host },
                 maintenance: MaintenanceConfig::default(),
+                cleaner: CleanerConfig::default(),
             })
             .unwrap(),
         );

@@ -199,6 +199,25 @@ fn gaps_of_a_topic_that_was_compacted() {
     }
 }
 
+/// A gap at the very end of a segment, with none above it, looks like a torn tail. Where compaction is known to have come that far (in a
+/// directory of Kafka's, whose segments end so) nothing is cut.
+#[test]
+fn gap_at_the_end_of_a_segment() {
+    for (cleaned, found) in [(None, 11), (Some(11), 11), (Some(12), 29), (Some(100), 29)] {
+        let bench = Bench::small();
+        let partition = bench.open();
+        for index in 0..30 {
+            send_values(&partition, &[&index.to_string()]);
+        }
+        partition.close().unwrap();
+        let logs: Vec<String> = names(&bench).into_iter().filter(|name| name.ends_with(".log")).collect();
+        assert_eq!(logs[1], format!("{:020}.log", 12));
+        assert_eq!(compact(&bench, &logs[0], |index| index != 11), 11);
+        let (partition, report) = bench.open_with(OpenHint { cleaned, ..OpenHint::default() });
+        assert_eq!(records(&partition, ReadUpTo::LogEnd).len(), found, "{cleaned:?} {report:?}");
+    }
+}
+
 /// After a crash only what reaches past the recovery point is scanned.
 #[test]
 fn recovery_point_bounds_the_scan() {

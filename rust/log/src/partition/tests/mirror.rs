@@ -219,7 +219,8 @@ fn run(steps: Vec<Step>) {
                 if clean {
                     partition.close().unwrap();
                 }
-                let hint = OpenHint { clean, recovery_point: partition.offsets().durable, log_start: model.log_start };
+                let recovery_point = partition.offsets().durable;
+                let hint = OpenHint { clean, recovery_point, log_start: model.log_start, cleaned: None };
                 partition = bench.open_with(hint).0;
             }
             Step::NewEpoch => {

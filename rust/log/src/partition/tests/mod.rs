@@ -2,8 +2,11 @@
 
 mod append;
 mod commit;
+mod compact;
 mod crash;
+mod cut;
 mod faults;
+mod history;
 mod mirror;
 mod read;
 mod transactions;

@@ -1,0 +1,129 @@
+"""Compacted topics end to end: the last value of a key stays, tombstones go after their time, also across a SIGKILL."""
+
+from __future__ import annotations
+
+import confluent_kafka as ck
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.clients.drivers import QUIET, wait_until
+from tests.conftest import TEST_SETTINGS, MakeBroker
+
+SETTINGS = {**TEST_SETTINGS, "log.cleaner.backoff.ms": "50"}
+# A record's own time closes segments: each batch below lies ten seconds behind the one before.
+SMALL = {"cleanup.policy": "compact", "segment.ms": "5000", "min.cleanable.dirty.ratio": "0.01"}
+STEP_MS = 10_000
+# Before the records' times: so that the first is not refused as too far ahead.
+START_MS = 1_700_000_000_000
+
+
+class Table:
+    """A compacted topic written one record at a time, each in a segment of its own."""
+
+    def __init__(self, bootstrap: str, topic: str, **configs: str) -> None:
+        self.bootstrap, self.topic, self.at_ms = bootstrap, topic, START_MS
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        made = admin.create_topics([NewTopic(topic, 1, 1, config={**SMALL, **configs})])
+        made[topic].result(30)
+
+    def put(self, *records: tuple[str, str | None]) -> None:
+        producer = ck.Producer({"bootstrap.servers": self.bootstrap, **QUIET})
+        for key, value in records:
+            self.at_ms += STEP_MS
+            producer.produce(self.topic, value, key, partition=0, timestamp=self.at_ms)
+            assert producer.flush(30) == 0
+
+    def read(self) -> list[tuple[int, str, str | None]]:
+        consumer = ck.Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.topic, **QUIET})
+        try:
+            place = ck.TopicPartition(self.topic, 0, 0)
+            _, end = consumer.get_watermark_offsets(place, 30)
+            consumer.assign([place])
+            found: list[tuple[int, str, str | None]] = []
+            while True:
+                message = consumer.poll(30)
+                assert message is not None, f"nothing up to {end} after {found}"
+                assert not message.error(), message.error()
+                key, value, offset = message.key(), message.value(), message.offset()
+                assert key is not None
+                assert offset is not None
+                found.append((offset, key.decode(), None if value is None else value.decode()))
+                if offset == end - 1:
+                    return found
+        finally:
+            consumer.close()
+
+    def offsets(self) -> list[int]:
+        return [offset for offset, _, _ in self.read()]
+
+
+def test_the_last_value_of_each_key_stays(make_broker: MakeBroker, unique: str) -> None:
+    """At its offset, in order; the record being written last is there whatever it is; and so it is after a SIGKILL."""
+    broker = make_broker(SETTINGS)
+    table = Table(broker.bootstrap, unique)
+    table.put(*[(f"key-{number % 3}", str(number)) for number in range(12)])
+    table.put(("last", "12"))
+    wait_until(lambda: len(table.read()) == 4, "compacted")
+    expected = [(9, "key-0", "9"), (10, "key-1", "10"), (11, "key-2", "11"), (12, "last", "12")]
+    assert table.read() == expected
+    broker.kill()
+    broker.start()
+    again = Table.__new__(Table)
+    again.bootstrap, again.topic, again.at_ms = broker.bootstrap, unique, table.at_ms
+    assert again.read() == expected
+    again.put(("key-0", None), ("last", "14"))
+    wait_until(lambda: 9 not in again.offsets(), "compacted again")
+    # What the record being written last replaces is not looked for before its segment is closed.
+    kept = [(10, "key-1", "10"), (11, "key-2", "11"), (12, "last", "12"), (13, "key-0", None), (14, "last", "14")]
+    assert again.read() == kept
+
+
+def test_tombstones_go_after_their_time(make_broker: MakeBroker, unique: str) -> None:
+    """With delete.retention.ms at nothing a tombstone goes with the second pass that sees it; with a day it stays."""
+    broker = make_broker(SETTINGS)
+    short = Table(broker.bootstrap, unique, **{"delete.retention.ms": "0"})
+    long = Table(broker.bootstrap, f"{unique}-long")
+    for table in (short, long):
+        table.put(("a", "1"), ("b", "2"), ("a", None), ("c", "4"))
+        wait_until(lambda table=table: 0 not in table.offsets(), "what the tombstone deletes is gone")  # type: ignore[misc]
+        # Something dirty, for which a pass is made.
+        table.put(("c", "5"))
+        table.put(("c", "6"))
+    wait_until(lambda: 2 not in short.offsets(), "the tombstone is gone")
+    wait_until(lambda: 3 not in long.offsets(), "the other topic is compacted too")
+    assert short.read() == [(1, "b", "2"), (4, "c", "5"), (5, "c", "6")]
+    assert long.read() == [(1, "b", "2"), (2, "a", None), (4, "c", "5"), (5, "c", "6")]
+
+
+@pytest.mark.ottla
+def test_offsets_of_groups_are_compacted(make_broker: MakeBroker, unique: str) -> None:
+    """`__consumer_offsets` does not keep every commit ever made, and a restart still knows the last one."""
+    settings = {**SETTINGS, "offsets.topic.segment.bytes": "1048576", "offsets.topic.num.partitions": "1"}
+    broker = make_broker(settings)
+    table = Table(broker.bootstrap, unique)
+    table.put(("a", "1"))
+    place = ck.TopicPartition(unique, 0, 0)
+    consumer = ck.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": unique, **QUIET})
+    log = broker.data_dir / "__consumer_offsets-0"
+
+    def kept() -> int:
+        return sum(path.stat().st_size for path in log.glob("*.log"))
+
+    written = 0
+    try:
+        while written < 3 * 2**20:
+            batch = [ck.TopicPartition(unique, 0, 1, metadata="m" * 4000)]
+            consumer.commit(offsets=batch, asynchronous=False)
+            written += 4000
+        consumer.commit(offsets=[ck.TopicPartition(unique, 0, 1, metadata="last")], asynchronous=False)
+        wait_until(lambda: kept() < 2 * 2**20, "compacted")
+        broker.kill()
+        broker.start()
+        again = ck.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": unique, **QUIET})
+        try:
+            assert again.committed([place], 30)[0].metadata == "last"
+        finally:
+            again.close()
+    finally:
+        consumer.close()
