@@ -20,6 +20,8 @@ use crate::waiting::Waiters;
 
 /// Produce below this version may not carry zstd (KIP-110).
 const FIRST_WITH_ZSTD: i16 = 7;
+/// From this version of Produce on a transactional producer gets a new epoch with every transaction (KIP-890).
+const FIRST_OF_TRANSACTIONS_2: i16 = 12;
 
 /// How far a reader sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,10 +318,15 @@ impl Replica {
         Ok(self.live()?.offsets())
     }
 
-    /// Whether a transactional batch of this producer must be asked for first.
+    /// Whether a transactional batch of this producer, in a Produce of this version, must be asked for first.
     #[must_use]
-    pub fn start_verification(&self, peek: &BatchPeek) -> Option<VerificationGuard> {
-        self.live().ok()?.start_verification(peek.producer_id, peek.producer_epoch, peek.base_sequence)
+    pub fn start_verification(&self, peek: &BatchPeek, version: i16) -> Option<VerificationGuard> {
+        let partition = self.live().ok()?;
+        if version >= FIRST_OF_TRANSACTIONS_2 {
+            partition.start_verification_v2(peek.producer_id, peek.producer_epoch, peek.base_sequence)
+        } else {
+            partition.start_verification(peek.producer_id, peek.producer_epoch, peek.base_sequence)
+        }
     }
 
     /// Checks and appends the `records` of a Produce request, patching offsets and epoch in place.

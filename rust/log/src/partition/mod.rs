@@ -309,7 +309,19 @@ impl Partition {
         first_sequence: i32,
     ) -> Option<VerificationGuard> {
         let now_ms = self.now_ms();
-        self.state.write().producers.start_verification(producer_id, producer_epoch, first_sequence, now_ms)
+        self.state.write().producers.start_verification(producer_id, producer_epoch, first_sequence, false, now_ms)
+    }
+
+    /// The same for a client that gets a new epoch with every transaction (KIP-890, transaction version 2): when nothing is known of its
+    /// producer it must begin with sequence 0.
+    pub fn start_verification_v2(
+        &self,
+        producer_id: i64,
+        producer_epoch: i16,
+        first_sequence: i32,
+    ) -> Option<VerificationGuard> {
+        let now_ms = self.now_ms();
+        self.state.write().producers.start_verification(producer_id, producer_epoch, first_sequence, true, now_ms)
     }
 
     /// Forgets idle producers; how many.

@@ -58,7 +58,7 @@ impl Partition {
                     ..State::empty(leader_epoch)
                 };
                 state.producers.high_watermark_moved(end.offset);
-                state.mark_open_transactions(disk)?;
+                state.mark_unstable(disk)?;
                 (state, loaded.report)
             }
         };

@@ -90,6 +90,8 @@ struct Verification {
     guard: VerificationGuard,
     epoch: i16,
     lowest_sequence: i32,
+    /// Its epoch is bumped with every transaction (KIP-890, transaction version 2): a transaction begins with sequence 0.
+    bumps_epoch: bool,
     started_ms: i64,
 }
 
@@ -137,9 +139,9 @@ impl Producers {
         self.open.len()
     }
 
-    /// First offsets of the transactions that are open.
-    pub fn open_starts(&self) -> Vec<Offset> {
-        self.open.keys().copied().collect()
+    /// First offsets of the transactions that are not stable: open, or ended above the high watermark.
+    pub fn unstable_starts(&self) -> Vec<Offset> {
+        self.open.keys().chain(self.ended.keys()).copied().collect()
     }
 
     /// In ascending order of their ids.
@@ -170,6 +172,7 @@ impl Producers {
         producer_id: i64,
         epoch: i16,
         first_sequence: i32,
+        bumps_epoch: bool,
         now_ms: i64,
     ) -> Option<VerificationGuard> {
         if self.in_transaction(producer_id, epoch) {
@@ -180,12 +183,14 @@ impl Producers {
                 verification.lowest_sequence = verification.lowest_sequence.min(first_sequence);
                 Some(verification.guard)
             }
+            // A zombie's: its coordinator will refuse it, and what its successor has under way stays.
+            Some(verification) if verification.epoch > epoch => Some(verification.guard),
             _ => {
                 self.next_guard += 1;
                 let guard = VerificationGuard(self.next_guard);
                 self.verifications.insert(
                     producer_id,
-                    Verification { guard, epoch, lowest_sequence: first_sequence, started_ms: now_ms },
+                    Verification { guard, epoch, lowest_sequence: first_sequence, bumps_epoch, started_ms: now_ms },
                 );
                 Some(guard)
             }
@@ -222,6 +227,15 @@ impl Producers {
                 header.base_sequence
             )))
         };
+        if verification.is_some_and(|verification| verification.bumps_epoch)
+            && header.base_sequence != 0
+            && producer.is_none_or(|producer| producer.batches.is_empty())
+        {
+            return Err(AppendError::OutOfOrderSequence(format!(
+                "Invalid sequence number for producer {id} at offset {offset} in partition {name}: {} (incoming seq. number). Expected sequence 0 for transactions v2 idempotent producer with no existing state.",
+                header.base_sequence
+            )));
+        }
         if let Some(verification) = verification
             && header.base_sequence > verification.lowest_sequence
         {

@@ -266,10 +266,10 @@ impl State {
         }
     }
 
-    /// Finds where the open transactions begin, after the producers were rebuilt.
-    pub fn mark_open_transactions(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+    /// Finds where the transactions begin that are not stable, after the producers were rebuilt.
+    pub fn mark_unstable(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
         self.unstable.clear();
-        for first_offset in self.producers.open_starts() {
+        for first_offset in self.producers.unstable_starts() {
             // A transaction whose first batch is gone begins, for readers, at the log start.
             let offset = first_offset.max(self.log_start);
             let mark = match self.segment_index(offset).map(|index| self.segments[index].clone()) {

@@ -208,7 +208,7 @@ impl Partition {
             }
         }
         state.producers.high_watermark_moved(state.high_watermark.offset);
-        state.mark_open_transactions(disk)
+        state.mark_unstable(disk)
     }
 
     /// Ends the segment being written, unless it is empty.

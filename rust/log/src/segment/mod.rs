@@ -274,12 +274,14 @@ fn load_txn<'i>(
     Ok(indexes.txn.get_or_insert_default())
 }
 
-fn flush_txn(indexes: &mut Indexes, disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
-    if let Some(entries) = &indexes.txn
-        && indexes.txn_written < entries.len()
-    {
+fn flush_txn(indexes: &mut Indexes, disk: &dyn Disk, path: &Path, sync: bool) -> Result<(), StorageError> {
+    let Some(entries) = &indexes.txn else { return Ok(()) };
+    if indexes.txn_written < entries.len() {
         txn::append(disk, path, indexes.txn_written, &entries[indexes.txn_written..]).at("append to", path)?;
         indexes.txn_written = entries.len();
+    }
+    if sync && !entries.is_empty() {
+        disk.open(path, OpenMode::Write).at("open", path)?.sync_data().at("sync", path)?;
     }
     Ok(())
 }

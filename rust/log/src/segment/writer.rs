@@ -41,7 +41,7 @@ impl Segment {
         let path = self.txn_path();
         let mut indexes = self.indexes.lock();
         load_txn(&mut indexes, disk, &path)?.push(entry);
-        if let Err(error) = flush_txn(&mut indexes, disk, &path) {
+        if let Err(error) = flush_txn(&mut indexes, disk, &path, false) {
             tracing::warn!(%error, "an aborted transaction is not in its index file yet");
         }
         Ok(())
@@ -67,7 +67,7 @@ impl Segment {
         let mut indexes = self.indexes.lock();
         indexes.offset.file().flush(disk, sync).at("write the index of", &self.log_path)?;
         indexes.time.file().flush(disk, sync).at("write the time index of", &self.log_path)?;
-        flush_txn(&mut indexes, disk, &self.txn_path())
+        flush_txn(&mut indexes, disk, &self.txn_path(), sync)
     }
 
     /// Makes the index files of a closed segment survive a power cut; an open one's are rebuilt anyway.

@@ -133,7 +133,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
             let error = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
             return Ok(Outcome::Answer(refused(info, &plan, error)));
         }
-        Some(peek) => needed_verification(&mut plan, &frame, peek),
+        Some(peek) => needed_verification(&mut plan, &frame, peek, info.version),
     };
     let Some(Verification { producer, partitions }) = verification else {
         if plane.engine.is_over() {
@@ -185,7 +185,7 @@ struct Verification {
 }
 
 /// The partitions on which this producer has no transaction open; `None` when there are none, and the write is native.
-fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek) -> Option<Verification> {
+fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek, version: i16) -> Option<Verification> {
     let mut partitions: Vec<(Arc<str>, i32)> = Vec::new();
     for topic in &mut plan.topics {
         for place in 0..topic.partitions.len() {
@@ -196,7 +196,8 @@ fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek) -> Op
             let Ok(partition) = topic.partition(*index) else {
                 continue;
             };
-            let guard = if peek.is_transactional { partition.replica.start_verification(&peek) } else { None };
+            let replica = &partition.replica;
+            let guard = if peek.is_transactional { replica.start_verification(&peek, version) } else { None };
             if guard.is_some() {
                 partitions.push((Arc::clone(partition.replica.topic()), *index));
                 topic.partitions[place].guard = guard;

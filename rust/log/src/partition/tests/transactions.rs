@@ -158,3 +158,71 @@ fn clients_write_no_markers() {
     header::seal(&mut marker);
     assert_eq!(send(&partition, marker).unwrap_err().code(), code::INVALID_RECORD);
 }
+
+/// A zombie that asks for a verification does not take away the one its successor has under way (Kafka's `VerificationStateEntry` only
+/// goes up).
+#[test]
+fn verification_survives_a_zombie() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    let guard = partition.start_verification(1, 5, 0);
+    partition.start_verification(1, 4, 17);
+    let options = AppendOptions { guard, ..AppendOptions::default() };
+    partition.append(&mut batch(transaction(1, 5, 0), &["a"]), Origin::Client, options).unwrap();
+}
+
+/// From transaction version 2 on the first batch of a producer nothing is known of has sequence 0: a higher one means that an earlier
+/// batch was lost on the way. Before, any sequence was taken.
+#[test]
+fn first_sequence_of_a_bumped_epoch() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    let first = |who: Who, v2: bool| {
+        let start = if v2 { Partition::start_verification_v2 } else { Partition::start_verification };
+        let options =
+            AppendOptions { guard: start(&partition, who.id, who.epoch, who.sequence), ..AppendOptions::default() };
+        let result = partition.append(&mut batch(who, &["a"]), Origin::Client, options);
+        result.map_or_else(|error| error.code(), |_| 0)
+    };
+    assert_eq!(first(transaction(1, 0, 3), false), 0);
+    assert_eq!(first(transaction(2, 0, 3), true), code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(first(transaction(2, 0, 0), true), 0);
+    partition.append_marker(2, 1, Marker::Commit, 0, 2).unwrap();
+    assert_eq!(first(transaction(2, 1, 1), true), code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(first(transaction(2, 1, 0), true), 0);
+}
+
+/// Cutting the log's end keeps the last stable offset below a transaction whose marker no replica has confirmed yet.
+#[test]
+fn unconfirmed_marker_over_truncation() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    send_in(&partition, transaction(1, 0, 0), &["a"]);
+    send_in(&partition, transaction(1, 0, 1), &["b"]);
+    let confirmed = partition.state.read().log_end;
+    partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+    send_values(&partition, &["plain", "cut"]);
+    {
+        // As a leader whose followers have not fetched the marker.
+        let mut state = partition.state.write();
+        state.high_watermark = confirmed;
+    }
+    partition.truncate_to(4).unwrap();
+    assert_eq!(stable(&partition), (0, 2));
+    let end = partition.state.read().log_end;
+    partition.state.write().advance_high_watermark(end);
+    assert_eq!(stable(&partition), (3, 3));
+}
+
+/// A clean stop syncs the index of aborted transactions too: after a power cut the next start would believe what is left of it.
+#[test]
+fn stop_syncs_the_transaction_index() {
+    let (bench, faults) = super::brittle::brittle(crate::Durability::Os, 0);
+    let partition = bench.open();
+    send_in(&partition, transaction(1, 0, 0), &["a"]);
+    partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+    assert!(names(&bench).iter().any(|name| name.ends_with(".txnindex")));
+    partition.close().unwrap();
+    let left: Vec<PathBuf> = faults.unsynced().into_iter().filter(|path| path.starts_with(bench.path())).collect();
+    assert_eq!(left, [] as [PathBuf; 0]);
+}
