@@ -9,6 +9,8 @@
 //!
 //! The last three are flexible messages: arrays count from 1, and an empty set of tags closes each struct.
 
+use super::BatchHeader;
+use super::records::Records;
 use super::varint::write_unsigned;
 
 /// How a transaction ended.
@@ -76,6 +78,15 @@ pub fn read_end_marker(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(Mark
     };
     let epoch = value?.get(2..6)?;
     Some((marker, i32::from_be_bytes([epoch[0], epoch[1], epoch[2], epoch[3]])))
+}
+
+/// The marker in the records of a control batch, which are never compressed; None for any other batch.
+pub fn end_marker_of(header: &BatchHeader, records: &[u8]) -> Option<(Marker, i32)> {
+    if !header.is_control() {
+        return None;
+    }
+    let record = Records::new(records, header.record_count).next()?.ok()?;
+    read_end_marker(record.key, record.value)
 }
 
 /// LeaderChangeMessage version 0: one voter, who granted itself the vote.

@@ -13,6 +13,13 @@ use crate::env::Disk;
 
 pub const ENTRY_BYTES: usize = 8;
 
+/// The last offset of a batch, and where that batch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetEntry {
+    pub last_offset: Offset,
+    pub position: u32,
+}
+
 #[derive(Debug)]
 pub struct OffsetIndex {
     base_offset: Offset,
@@ -65,34 +72,47 @@ impl OffsetIndex {
         self.file.push(entry);
     }
 
-    /// Where to begin looking for `target`.
-    pub fn lookup(&mut self, disk: &dyn Disk, target: Offset) -> io::Result<u32> {
+    fn decode(&self, entry: &[u8; ENTRY_BYTES]) -> OffsetEntry {
+        let (relative, position) = split(entry);
+        OffsetEntry { last_offset: self.base_offset + i64::from(relative), position }
+    }
+
+    fn entry(&mut self, disk: &dyn Disk, index: usize) -> io::Result<OffsetEntry> {
+        let entry = self.file.get(disk, index)?;
+        Ok(self.decode(&entry))
+    }
+
+    /// Where to begin looking for `target`; None: at the start.
+    pub fn lookup(&mut self, disk: &dyn Disk, target: Offset) -> io::Result<Option<OffsetEntry>> {
         let target = target - self.base_offset;
-        let above = self.file.partition_point(disk, |entry| i64::from(split(entry).0) <= target)?;
-        match above {
-            0 => Ok(0),
-            above => Ok(split(&self.file.get(disk, above - 1)?).1),
+        match self.file.partition_point(disk, |entry| i64::from(split(entry).0) <= target)? {
+            0 => Ok(None),
+            above => self.entry(disk, above - 1).map(Some),
         }
     }
 
-    /// Offset of the first entry at or behind `position`: an upper bound for what lies before it.
-    pub fn offset_at_or_after(&mut self, disk: &dyn Disk, position: u32) -> io::Result<Option<Offset>> {
+    /// The first entry at or behind `position`: its offset is an upper bound for what lies before it.
+    pub fn at_or_after(&mut self, disk: &dyn Disk, position: u32) -> io::Result<Option<OffsetEntry>> {
         let index = self.file.partition_point(disk, |entry| split(entry).1 < position)?;
         if index == self.file.count() {
             return Ok(None);
         }
-        Ok(Some(self.base_offset + i64::from(split(&self.file.get(disk, index)?).0)))
+        self.entry(disk, index).map(Some)
     }
 
-    /// The last entry: the last offset of a batch, and where that batch begins.
-    pub fn last(&mut self, disk: &dyn Disk) -> io::Result<Option<(Offset, u32)>> {
-        let last = self.file.last(disk)?.map(|entry| split(&entry));
-        Ok(last.map(|(relative, position)| (self.base_offset + i64::from(relative), position)))
+    pub fn last(&mut self, disk: &dyn Disk) -> io::Result<Option<OffsetEntry>> {
+        let last = self.file.last(disk)?;
+        Ok(last.map(|entry| self.decode(&entry)))
     }
 
     /// Position of the last entry, 0 without one.
     pub fn last_position(&mut self, disk: &dyn Disk) -> io::Result<u32> {
-        Ok(self.last(disk)?.map_or(0, |(_, position)| position))
+        Ok(self.last(disk)?.map_or(0, |entry| entry.position))
+    }
+
+    /// All entries, whatever they are worth.
+    pub fn entries(&mut self, disk: &dyn Disk) -> io::Result<Vec<OffsetEntry>> {
+        (0..self.file.count()).map(|index| self.entry(disk, index)).collect()
     }
 
     /// Drops entries of batches at `position` and behind.

@@ -2,9 +2,8 @@
 //!
 //! The index of the segment being written lives in memory and its new entries reach the file at a roll, a flush or a stop: appends pay
 //! no system call for it, and after a crash it is rebuilt anyway. (Kafka maps the file, 10 MiB of it, and cuts it at the roll.)
-//! The index of a closed segment stays on disk and is searched there, a few entries read per look-up. It has no checksum and is believed
-//! when its length is possible: damage to it shows as fetches of that segment that fail, until it is removed and so rebuilt at the next
-//! start.
+//! The index of a closed segment stays on disk and is searched there, a few entries read per look-up. It has no checksum: what a search
+//! finds counts only if it fits the log, which is for the segment to see to.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -56,6 +55,11 @@ impl<const BYTES: usize> SparseFile<BYTES> {
     /// The file has another name now.
     pub fn moved_to(&mut self, path: PathBuf) {
         self.path = path;
+    }
+
+    /// The segment is closed, the entries are on disk only.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.entries, Entries::Disk { .. })
     }
 
     pub fn count(&self) -> usize {

@@ -49,13 +49,22 @@ impl AbortedEntry {
     }
 }
 
-/// Reads a whole file; a missing one is empty, a cut entry at its end is left out.
-pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<AbortedEntry>> {
-    match read_file(disk, path, u64::from(u32::MAX)) {
-        Ok(bytes) => Ok(bytes.chunks_exact(ENTRY_BYTES).map(AbortedEntry::decode).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+/// Reads a whole file; a missing one is empty. None when it cannot be an index: cut, of another version, or out of order.
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<AbortedEntry>>> {
+    let bytes = match read_file(disk, path, u64::from(u32::MAX)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
+        Err(error) => return Err(error),
+    };
+    let (chunks, rest) = bytes.as_chunks::<ENTRY_BYTES>();
+    let of_this_version = chunks.iter().all(|chunk| chunk.starts_with(&VERSION.to_be_bytes()));
+    let entries: Vec<AbortedEntry> = chunks.iter().map(|chunk| AbortedEntry::decode(chunk)).collect();
+    let in_order = entries.windows(2).all(|pair| pair[0].last_offset < pair[1].last_offset)
+        && entries.iter().all(|entry| {
+            (0..=entry.last_offset).contains(&entry.first_offset)
+                && (0..=entry.last_offset.saturating_add(1)).contains(&entry.last_stable_offset)
+        });
+    Ok((rest.is_empty() && of_this_version && in_order).then_some(entries))
 }
 
 /// Writes `entries` behind the first `index`.

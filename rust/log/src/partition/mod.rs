@@ -15,6 +15,7 @@
 //!
 //! An idle or empty partition is cheap: its directory is made at the first append, closed segments keep no descriptor.
 
+mod aborted;
 mod append;
 mod compact;
 pub mod config;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::state::{Mark, RecentBatch};
-use super::{AbortedTransaction, Partition, Read, ReadUpTo, Slice};
+use super::{Partition, Read, ReadUpTo, Slice};
 use crate::batch::compression;
 use crate::batch::header::{HEADER_BYTES, MAGIC};
 use crate::batch::records::{RecordRef, Records};
@@ -126,41 +126,6 @@ impl Partition {
     fn failed_read(&self, error: StorageError) -> ReadError {
         tracing::error!(partition = %self.name, %error, "read failed");
         ReadError::Storage(error)
-    }
-
-    /// The aborted transactions that overlap what is read: from `start` to the offset that bytes up to `end` in `segment` may reach.
-    fn aborted_in(
-        &self,
-        ending: &[Arc<Segment>],
-        start: Offset,
-        segment: &Segment,
-        end: u32,
-        last_stable: Offset,
-    ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let mut aborted = Vec::new();
-        if ending.is_empty() {
-            return Ok(aborted);
-        }
-        let next = ending.iter().map(|other| other.base_offset()).find(|base| *base > segment.base_offset());
-        let upper = match segment.offset_at_or_after(self.disk(), end) {
-            Ok(upper) => upper.or(next).unwrap_or(last_stable),
-            // Its index went with it; the caller sees to that.
-            Err(_) if segment.is_removed() => return Ok(aborted),
-            Err(error) => return Err(error.into()),
-        };
-        for segment in ending {
-            let go_on = segment.aborted(self.disk(), |entry| {
-                if entry.last_offset >= start && entry.first_offset < upper {
-                    aborted
-                        .push(AbortedTransaction { producer_id: entry.producer_id, first_offset: entry.first_offset });
-                }
-                entry.last_stable_offset < upper
-            })?;
-            if !go_on {
-                break;
-            }
-        }
-        Ok(aborted)
     }
 
     /// Hands the records of a read, unpacked, to `visit`, beginning with the first at or after `start`; the offset to go on from.

@@ -19,8 +19,9 @@ use super::ending::Ending;
 use super::epochs::Epochs;
 use super::listing::Listing;
 use super::producers::Producers;
-use super::replay::{marker_of, remove_if_there, replay_segment, wrong_epoch};
+use super::replay::{remove_if_there, replay_segment, wrong_epoch};
 use super::{OpenHint, RecoveryReport, snapshot};
+use crate::batch::control;
 use crate::batch::header::HEADER_BYTES;
 use crate::env::{Disk, OpenMode, read_file};
 use crate::error::{IoContext, StorageError};
@@ -87,7 +88,7 @@ impl Load<'_> {
         }
         let mut log_end = bases[scan_from.min(bases.len() - 1)];
         if scan_from == bases.len() {
-            match self.reopen(last, known.as_ref())? {
+            match self.reopen(last, known.as_ref(), &segments)? {
                 Some((segment, end)) => {
                     segments.push(Arc::new(segment));
                     log_end = end;
@@ -198,7 +199,12 @@ impl Load<'_> {
     }
 
     /// The last segment after a clean stop, and where the log ends; None when log and index do not fit together.
-    fn reopen(&mut self, base: Offset, known: Option<&Epochs>) -> Result<Option<(Segment, Offset)>, StorageError> {
+    fn reopen(
+        &mut self,
+        base: Offset,
+        known: Option<&Epochs>,
+        older: &[Arc<Segment>],
+    ) -> Result<Option<(Segment, Offset)>, StorageError> {
         let (size, modified_ms) = (self.length_of(base), self.modified_of(base));
         let segment = match Segment::reopen(self.disk, self.path, base, size, modified_ms) {
             Ok(Some(segment)) => segment,
@@ -209,11 +215,11 @@ impl Load<'_> {
             }
         };
         let indexed = segment.last_indexed(self.disk)?;
-        let from = indexed.map_or(0, |(_, position)| position);
+        let from = indexed.map_or(0, |entry| entry.position);
         // The first batch looked at must be the one the index names: offsets are outside the checksums.
         let first = match (indexed, segment.walk(self.disk, from, size, |_| true)) {
             (_, Ok(None)) | (None, _) => base,
-            (Some((last_offset, _)), Ok(Some(found))) if found.header.last_offset() == last_offset => {
+            (Some(entry), Ok(Some(found))) if found.header.last_offset() == entry.last_offset => {
                 found.header.base_offset
             }
             (Some(_), Ok(Some(_)) | Err(StorageError::Corrupt { .. })) => return Ok(None),
@@ -226,7 +232,10 @@ impl Load<'_> {
             match scan.step().at("read", segment.log_path())? {
                 Step::Batch(batch) if wrong_epoch(known, &batch.header).is_some() => return Ok(None),
                 Step::Batch(batch) => end = batch.header.next_offset(),
-                Step::End => return Ok(Some((segment, end))),
+                Step::End => {
+                    let fits = segment.last_time(self.disk)?.1 && segment.load_aborted(self.disk, older)?;
+                    return Ok(fits.then_some((segment, end)));
+                }
                 Step::Stopped(_) => return Ok(None),
             }
         }
@@ -336,8 +345,8 @@ impl Load<'_> {
                             self.config.index_interval_bytes,
                         );
                         epochs.assign(batch.header.leader_epoch, batch.header.base_offset);
-                        let ended =
-                            producers.apply(&batch.header, marker_of(&batch.header, &batch.batch[HEADER_BYTES..]));
+                        let ended = producers
+                            .apply(&batch.header, control::end_marker_of(&batch.header, &batch.batch[HEADER_BYTES..]));
                         if let Some(ended) = ended.filter(|ended| ended.aborted) {
                             aborted.push(producers.aborted_entry(&ended));
                         }

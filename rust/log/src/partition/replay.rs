@@ -7,10 +7,10 @@ use super::epochs::Epochs;
 use super::producers::Producers;
 use crate::Offset;
 use crate::batch::header::HEADER_BYTES;
-use crate::batch::records::Records;
-use crate::batch::{BatchHeader, Marker, control};
+use crate::batch::{BatchHeader, control};
 use crate::env::Disk;
 use crate::error::StorageError;
+use crate::index::txn::AbortedEntry;
 use crate::segment::Segment;
 
 /// The epoch is outside the checksum, but the checkpoint was synced before its first batch was written.
@@ -26,16 +26,8 @@ pub(super) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), Storag
     }
 }
 
-/// The end-of-transaction marker in the records of a control batch, which are never compressed.
-pub(super) fn marker_of(header: &BatchHeader, records: &[u8]) -> Option<(Marker, i32)> {
-    if !header.is_control() {
-        return None;
-    }
-    let record = Records::new(records, header.record_count).next()?.ok()?;
-    control::read_end_marker(record.key, record.value)
-}
-
-/// Enters a segment's batches of [from, until) into the producers, by their headers alone but for markers.
+/// Enters a segment's batches of [from, until) into the producers, by their headers alone but for markers; the transactions they
+/// aborted.
 pub(super) fn replay_segment(
     disk: &dyn Disk,
     segment: &Segment,
@@ -43,7 +35,7 @@ pub(super) fn replay_segment(
     until: Offset,
     producers: &mut Producers,
     mut epochs: Option<&mut Epochs>,
-) -> Result<(), StorageError> {
+) -> Result<Vec<AbortedEntry>, StorageError> {
     let mut markers = Vec::new();
     let mut headers = Vec::new();
     segment.walk(disk, 0, segment.size(), |found| {
@@ -64,10 +56,13 @@ pub(super) fn replay_segment(
     })?;
     for (index, found) in markers {
         let batch = segment.read_batch(disk, &found)?;
-        headers[index].1 = marker_of(&found.header, &batch[HEADER_BYTES..]);
+        headers[index].1 = control::end_marker_of(&found.header, &batch[HEADER_BYTES..]);
     }
+    let mut aborted = Vec::new();
     for (header, marker) in headers {
-        producers.apply(&header, marker);
+        if let Some(ended) = producers.apply(&header, marker).filter(|ended| ended.aborted) {
+            aborted.push(producers.aborted_entry(&ended));
+        }
     }
-    Ok(())
+    Ok(aborted)
 }

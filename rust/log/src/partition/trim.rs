@@ -159,6 +159,10 @@ impl Partition {
             Some(found) => (found.position, found.header.base_offset.min(offset)),
             None => (active.size(), offset),
         };
+        let older = &state.segments[..state.segments.len() - 1];
+        if !active.load_aborted(disk, older)? {
+            self.rebuild_aborted(&active, older)?;
+        }
         active.truncate(disk, position, end)?;
         active.sync_log(disk)?;
         let mark = Mark { offset: end, segment: active.base_offset(), position };

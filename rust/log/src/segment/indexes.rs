@@ -22,6 +22,8 @@ pub(crate) struct Indexes {
     /// Timestamp of the first batch, for `segment.ms`. None: not read yet or nothing there.
     pub first_timestamp_ms: Option<i64>,
     pub bytes_since_entry: u32,
+    /// They were wrong and were made anew from the log.
+    pub rebuilt: bool,
 }
 
 impl Indexes {
@@ -36,6 +38,7 @@ impl Indexes {
             max: Some(None),
             first_timestamp_ms: None,
             bytes_since_entry: 0,
+            rebuilt: false,
         }
     }
 

@@ -7,6 +7,7 @@
 mod indexes;
 pub mod names;
 mod reader;
+mod repair;
 pub mod scan;
 mod writer;
 
@@ -203,13 +204,12 @@ impl Segment {
 
     pub fn log(&self, disk: &dyn Disk) -> Result<Arc<dyn File>, StorageError> {
         self.used.store(true, Ordering::Relaxed);
-        let mut log = self.log.lock();
-        if let Some(file) = log.as_ref() {
+        if let Some(file) = self.log.lock().as_ref() {
             return Ok(file.clone());
         }
+        // Without the lock: a slow disk holds up nobody who needs no file. Of two that open it at once the first one is kept.
         let file = disk.open(&self.log_path, OpenMode::Write).at("open", &self.log_path)?;
-        *log = Some(file.clone());
-        Ok(file)
+        Ok(self.log.lock().get_or_insert(file).clone())
     }
 
     /// True once the segment was taken out of its partition: errors of opening its files say nothing about the disk.
@@ -267,7 +267,8 @@ fn load_txn<'i>(
     path: &Path,
 ) -> Result<&'i mut Vec<AbortedEntry>, StorageError> {
     if indexes.txn.is_none() {
-        let entries = txn::read(disk, path).at("read", path)?;
+        let wrong = || StorageError::corrupt(path, 0, "is no index of aborted transactions");
+        let entries = txn::read(disk, path).at("read", path)?.ok_or_else(wrong)?;
         indexes.txn_written = entries.len();
         indexes.txn = Some(entries);
     }

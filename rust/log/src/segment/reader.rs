@@ -1,6 +1,8 @@
 //! Finding things in a segment: batches by offset, timestamps, aborted transactions.
 
 use super::*;
+use crate::batch::header::MAGIC;
+use crate::index::offset::OffsetEntry;
 
 impl Segment {
     /// Can a batch ending at `last_offset` and `bytes` long go in here?
@@ -10,6 +12,15 @@ impl Segment {
         let index_room = indexes.offset.file().bytes() + crate::index::offset::ENTRY_BYTES <= index_bytes as usize
             && indexes.time.file().bytes() + 2 * crate::index::time::ENTRY_BYTES <= index_bytes as usize;
         (size == 0 || size + bytes <= segment_bytes as usize) && indexes.offset.can_hold(last_offset) && index_room
+    }
+
+    pub fn has_loaded_aborted(&self) -> bool {
+        self.indexes.lock().txn.is_some()
+    }
+
+    /// None ended here, as far as was loaded.
+    pub fn has_no_aborted(&self) -> bool {
+        self.indexes.lock().txn.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// Hands the aborted transactions of this segment to `look` one by one, until it says false.
@@ -22,11 +33,27 @@ impl Segment {
 
     /// The batch that holds `target`, or the first behind it; None when every batch below `limit` ends before it.
     pub fn find(&self, disk: &dyn Disk, target: Offset, limit: u32) -> Result<Option<Found>, StorageError> {
-        let from = {
-            let mut indexes = self.indexes.lock();
-            indexes.offset.lookup(disk, target).at("search the index of", &self.log_path)?
-        };
-        self.walk(disk, from, limit, |found| found.header.last_offset() >= target)
+        for _ in 0..2 {
+            let entry = {
+                let mut indexes = self.indexes.lock();
+                indexes.offset.lookup(disk, target).at("search the index of", &self.log_path)?
+            };
+            let wanted = |found: &Found| found.header.last_offset() >= target;
+            let Some(entry) = entry else { return self.walk(disk, 0, limit, wanted) };
+            // The first batch looked at is the one the entry names, if it is right.
+            let mut fits = None;
+            let found = self.walk(disk, entry.position, limit, |found| {
+                let fits = *fits.get_or_insert_with(|| self.is_named_by(entry, &found.header));
+                !fits || wanted(found)
+            });
+            match (fits, found) {
+                (Some(true), found) => return found,
+                (None, Ok(None)) if self.fits(disk, entry)? => return Ok(None),
+                (_, Err(error @ StorageError::Io { .. })) => return Err(error),
+                _ => self.rebuild_indexes(disk, "an entry of the index")?,
+            }
+        }
+        Err(StorageError::corrupt(&self.log_path, 0, format!("offset {target} cannot be found: its index is wrong")))
     }
 
     /// Walks batch headers from `position` until `wanted` says so.
@@ -40,6 +67,8 @@ impl Segment {
         let log = self.log(disk)?;
         let mut window = [0u8; WALK_BYTES];
         let (mut window_at, mut window_bytes) = (position, 0u32);
+        // Offsets are not checksummed, but they only grow.
+        let mut next_offset = self.base_offset;
         while position < limit {
             if position < window_at || position + HEADER_BYTES as u32 > window_at + window_bytes {
                 let wish = WALK_BYTES.min((limit - position) as usize);
@@ -52,6 +81,12 @@ impl Segment {
             let (Some(header), Some(bytes)) = (header, bytes) else {
                 return Err(StorageError::corrupt(&self.log_path, u64::from(position), "no whole batch here"));
             };
+            if header.magic != MAGIC || header.base_offset < next_offset || header.last_offset() < header.base_offset {
+                let (first, last) = (header.base_offset, header.last_offset());
+                let what = format!("offsets {first}..={last} in a batch of magic {}", header.magic);
+                return Err(StorageError::corrupt(&self.log_path, u64::from(position), what));
+            }
+            next_offset = header.next_offset();
             let found = Found { position, header, bytes };
             if wanted(&found) {
                 return Ok(Some(found));
@@ -70,18 +105,31 @@ impl Segment {
 
     /// An offset that no batch starting before `position` reaches; None when the index does not know one.
     pub fn offset_at_or_after(&self, disk: &dyn Disk, position: u32) -> Result<Option<Offset>, StorageError> {
-        self.indexes.lock().offset.offset_at_or_after(disk, position).at("search the index of", &self.log_path)
+        for _ in 0..2 {
+            let entry = {
+                let mut indexes = self.indexes.lock();
+                indexes.offset.at_or_after(disk, position).at("search the index of", &self.log_path)?
+            };
+            let Some(entry) = entry else { return Ok(None) };
+            if self.fits(disk, entry)? {
+                return Ok(Some(entry.last_offset));
+            }
+            self.rebuild_indexes(disk, "an entry of the index")?;
+        }
+        Ok(None)
     }
 
     /// The greatest timestamp in the segment, and the last offset of the batch it came with.
     pub fn max_timestamp(&self, disk: &dyn Disk) -> Result<Option<TimeEntry>, StorageError> {
-        let mut indexes = self.indexes.lock();
-        if let Some(max) = indexes.max {
+        if let Some(max) = self.indexes.lock().max {
             return Ok(max);
         }
-        let max = indexes.time.last(disk).at("read the time index of", &self.log_path)?;
-        indexes.max = Some(max);
-        Ok(max)
+        let (last, fits) = self.last_time(disk)?;
+        if !fits {
+            self.rebuild_indexes(disk, "the last entry of the time index")?;
+        }
+        // Somebody may have read it meanwhile; who made it anew knows it.
+        Ok(*self.indexes.lock().max.get_or_insert(last))
     }
 
     /// For retention: the greatest timestamp, or when the file was last written if no record has one.
@@ -91,9 +139,18 @@ impl Segment {
 
     /// Where a search for `timestamp_ms` may begin.
     pub fn time_floor(&self, disk: &dyn Disk, timestamp_ms: i64) -> Result<Offset, StorageError> {
-        let entry =
-            self.indexes.lock().time.lookup(disk, timestamp_ms).at("search the time index of", &self.log_path)?;
-        Ok(entry.map_or(self.base_offset, |entry| entry.offset))
+        for _ in 0..2 {
+            let entry = {
+                let mut indexes = self.indexes.lock();
+                indexes.time.lookup(disk, timestamp_ms).at("search the time index of", &self.log_path)?
+            };
+            let Some(entry) = entry else { break };
+            if self.time_fits(disk, entry)? {
+                return Ok(entry.offset);
+            }
+            self.rebuild_indexes(disk, "an entry of the time index")?;
+        }
+        Ok(self.base_offset)
     }
 
     /// The greatest timestamp of the first batch; None in an empty segment.
@@ -115,8 +172,8 @@ impl Segment {
         })
     }
 
-    /// The last index entry: the last offset of a batch and its position, where a look at the tail begins.
-    pub fn last_indexed(&self, disk: &dyn Disk) -> Result<Option<(Offset, u32)>, StorageError> {
+    /// The last index entry, where a look at the tail begins.
+    pub fn last_indexed(&self, disk: &dyn Disk) -> Result<Option<OffsetEntry>, StorageError> {
         self.indexes.lock().offset.last(disk).at("read the index of", &self.log_path)
     }
 }

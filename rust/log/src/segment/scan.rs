@@ -86,6 +86,11 @@ impl Scan {
         self.gaps_seen
     }
 
+    /// The offset the next batch is expected to have.
+    pub fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
     /// The next batch. An I/O error is one: the disk could not be read, which says nothing about the bytes.
     pub fn step(&mut self) -> std::io::Result<Step<'_>> {
         let left = self.limit - self.position;

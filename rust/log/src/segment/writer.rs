@@ -25,8 +25,9 @@ impl Segment {
                 ),
             });
         }
-        self.note_batch(header, position, batch.len() as u32, index_interval_bytes);
+        // First the size: an index never points past the log.
         self.size.store(position + batch.len() as u32, Ordering::Release);
+        self.note_batch(header, position, batch.len() as u32, index_interval_bytes);
         Ok(position)
     }
 

@@ -11,6 +11,7 @@ mod mirror;
 mod read;
 mod transactions;
 mod trim;
+mod wrong_index;
 
 use std::path::PathBuf;
 use std::sync::Arc;

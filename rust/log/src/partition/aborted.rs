@@ -1,0 +1,101 @@
+//! Which aborted transactions a read_committed fetch is told of, and what happens when the index of them is wrong.
+
+use std::sync::Arc;
+
+use super::producers::Producers;
+use super::replay::replay_segment;
+use super::{AbortedTransaction, Partition, snapshot};
+use crate::Offset;
+use crate::env::read_file;
+use crate::error::{IoContext, ReadError, StorageError};
+use crate::segment::{Segment, names};
+
+impl Partition {
+    /// The aborted transactions that overlap what is read: from `start` to the offset that bytes up to `end` in `segment` may reach.
+    /// `ending`: the segments they may have ended in.
+    pub(super) fn aborted_in(
+        &self,
+        ending: &[Arc<Segment>],
+        start: Offset,
+        segment: &Segment,
+        end: u32,
+        last_stable: Offset,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let mut aborted = Vec::new();
+        let mut upper = None;
+        for ending_here in ending {
+            // It went to retention; the caller sees to that.
+            match self.load_aborted(ending_here) {
+                Err(_) if ending_here.is_removed() => return Ok(aborted),
+                result => result?,
+            }
+            if ending_here.has_no_aborted() {
+                continue;
+            }
+            let upper = match upper {
+                Some(upper) => upper,
+                None => {
+                    let next =
+                        ending.iter().map(|other| other.base_offset()).find(|base| *base > segment.base_offset());
+                    let found = match segment.offset_at_or_after(self.disk(), end) {
+                        Err(_) if segment.is_removed() => return Ok(aborted),
+                        result => result?,
+                    };
+                    *upper.insert(found.or(next).unwrap_or(last_stable))
+                }
+            };
+            let go_on = ending_here.aborted(self.disk(), |entry| {
+                if entry.last_offset >= start && entry.first_offset < upper {
+                    aborted
+                        .push(AbortedTransaction { producer_id: entry.producer_id, first_offset: entry.first_offset });
+                }
+                entry.last_stable_offset < upper
+            })?;
+            if !go_on {
+                break;
+            }
+        }
+        Ok(aborted)
+    }
+
+    /// Sees to it that the segment's aborted transactions are in memory and right.
+    fn load_aborted(&self, segment: &Segment) -> Result<(), StorageError> {
+        if segment.has_loaded_aborted() {
+            return Ok(());
+        }
+        let segments = self.state.read().segments.clone();
+        let older = &segments[..segments.partition_point(|older| older.base_offset() < segment.base_offset())];
+        if segment.load_aborted(self.disk(), older)? { Ok(()) } else { self.rebuild_aborted(segment, older) }
+    }
+
+    /// Makes the index of a segment anew from the log.
+    pub(super) fn rebuild_aborted(&self, segment: &Segment, older: &[Arc<Segment>]) -> Result<(), StorageError> {
+        tracing::warn!(log = %segment.log_path().display(), "the index of aborted transactions is wrong; it is made anew");
+        let mut producers = self.producers_at(segment.base_offset(), older)?;
+        let (from, until) = (segment.base_offset(), Offset::MAX);
+        let aborted = replay_segment(self.disk(), segment, from, until, &mut producers, None)?;
+        segment.set_aborted(self.disk(), aborted)
+    }
+
+    /// The producers as they were where a segment begins.
+    fn producers_at(&self, offset: Offset, older: &[Arc<Segment>]) -> Result<Producers, StorageError> {
+        let disk = self.disk();
+        let entries = disk.list(&self.path).at("list", &self.path)?;
+        let snapshots =
+            entries.iter().rev().filter_map(|entry| names::offset_of(&entry.name, names::PRODUCER_SNAPSHOT));
+        let (mut producers, mut from) = (Producers::default(), 0);
+        for at in snapshots.filter(|at| *at <= offset) {
+            let path = names::file(&self.path, at, names::PRODUCER_SNAPSHOT);
+            if let Some(found) = snapshot::decode(&read_file(disk, &path, snapshot::BYTES_MAX).at("read", &path)?) {
+                (producers, from) = (found, at);
+                break;
+            }
+        }
+        for (index, segment) in older.iter().enumerate() {
+            if older.get(index + 1).is_none_or(|next| next.base_offset() > from) {
+                replay_segment(disk, segment, from, offset, &mut producers, None)?;
+            }
+        }
+        Ok(producers)
+    }
+}
