@@ -18,6 +18,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::env::Env;
 use crate::health::Health;
+use crate::open_files::OpenFiles;
 use crate::partition::Partition;
 
 /// What all partitions share beside the disk.
@@ -81,6 +82,7 @@ pub struct Host {
     healths: Mutex<Vec<Weak<Health>>>,
     failures: AtomicU64,
     unsynced: Unsynced,
+    open_files: OpenFiles,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +138,7 @@ impl Host {
             healths: Mutex::new(Vec::new()),
             failures: AtomicU64::new(0),
             unsynced: Unsynced::default(),
+            open_files: OpenFiles::for_this_process(),
         })
     }
 
@@ -222,6 +225,11 @@ impl Host {
         for health in healths.iter().filter(|health| health.is_short()) {
             health.retake();
         }
+    }
+
+    /// Which segments of these partitions keep their files open.
+    pub(crate) fn open_files(&self) -> &OpenFiles {
+        &self.open_files
     }
 
     /// 32 hexadecimal digits that no other name in these directories has: wall clock, process and a count.

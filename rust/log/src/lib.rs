@@ -11,6 +11,7 @@
 //! cleaner       the threads that compact, dirtiest partition first
 //! retention     which segments may go (a pure choice)
 //! compaction    what may be cleaned (a pure choice), and how: rewrite, swap
+//! open_files    how many segments keep descriptors
 //! segment, index, checkpoint   the files
 //! batch         record batch v2: header, records, compression, validation, building
 //! env           the only door to disk and clock
@@ -30,6 +31,7 @@ pub mod health;
 pub mod index;
 pub mod maintenance;
 pub mod metadata_log;
+mod open_files;
 pub mod partition;
 pub mod retention;
 pub mod segment;

@@ -47,7 +47,7 @@ pub fn finish(disk: &dyn Disk, directory: &Path, base: Offset) -> Result<(), Sto
     }
     let path = names::file(directory, base, names::TXN_INDEX);
     let entries = crate::index::txn::read(disk, &path).at("read", &path)?;
-    if entries.is_empty() {
+    if entries.is_some_and(|entries| entries.is_empty()) {
         remove(disk, &path)?;
     }
     Ok(())

@@ -148,6 +148,21 @@ impl<const BYTES: usize> SparseFile<BYTES> {
         Ok(())
     }
 
+    /// A file that holds just these entries, or the first of them, need not be replaced.
+    pub fn keep_if_same(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let Entries::Memory { bytes, written, replace } = &mut self.entries else { return Ok(()) };
+        if !*replace {
+            return Ok(());
+        }
+        match crate::env::read_file(disk, &self.path, bytes.len() as u64) {
+            Ok(found) if bytes.starts_with(&found) => (*written, *replace) = (found.len(), false),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// The segment was closed: what memory held is in the file from now on. Call after [`SparseFile::flush`].
     pub fn retire(&mut self) {
         self.entries = Entries::Disk { file: None, count: self.count() };
@@ -164,10 +179,12 @@ impl<const BYTES: usize> SparseFile<BYTES> {
         Ok(())
     }
 
-    /// Lets go of the descriptor.
+    /// Lets go of the descriptor, and of memory that says nothing the file does not.
     pub fn release(&mut self) {
-        if let Entries::Disk { file, .. } = &mut self.entries {
-            *file = None;
+        match &mut self.entries {
+            Entries::Disk { file, .. } => *file = None,
+            Entries::Memory { bytes, written, replace } if !*replace && *written == bytes.len() => self.retire(),
+            Entries::Memory { .. } => {}
         }
     }
 }

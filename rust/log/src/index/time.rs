@@ -66,9 +66,14 @@ impl TimeIndex {
         TimeEntry { timestamp_ms: timestamp_of(entry), offset: self.base_offset + i64::from(relative_of(entry)) }
     }
 
+    /// Is it later than the last entry?
+    pub fn is_news(&self, entry: TimeEntry) -> bool {
+        entry.timestamp_ms >= 0 && self.last_ms.is_none_or(|last_ms| entry.timestamp_ms > last_ms)
+    }
+
     /// Adds an entry, unless it would not be later than the last one.
     pub fn push(&mut self, entry: TimeEntry) {
-        if self.last_ms.is_some_and(|last_ms| entry.timestamp_ms <= last_ms) || entry.timestamp_ms < 0 {
+        if !self.is_news(entry) {
             return;
         }
         let mut bytes = [0; ENTRY_BYTES];

@@ -59,13 +59,15 @@ impl Partition {
     }
 
     /// Sees to it that the segment's aborted transactions are in memory and right.
-    fn load_aborted(&self, segment: &Segment) -> Result<(), StorageError> {
+    pub(super) fn load_aborted(&self, segment: &Arc<Segment>) -> Result<(), StorageError> {
         if segment.has_loaded_aborted() {
             return Ok(());
         }
         let segments = self.state.read().segments.clone();
         let older = &segments[..segments.partition_point(|older| older.base_offset() < segment.base_offset())];
-        if segment.load_aborted(self.disk(), older)? { Ok(()) } else { self.rebuild_aborted(segment, older) }
+        let is_right = segment.load_aborted(self.disk(), older)?;
+        self.host.open_files().used(segment);
+        if is_right { Ok(()) } else { self.rebuild_aborted(segment, older) }
     }
 
     /// Makes the index of a segment anew from the log.

@@ -188,6 +188,7 @@ impl Partition {
         self.begin_epoch(state, header.leader_epoch, base_offset)?;
         header::place(batch, base_offset, header.leader_epoch);
         let position = segment.append(self.disk(), &header, batch, config.index_interval_bytes)?;
+        self.host.open_files().used(&segment);
 
         let end = Mark { offset: header.next_offset(), segment: segment.base_offset(), position: segment.size() };
         assert!(

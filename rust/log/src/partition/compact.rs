@@ -244,6 +244,7 @@ impl Partition {
     fn aborted_below(&self, segments: &[Arc<Segment>], until: Offset) -> Result<Vec<AbortedEntry>, StorageError> {
         let mut aborted = Vec::new();
         for segment in segments {
+            self.load_aborted(segment)?;
             segment.aborted(self.disk(), |entry| {
                 if entry.first_offset < until {
                     aborted.push(*entry);

@@ -74,6 +74,11 @@ impl Ending {
         Ok((!same).then(|| "memory shows other bytes than the disk".into()))
     }
 
+    /// The disk failed before.
+    pub(super) fn has_marker(&self) -> bool {
+        self.marker != Marker::Absent
+    }
+
     fn durable(&self) -> Option<Offset> {
         match self.marker {
             Marker::At(durable) => Some(durable),

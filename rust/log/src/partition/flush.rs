@@ -138,6 +138,7 @@ impl Partition {
                 segment.sync_closed_indexes(disk)?;
             }
             sync_segment(disk, active)?;
+            self.host.open_files().used(active);
         }
         if target.names.is_some() {
             disk.sync_dir(&self.path).at("sync", &self.path)?;

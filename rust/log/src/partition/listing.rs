@@ -1,6 +1,6 @@
 //! What files lie in a partition's directory, once what an interrupted deletion, compaction or replacement left is cleared away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ pub(super) struct Listing {
     pub logs: BTreeMap<Offset, DirEntry>,
     pub offset_indexes: BTreeMap<Offset, u64>,
     pub time_indexes: BTreeMap<Offset, u64>,
+    pub txn_indexes: BTreeSet<Offset>,
     pub snapshots: Vec<Offset>,
 }
 
@@ -45,6 +46,8 @@ impl Listing {
                 listing.offset_indexes.insert(offset, entry.length);
             } else if let Some(offset) = names::offset_of(name, names::TIME_INDEX) {
                 listing.time_indexes.insert(offset, entry.length);
+            } else if let Some(offset) = names::offset_of(name, names::TXN_INDEX) {
+                listing.txn_indexes.insert(offset);
             } else if let Some(offset) = names::offset_of(name, names::PRODUCER_SNAPSHOT) {
                 listing.snapshots.push(offset);
             }

@@ -50,6 +50,7 @@ impl Partition {
     ) -> Result<Option<OffsetAt>, StorageError> {
         for segment in segments {
             let youngest = segment.max_timestamp(self.disk())?.map_or(-1, |max| max.timestamp_ms);
+            self.host.open_files().used(segment);
             if youngest < timestamp_ms {
                 continue;
             }

@@ -59,6 +59,7 @@ impl Partition {
                 };
                 state.producers.high_watermark_moved(end.offset);
                 state.mark_unstable(disk)?;
+                state.segments.iter().for_each(|segment| segment.release());
                 (state, loaded.report)
             }
         };

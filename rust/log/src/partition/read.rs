@@ -78,6 +78,7 @@ impl Partition {
                 Err(_) if segment.is_removed() => continue,
                 Err(error) => return Err(self.failed_read(error)),
             };
+            self.host.open_files().used(&segment);
             let aborted = self.aborted_in(&plan.ending, start, &segment, position + length, plan.offsets.last_stable);
             // What was taken meanwhile may have told nothing of its aborted transactions, and what compaction replaced may have been
             // looked for in the files of its successor, which have the same names.

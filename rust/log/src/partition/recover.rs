@@ -41,6 +41,14 @@ pub(super) struct Loaded {
     pub report: RecoveryReport,
 }
 
+/// The segments that are scanned, and what is known of them.
+struct Tail<'a> {
+    bases: &'a [Offset],
+    /// What the epoch checkpoint said.
+    stored: Option<&'a Epochs>,
+    recovery_point: Offset,
+}
+
 /// None: there is no such directory.
 pub(super) fn load(
     disk: &dyn Disk,
@@ -110,7 +118,8 @@ impl Load<'_> {
         self.drop_snapshots_above(scan_base)?;
         if scan_from < bases.len() {
             epochs.truncate_end(scan_base);
-            log_end = self.scan(&bases[scan_from..], &mut segments, &mut producers, &mut epochs, known.as_ref())?;
+            let tail = Tail { bases: &bases[scan_from..], stored: known.as_ref(), recovery_point: hint.recovery_point };
+            log_end = self.scan(&tail, &mut segments, &mut producers, &mut epochs)?;
         }
         // An epoch that began at the very end wrote nothing yet, but its leader was there.
         epochs.truncate_end(log_end + 1);
@@ -128,7 +137,10 @@ impl Load<'_> {
             checkpoint::write_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS), epochs.entries())?;
         }
         self.drop_stray_snapshots(&segments, snapshot_offset)?;
-        if self.report.segments_scanned > 0 {
+        // A recovery point inside the last segment was written after the names were synced.
+        let names_are_synced =
+            self.report.segments_scanned < 2 && self.report.bytes_cut == 0 && hint.recovery_point > last;
+        if self.report.segments_scanned > 0 && !names_are_synced {
             self.disk.sync_dir(self.path).at("sync", self.path)?;
         }
         let report = std::mem::take(&mut self.report);
@@ -294,12 +306,12 @@ impl Load<'_> {
     /// Reads the segments that are not known to be good; the log ends at the first invalid batch.
     fn scan(
         &mut self,
-        bases: &[Offset],
+        tail: &Tail<'_>,
         segments: &mut Vec<Arc<Segment>>,
         producers: &mut Producers,
         epochs: &mut Epochs,
-        stored: Option<&Epochs>,
     ) -> Result<Offset, StorageError> {
+        let Tail { bases, stored, recovery_point } = *tail;
         let mut log_end = bases[0];
         let mut compacted = self.config.cleanup_policy.compact;
         for (index, base) in bases.iter().copied().enumerate() {
@@ -366,7 +378,9 @@ impl Load<'_> {
                 ));
                 segment.cut_log(self.disk, stop.position as u32)?;
             }
-            segment.set_aborted(self.disk, aborted)?;
+            if !aborted.is_empty() || self.listing.txn_indexes.contains(&base) {
+                segment.set_aborted(self.disk, aborted)?;
+            }
             // The next segment begins where this one ends, unless compaction took what was between (Kafka's; ours leaves the last batch of
             // a segment). A tail that was torn off between two batches looks the same: that compaction came as far as here, or gaps
             // further up, tells them apart.
@@ -379,12 +393,18 @@ impl Load<'_> {
             }
             let is_last = stop.is_some() || gap || index + 1 == bases.len();
             if is_last {
-                segment.flush_indexes(self.disk, true)?;
+                // Made anew after the next crash too: they need not survive it.
+                segment.keep_same_indexes(self.disk)?;
+                segment.flush_indexes(self.disk, false)?;
             } else {
                 segment.seal_indexes(self.disk, true)?;
                 segment.retire();
             }
-            segment.sync_log(self.disk)?;
+            // What the crash left in the page cache. A log that ends right at its recovery point was on the disk before; one that ends
+            // below it was cut, which may not be.
+            if stop.is_some() || log_end != recovery_point || self.ending.has_marker() {
+                segment.sync_log(self.disk)?;
+            }
             segments.push(Arc::new(segment));
             if is_last {
                 self.drop_segments(&bases[index + 1..])?;

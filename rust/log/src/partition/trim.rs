@@ -56,7 +56,10 @@ impl Partition {
         let mut largest_ms = Vec::with_capacity(segments.len());
         for segment in &segments {
             match segment.largest_timestamp_ms(self.disk()) {
-                Ok(timestamp_ms) => largest_ms.push(timestamp_ms),
+                Ok(timestamp_ms) => {
+                    self.host.open_files().used(segment);
+                    largest_ms.push(timestamp_ms);
+                }
                 Err(_) if segment.is_removed() => return Ok(0),
                 Err(error) => return Err(error),
             }

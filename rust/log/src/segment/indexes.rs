@@ -52,7 +52,9 @@ impl Indexes {
         if position == 0 {
             self.first_timestamp_ms = Some(header.max_timestamp_ms);
         }
-        if self.bytes_since_entry > index_interval_bytes {
+        // Where they left memory once more the next batch gets the entry.
+        let is_closed = self.offset.file().is_closed() || self.time.file().is_closed();
+        if self.bytes_since_entry > index_interval_bytes && !is_closed {
             self.offset.push(last_offset, position);
             if let Some(max) = *max {
                 self.time.push(max);

@@ -46,6 +46,10 @@ pub struct Segment {
     pinned: AtomicBool,
     /// Read or written since the last [`Segment::release_if_idle`].
     used: AtomicBool,
+    /// Appended to since the last sync.
+    unsynced: AtomicBool,
+    /// Among those of [`crate::open_files::OpenFiles`].
+    listed: AtomicBool,
     /// Wall clock at creation, or of the file's last write when found: age for `segment.ms` and retention where records tell none.
     created_ms: i64,
 }
@@ -105,6 +109,8 @@ impl Segment {
             removed: AtomicBool::new(false),
             pinned: AtomicBool::new(false),
             used: AtomicBool::new(true),
+            unsynced: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             created_ms,
         }
     }
@@ -217,14 +223,35 @@ impl Segment {
         self.removed.load(Ordering::Acquire)
     }
 
+    /// True when it was not among those with open files; it is now.
+    pub(crate) fn enter_list(&self) -> bool {
+        !self.listed.load(Ordering::Relaxed) && !self.listed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Closes the descriptors of a segment nobody touched since the last call; always, if it `must` be. False: they stay.
+    pub(crate) fn close_files(&self, must: bool) -> bool {
+        if self.pinned.load(Ordering::Acquire) {
+            return false;
+        }
+        if !must && (self.used.swap(false, Ordering::Relaxed) || self.unsynced.load(Ordering::Relaxed)) {
+            return false;
+        }
+        self.listed.store(false, Ordering::Relaxed);
+        *self.log.lock() = None;
+        let mut indexes = self.indexes.lock();
+        indexes.offset.file().release();
+        indexes.time.file().release();
+        true
+    }
+
     /// Closes the descriptors of a segment nobody touched since the last call.
     pub fn release_if_idle(&self) {
-        if !self.used.swap(false, Ordering::Relaxed) && !self.pinned.load(Ordering::Acquire) {
-            *self.log.lock() = None;
-            let mut indexes = self.indexes.lock();
-            indexes.offset.file().release();
-            indexes.time.file().release();
-        }
+        self.close_files(false);
+    }
+
+    /// Nobody needs this segment for now: opening a partition looks into all that may be torn.
+    pub fn release(&self) {
+        self.close_files(true);
     }
 
     /// Bytes of offset and time index.

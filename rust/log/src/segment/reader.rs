@@ -14,6 +14,14 @@ impl Segment {
         (size == 0 || size + bytes <= segment_bytes as usize) && indexes.offset.can_hold(last_offset) && index_room
     }
 
+    #[cfg(test)]
+    pub fn index_bytes_in_memory(&self) -> usize {
+        let mut indexes = self.indexes.lock();
+        let Indexes { offset, time, .. } = &mut *indexes;
+        let held = |is_closed: bool, bytes: usize| if is_closed { 0 } else { bytes };
+        held(offset.file().is_closed(), offset.file().bytes()) + held(time.file().is_closed(), time.file().bytes())
+    }
+
     pub fn has_loaded_aborted(&self) -> bool {
         self.indexes.lock().txn.is_some()
     }

@@ -15,6 +15,8 @@ impl Segment {
     ) -> Result<u32, StorageError> {
         let position = self.size();
         let log = self.log(disk)?;
+        self.open_indexes(disk, &mut self.indexes.lock())?;
+        self.unsynced.store(true, Ordering::Relaxed);
         if let Err(error) = log.write_at(&mut [IoSlice::new(batch)], u64::from(position)) {
             return Err(match log.set_len(u64::from(position)) {
                 Ok(()) => StorageError::io("append to", &self.log_path, error),
@@ -60,7 +62,10 @@ impl Segment {
 
     /// Syncs what was appended up to now.
     pub fn sync_log(&self, disk: &dyn Disk) -> Result<(), StorageError> {
-        self.log(disk)?.sync_data().at("sync", &self.log_path)
+        let log = self.log(disk)?;
+        // What is appended from here on may miss this sync.
+        self.unsynced.store(false, Ordering::Relaxed);
+        log.sync_data().at("sync", &self.log_path)
     }
 
     /// Brings the index files up to date.
@@ -69,6 +74,13 @@ impl Segment {
         indexes.offset.file().flush(disk, sync).at("write the index of", &self.log_path)?;
         indexes.time.file().flush(disk, sync).at("write the time index of", &self.log_path)?;
         flush_txn(&mut indexes, disk, &self.txn_path(), sync)
+    }
+
+    /// Leaves index files alone that say what memory says.
+    pub fn keep_same_indexes(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        let mut indexes = self.indexes.lock();
+        indexes.offset.file().keep_if_same(disk).at("read the index of", &self.log_path)?;
+        indexes.time.file().keep_if_same(disk).at("read the time index of", &self.log_path)
     }
 
     /// Makes the index files of a closed segment survive a power cut; an open one's are rebuilt anyway.
@@ -84,9 +96,23 @@ impl Segment {
         Ok(())
     }
 
+    /// The indexes of a segment that was idle left memory; whoever adds to them needs them there.
+    fn open_indexes(&self, disk: &dyn Disk, indexes: &mut Indexes) -> Result<(), StorageError> {
+        indexes.offset.file().revive(disk).at("read the index of", &self.log_path)?;
+        indexes.time.file().revive(disk).at("read the time index of", &self.log_path)
+    }
+
     /// Enters the last time entry; the files then say all that memory knows.
     pub fn seal_indexes(&self, disk: &dyn Disk, sync: bool) -> Result<(), StorageError> {
-        self.indexes.lock().seal();
+        {
+            let mut indexes = self.indexes.lock();
+            if let Some(Some(max)) = indexes.max
+                && indexes.time.is_news(max)
+            {
+                self.open_indexes(disk, &mut indexes)?;
+                indexes.seal();
+            }
+        }
         self.flush_indexes(disk, sync)
     }
 

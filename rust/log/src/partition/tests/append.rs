@@ -382,3 +382,35 @@ fn rolls() {
     }
     assert_eq!(records(&partition, ReadUpTo::LogEnd).len(), 10);
 }
+
+/// The index of a segment nobody writes to leaves memory, and is written on when somebody does.
+#[test]
+fn index_of_an_idle_segment() {
+    let mut bench = Bench::small();
+    bench.config.segment_bytes = 1 << 20;
+    let partition = bench.open();
+    let write = |from: i64| {
+        for index in from..from + 10 {
+            send(&partition, batch_at(NOBODY, Compression::None, T0 + index, &["value"])).unwrap();
+        }
+    };
+    let held = || partition.state.read().active().unwrap().index_bytes_in_memory();
+    for round in 0..3 {
+        write(round * 10);
+        assert!(held() > 0);
+        partition.flush_indexes().unwrap();
+        // One call notes that it was used, the next that it was not since; what is not synced keeps its descriptor.
+        partition.flush().unwrap();
+        partition.release_idle_files();
+        partition.release_idle_files();
+        assert_eq!(held(), 0);
+        for offset in 0..round * 10 + 10 {
+            assert_eq!(partition.read(offset, 1, ReadUpTo::LogEnd, true).unwrap().first_offset, offset);
+            assert_eq!(partition.lookup_timestamp(T0 + offset).unwrap().unwrap().offset, offset);
+        }
+    }
+    partition.close().unwrap();
+    drop(partition);
+    let (partition, report) = bench.open_with(Bench::clean());
+    assert_eq!((report, partition.offsets().log_end), (RecoveryReport::default(), 30));
+}

@@ -217,7 +217,7 @@ fn unconfirmed_marker_over_truncation() {
 /// A clean stop syncs the index of aborted transactions too: after a power cut the next start would believe what is left of it.
 #[test]
 fn stop_syncs_the_transaction_index() {
-    let (bench, faults) = super::brittle::brittle(crate::Durability::Os, 0);
+    let (bench, faults) = brittle(Durability::Os, 0);
     let partition = bench.open();
     send_in(&partition, transaction(1, 0, 0), &["a"]);
     partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
