@@ -320,7 +320,11 @@ fn take_lock(host: &Host, path: &Path) -> Result<Box<dyn DirLock>, StorageError>
     match disk.lock(&lock_path) {
         Ok(lock) => {
             let text = format!("pid={}\nstarted_ms={}\n", std::process::id(), host.env().clock().now_ms());
-            lock.write_owner(&text).at("write", &lock_path)?;
+            match lock.write_owner(&text).at("write", &lock_path) {
+                // It is for people: a full disk is no reason not to start.
+                Err(error) if error.is_no_room() => tracing::warn!(%error, "who holds the directory is not noted"),
+                result => result?,
+            }
             Ok(lock)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

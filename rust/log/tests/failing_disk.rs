@@ -38,7 +38,9 @@ fn fails_once(errno: i32, step: usize, concerns: impl Fn(Call) -> bool) {
             &format!("errno {errno} at call {at}, {call:?} of {}, refused {:?}", path.display(), told.refused),
         );
     }
-    assert!(kinds.len() > 3, "only {kinds:?} were reached");
+    let missing =
+        Call::CHANGES.iter().filter(|call| concerns(**call) && !kinds.contains(call) && **call != Call::Reserve);
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&Call>::new());
 }
 
 /// Each call that a whole life of a directory makes fails once with EIO.
@@ -51,6 +53,61 @@ fn eio_at_every_call() {
 #[test]
 fn enospc_at_every_call() {
     fails_once(ENOSPC, 1, |call| Call::CHANGES.contains(&call));
+}
+
+/// How a life ends before the one whose opening is made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    Crash,
+    /// With a marker in one partition.
+    FailedSync,
+    /// With a directory that says that memory cannot be believed.
+    FailedMarker,
+}
+
+fn lived(before: Before) -> (World, Told) {
+    let world = World::new(0);
+    let sync = Fault::new(EIO).of(&[Call::Sync]);
+    match before {
+        Before::Crash => {}
+        Before::FailedSync => world.faults.fail(sync.at("t-0/00000000000000000000.log").after(3).once()),
+        Before::FailedMarker => world.faults.fail(sync.after(40)),
+    }
+    let told = world.live_and_crash();
+    assert_eq!(told.directory_failed, before == Before::FailedMarker);
+    assert_eq!(world.faults.tripped() > 0, before != Before::Crash);
+    world.faults.heal();
+    (world, told)
+}
+
+/// Each call of an opening after a crash fails once, and another opening finds everything: also when a marker asks for a cut, and when tails
+/// are read from the disk.
+#[test]
+fn recovery_fails_at_every_call() {
+    let mut kinds = std::collections::HashSet::new();
+    for before in [Before::Crash, Before::FailedSync, Before::FailedMarker] {
+        let (world, told) = lived(before);
+        world.faults.trace();
+        drop(world.open().unwrap());
+        let calls = world.faults.traced();
+        world.check(&told, &format!("{before:?}, nothing failed"));
+        for (at, (call, path)) in calls.iter().enumerate() {
+            for errno in [EIO, ENOSPC] {
+                let (world, told) = lived(before);
+                world.faults.fail(Fault::new(errno).after(at as u64).once());
+                let opened = world.open();
+                let what =
+                    format!("{before:?}, errno {errno} at call {at} of an opening, {call:?} of {}", path.display());
+                drop(opened);
+                kinds.insert(*call);
+                world.faults.heal();
+                world.check(&told, &what);
+            }
+        }
+    }
+    for call in [Call::OpenDirect, Call::Read, Call::Sync, Call::SyncDir, Call::SetLen, Call::RemoveFile, Call::List] {
+        assert!(kinds.contains(&call), "{call:?} was never made");
+    }
 }
 
 /// From some call on every one fails, for good: as a disk that dies. Not even the note can be changed then; what can be written again was

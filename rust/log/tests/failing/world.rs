@@ -121,7 +121,13 @@ impl World {
 
     /// From the first opening to a clean stop; what fails is noted, and life goes on.
     pub fn live(&self) -> Told {
-        let mut told = Told::default();
+        self.live_on(Told::default())
+    }
+
+    /// The same, after an earlier life.
+    pub fn live_on(&self, mut told: Told) -> Told {
+        told.directory_failed = false;
+        told.stopped_cleanly = false;
         let mut life = match self.open() {
             Ok(life) => life,
             Err(error) => {
@@ -139,6 +145,7 @@ impl World {
         let mut told = Told::default();
         let mut life = self.open().unwrap();
         self.work(&mut life, &mut told);
+        told.directory_failed = life.directory.health().offline().is_some();
         told
     }
 
