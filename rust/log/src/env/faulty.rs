@@ -257,6 +257,11 @@ impl Faults {
         }
     }
 
+    /// Syncs of logs that wait for the release.
+    pub fn held(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     /// Calls `hook` once, when a file whose name ends like this was opened.
     pub fn when_opened(&self, path_end: &'static str, hook: impl FnOnce() + Send + 'static) {
         *self.when_opened.lock() = Some((path_end, Box::new(hook)));

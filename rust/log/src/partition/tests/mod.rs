@@ -5,6 +5,7 @@ mod commit;
 mod compact;
 mod crash;
 mod cut;
+mod failed;
 mod faults;
 mod history;
 mod mirror;
