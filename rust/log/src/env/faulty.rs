@@ -25,6 +25,7 @@ use super::File;
 pub const EIO: i32 = libc::EIO;
 pub const ENOSPC: i32 = libc::ENOSPC;
 
+const LINGER_YIELDS: usize = 2_000;
 /// What a name costs on a full disk, beside the bytes of its file.
 const NAME_BYTES: u64 = 64;
 
@@ -79,11 +80,12 @@ pub struct Fault {
     path_end: Option<String>,
     skip: u64,
     times: u64,
+    lingers: bool,
 }
 
 impl Fault {
     pub fn new(errno: i32) -> Fault {
-        Fault { errno, calls: Vec::new(), path_end: None, skip: 0, times: u64::MAX }
+        Fault { errno, calls: Vec::new(), path_end: None, skip: 0, times: u64::MAX, lingers: false }
     }
 
     /// Only these calls.
@@ -107,6 +109,12 @@ impl Fault {
     #[must_use]
     pub fn once(self) -> Fault {
         Fault { times: 1, ..self }
+    }
+
+    /// The error is on its way for a while, in which other threads may make the same call.
+    #[must_use]
+    pub fn lingering(self) -> Fault {
+        Fault { lingers: true, ..self }
     }
 
     fn concerns(&self, call: Call, path: &Path) -> bool {
@@ -288,13 +296,13 @@ impl Faults {
             trace.push((call, path.to_path_buf()));
         }
         let mut faults = self.faults.lock();
-        let mut errno = None;
+        let (mut errno, mut lingers) = (None, false);
         for fault in faults.iter_mut().filter(|fault| fault.concerns(call, path)) {
             if fault.skip > 0 {
                 fault.skip -= 1;
             } else if fault.times > 0 && errno.is_none() {
                 fault.times -= 1;
-                errno = Some(fault.errno);
+                (errno, lingers) = (Some(fault.errno), fault.lingers);
             }
         }
         drop(faults);
@@ -302,6 +310,9 @@ impl Faults {
             None => Ok(()),
             Some(errno) => {
                 self.tripped.fetch_add(1, Ordering::SeqCst);
+                for _ in 0..if lingers { LINGER_YIELDS } else { 0 } {
+                    std::thread::yield_now();
+                }
                 Err(io::Error::from_raw_os_error(errno))
             }
         }

@@ -105,7 +105,7 @@ fn syncs_side_by_side() {
         send_values(&partition, &["a"]);
         partition.flush().unwrap();
         send_values(&partition, &["b"]);
-        faults.fail(Fault::new(EIO).of(&[Call::Sync]).at(".log").once());
+        faults.fail(Fault::new(EIO).of(&[Call::Sync]).at(".log").once().lingering());
         faults.hold(true);
         let results: Vec<bool> = std::thread::scope(|scope| {
             let flushes: Vec<_> = (0..2).map(|_| scope.spawn(|| partition.flush().is_ok())).collect();
