@@ -7,12 +7,16 @@ use std::sync::Arc;
 use ottla_log::batch::builder::{BatchBuilder, BatchShape};
 use ottla_log::batch::{Compression, Marker, NewRecord, header};
 use ottla_log::commit::{Host, HostSettings};
+use ottla_log::compaction::Unhurried;
 use ottla_log::directory::DataDirectory;
 use ottla_log::env::faulty::{Faults, FaultyDisk};
 use ottla_log::env::{Disk, Env, VirtualClock, read_file};
 use ottla_log::metadata_log::MetadataLog;
+use ottla_log::partition::MapSize;
 use ottla_log::partition::{AppendOptions, Origin, ReadUpTo};
-use ottla_log::{AppendError, Durability, Identity, Partition, PartitionConfig, ReadError, StorageError};
+use ottla_log::{
+    AppendError, CleanupPolicy, Durability, Identity, Partition, PartitionConfig, ReadError, StorageError,
+};
 
 const T0: i64 = 1_700_000_000_000;
 const DATA: &str = "/data";
@@ -54,8 +58,9 @@ pub struct Life {
     written: usize,
 }
 
-/// `t` and `u` wait for the disk, `o` does not.
-const TOPICS: [&str; 3] = ["t", "u", "o"];
+/// `t` and `u` wait for the disk, `o` does not; `c` is compacted.
+const TOPICS: [&str; 4] = ["t", "u", "o", "c"];
+const KEYS: usize = 3;
 
 impl World {
     pub fn new(reserve_bytes: u64) -> World {
@@ -95,6 +100,7 @@ impl World {
             index_interval_bytes: 150,
             file_delete_delay_ms: 0,
             durability: if topic == "o" { Durability::Os } else { Durability::Fsync },
+            cleanup_policy: CleanupPolicy { delete: topic != "c", compact: topic == "c" },
             ..PartitionConfig::default()
         })
     }
@@ -174,6 +180,7 @@ impl World {
                 result => result,
             });
             self.delete_records(life, told, "t", i64::from(round) * 4);
+            life.compact(told);
             if round == 1 {
                 life.note(told, "roll", "u", Partition::roll);
                 life.truncate(told, "o");
@@ -300,8 +307,13 @@ impl World {
                 let known = tried.get(offset).is_some_and(|values| values.contains(value));
                 assert!(known, "{what}: {topic} has {value:?} at {offset}, tried {:?}", tried.get(offset));
             }
-            for (offset, value) in told.durable.get(*topic).into_iter().flatten() {
-                if *offset >= offsets.log_start {
+            let promised = told.durable.get(*topic).into_iter().flatten();
+            for (offset, value) in promised.filter(|(offset, _)| **offset >= offsets.log_start) {
+                if *topic == "c" {
+                    // It, or a later one of its key.
+                    let is_there = found.range(offset..).any(|(_, found)| key_of(found) == key_of(value));
+                    assert!(is_there, "{what}: {value:?} at {offset} is gone, {found:?}");
+                } else {
                     assert_eq!(found.get(offset), Some(value), "{what}: {topic} at {offset}, {offsets:?}");
                 }
             }
@@ -381,7 +393,9 @@ impl Life {
         let value = format!("goes on {}", self.written);
         self.written += 1;
         let partition = &self.partitions[topic];
-        let record = NewRecord { timestamp_ms: T0, key: None, value: Some(value.as_bytes()), headers: &[] };
+        let key = key_of(&value);
+        let record =
+            NewRecord { timestamp_ms: T0, key: Some(key.as_bytes()), value: Some(value.as_bytes()), headers: &[] };
         match partition.append_records(&[record], Compression::None) {
             Ok(appended) => {
                 told.tried.entry(topic.to_owned()).or_default().entry(appended.base_offset).or_default().push(value);
@@ -424,6 +438,13 @@ impl Life {
         durable.retain(|offset, _| *offset >= offsets.log_start);
     }
 
+    fn compact(&self, told: &mut Told) {
+        let map_size = MapSize { bytes_max: 4096, load_factor: 0.9, hash_key: [5; 16] };
+        if let Err(error) = self.partitions["c"].compact(map_size, &mut Unhurried) {
+            told.refused.push(format!("compact c: {error}"));
+        }
+    }
+
     fn truncate(&mut self, told: &mut Told, topic: &'static str) {
         let partition = &self.partitions[topic];
         // More than a segment of it.
@@ -445,6 +466,12 @@ impl Life {
     }
 }
 
+/// Of a value, which ends in a number.
+fn key_of(value: &str) -> String {
+    let number: usize = value.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    (number % KEYS).to_string()
+}
+
 /// Offset, and whether it was there already.
 fn send(partition: &Partition, sequence: i32, value: &str, transactional: bool) -> Result<(i64, bool), AppendError> {
     let producer_id = if transactional { 2 } else { 1 };
@@ -456,7 +483,13 @@ fn send(partition: &Partition, sequence: i32, value: &str, transactional: bool) 
         producer_epoch: 0,
         base_sequence: sequence,
     });
-    builder.push(&NewRecord { timestamp_ms: T0, key: None, value: Some(value.as_bytes()), headers: &[] });
+    let key = key_of(value);
+    builder.push(&NewRecord {
+        timestamp_ms: T0,
+        key: Some(key.as_bytes()),
+        value: Some(value.as_bytes()),
+        headers: &[],
+    });
     let mut batch = builder.finish().unwrap();
     let guard = if transactional { partition.start_verification(producer_id, 0, sequence) } else { None };
     let options = AppendOptions { guard, ..AppendOptions::default() };
