@@ -3,13 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "failing/life.rs"]
+mod life;
 #[path = "failing/world.rs"]
 mod world;
 
 use std::path::Path;
 
+use life::Told;
 use ottla_log::env::faulty::{Call, EIO, ENOSPC, Fault};
-use world::{Told, World};
+use world::World;
 
 /// The calls of a run in which nothing fails.
 fn calls_of_a_run() -> Vec<(Call, std::path::PathBuf)> {
