@@ -195,8 +195,9 @@ impl DataDirectory {
                     Some(offset) => cleaned.insert(key.clone(), offset),
                     None => cleaned.remove(&key),
                 };
-                // Kafka notes only starts that the first segment's name does not tell.
-                if facts.log_start > facts.first_segment {
+                // Kafka notes only starts that the first segment's name does not tell. But that name may not survive a power cut, nor
+                // may the removal of those before it.
+                if facts.log_start > 0 {
                     starts.insert(key, facts.log_start);
                 } else {
                     starts.remove(&key);
@@ -204,6 +205,23 @@ impl DataDirectory {
             }
         }
         self.write_checkpoints()
+    }
+
+    /// Truncates a partition ([`Partition::truncate_to`]). Its recovery point is lowered first: what is written behind the cut is not
+    /// synced, whatever was known of these offsets before. (Kafka writes that checkpoint after the cut.)
+    pub fn truncate(&self, partition: &Partition, offset: Offset) -> Result<(), StorageError> {
+        let end = partition.end_if_truncated(offset)?;
+        let identity = partition.identity();
+        let key = (identity.topic.to_string(), identity.partition);
+        let is_lowered = self.recovery_points.lock().get_mut(&key).is_some_and(|point| {
+            let is_above = *point > end;
+            *point = end.min(*point);
+            is_above
+        });
+        if is_lowered {
+            self.write_checkpoints()?;
+        }
+        partition.truncate_to(offset)
     }
 
     /// These partitions are being deleted: what was known of them must not be taken for a successor's after a crash. Call before
@@ -277,7 +295,6 @@ impl DataDirectory {
 pub struct CheckpointFacts {
     pub recovery_point: Offset,
     pub log_start: Offset,
-    pub first_segment: Offset,
     pub cleaned: Option<Offset>,
 }
 

@@ -154,11 +154,9 @@ impl Partition {
     /// What the data directory notes of this partition; None while it has no directory.
     pub(crate) fn checkpoint_facts(&self) -> Option<CheckpointFacts> {
         let state = self.state.read();
-        let first_segment = state.segments.first().map_or(-1, |segment| segment.base_offset());
         state.made.then_some(CheckpointFacts {
             recovery_point: state.durable.offset,
             log_start: state.log_start,
-            first_segment,
             cleaned: state.cleaned,
         })
     }

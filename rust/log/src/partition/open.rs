@@ -34,13 +34,18 @@ impl Partition {
             health.check_online()?;
         }
         let name = format!("{}-{}", identity.topic, identity.partition);
-        check_owner(disk, &path, &identity)?;
+        let has_owner = check_owner(disk, &path, &identity)?;
         let trust = health.as_ref().map_or(Trust::Memory, |health| health.trust());
         // What opening rewrites needs room, and the disk may be full.
         let loaded = with_reserve(health.as_ref(), || recover::load(disk, &path, &config, hint, trust))?;
         let (mut state, report) = match loaded {
             None => (State::empty(leader_epoch), RecoveryReport::default()),
             Some(loaded) => {
+                if !has_owner {
+                    // Made right before a crash. Without it the topic's successor of that name would take these records for its own.
+                    let file = path.join(names::PARTITION_METADATA);
+                    with_reserve(health.as_ref(), || checkpoint::write_topic_id(disk, &file, &identity.topic_id))?;
+                }
                 let (segment, position) =
                     loaded.segments.last().map_or((0, 0), |active| (active.base_offset(), active.size()));
                 let end = Mark { offset: loaded.log_end, segment, position };
@@ -91,14 +96,14 @@ impl Partition {
 }
 
 /// A topic that was deleted and made again has another id: what its predecessor left in a directory of that name is not its own. A
-/// directory that tells no id is.
-pub(super) fn check_owner(disk: &dyn Disk, path: &Path, identity: &Identity) -> Result<(), StorageError> {
+/// directory that tells no id is: then false.
+pub(super) fn check_owner(disk: &dyn Disk, path: &Path, identity: &Identity) -> Result<bool, StorageError> {
     match checkpoint::read_topic_id(disk, &path.join(names::PARTITION_METADATA))? {
         Some(id) if id != identity.topic_id => {
             let (owner, own) = (checkpoint::format_id(&id), checkpoint::format_id(&identity.topic_id));
             let what = format!("belongs to topic id {owner}, not to {own}: move it away and start again");
             Err(StorageError::invalid(path, what))
         }
-        _ => Ok(()),
+        id => Ok(id.is_some()),
     }
 }

@@ -89,7 +89,9 @@ impl Load<'_> {
         let mut segments = Vec::with_capacity(bases.len());
         let mut scan_from = bases.len();
         if !hint.clean {
-            scan_from = bases.partition_point(|base| *base <= hint.recovery_point).saturating_sub(1);
+            // A segment that ends at the recovery point is scanned too: its records were synced before it was closed, its indexes may
+            // not have been.
+            scan_from = bases.partition_point(|base| *base < hint.recovery_point).saturating_sub(1);
         }
         for (index, base) in bases.iter().enumerate().take(scan_from.min(bases.len() - 1)) {
             segments.push(Arc::new(self.closed(*base, bases[index + 1])?));
@@ -268,7 +270,9 @@ impl Load<'_> {
 
     /// The newest snapshot at or below `offset` that can be read, and the offset it stands for.
     fn newest_snapshot(&mut self, offset: Offset) -> Result<(Producers, Option<Offset>), StorageError> {
-        for at in self.listing.snapshots.iter().rev().copied().filter(|at| *at <= offset) {
+        let first = self.listing.logs.keys().next().copied().unwrap_or(0);
+        // Behind an older one batches are missing: what it says of a producer would refuse that producer's next batch.
+        for at in self.listing.snapshots.iter().rev().copied().filter(|at| (first..=offset).contains(at)) {
             let path = names::file(self.path, at, names::PRODUCER_SNAPSHOT);
             let bytes = match read_file(self.disk, &path, snapshot::BYTES_MAX) {
                 Ok(bytes) => bytes,

@@ -1,10 +1,12 @@
 //! Taking away: from the end (truncate), from the begin (DeleteRecords, retention), and rolling by age.
 
+use std::io;
+
 use super::replay::replay_segment;
 use super::state::{Mark, State};
 use super::{Partition, snapshot};
 use crate::Offset;
-use crate::env::read_file;
+use crate::env::{OpenMode, read_file};
 use crate::error::{IoContext, ReadError, StorageError};
 use crate::retention::{self, Limits, Reason, SegmentFacts};
 use crate::segment::names;
@@ -64,42 +66,70 @@ impl Partition {
                 Err(error) => return Err(error),
             }
         }
+        let choose = |state: &State| {
+            let facts: Vec<SegmentFacts> = segments
+                .iter()
+                .zip(&largest_ms)
+                .enumerate()
+                .map(|(index, (segment, largest_timestamp_ms))| SegmentFacts {
+                    base_offset: segment.base_offset(),
+                    end_offset: state.segments.get(index + 1).map_or(state.log_end.offset, |next| next.base_offset()),
+                    bytes: u64::from(segment.size()),
+                    largest_timestamp_ms: *largest_timestamp_ms,
+                })
+                .collect();
+            let delete = config.cleanup_policy.delete;
+            let limits = Limits {
+                log_start: state.log_start,
+                high_watermark: state.high_watermark.offset,
+                now_ms,
+                retention_ms: config.retention_ms.filter(|_| delete),
+                retention_bytes: config.retention_bytes.filter(|_| delete),
+            };
+            retention::choose(&facts, &limits)
+        };
+        let is_current = |state: &State| {
+            state.segments.len() >= segments.len()
+                && state.segments.iter().zip(&segments).all(|(now, then)| now.base_offset() == then.base_offset())
+        };
+        let goes = {
+            let state = self.state.read();
+            if is_current(&state) { choose(&state).len() } else { 0 }
+        };
+        if goes == 0 {
+            return Ok(0);
+        }
+        if let Some(first) = segments.get(goes) {
+            self.sync_snapshot(first.base_offset())?;
+        }
         let mut state = self.state.write();
         state.check_online(&self.path)?;
-        if state.segments.len() < segments.len()
-            || state.segments.iter().zip(&segments).any(|(now, then)| now.base_offset() != then.base_offset())
-        {
+        if !is_current(&state) {
             // Somebody trimmed in between; the next run comes.
             return Ok(0);
         }
-        let facts: Vec<SegmentFacts> = segments
-            .iter()
-            .zip(&largest_ms)
-            .enumerate()
-            .map(|(index, (segment, largest_timestamp_ms))| SegmentFacts {
-                base_offset: segment.base_offset(),
-                end_offset: state.segments.get(index + 1).map_or(state.log_end.offset, |next| next.base_offset()),
-                bytes: u64::from(segment.size()),
-                largest_timestamp_ms: *largest_timestamp_ms,
-            })
-            .collect();
-        let delete = config.cleanup_policy.delete;
-        let limits = Limits {
-            log_start: state.log_start,
-            high_watermark: state.high_watermark.offset,
-            now_ms,
-            retention_ms: config.retention_ms.filter(|_| delete),
-            retention_bytes: config.retention_bytes.filter(|_| delete),
-        };
-        let reasons = retention::choose(&facts, &limits);
+        let reasons = choose(&state);
         if reasons.is_empty() {
             return Ok(0);
         }
         if reasons.len() == state.segments.len() {
-            self.with_reserve(|| self.roll_locked(&mut state, now_ms))?;
+            let end = self.with_reserve(|| self.roll_locked(&mut state, now_ms))?.base_offset();
+            self.sync_snapshot(end)?;
         }
         self.drop_front(&mut state, &reasons, config.file_delete_delay_ms)?;
         Ok(reasons.len())
+    }
+
+    /// What producers wrote before `offset` is known from this snapshot alone once the segments before it are gone.
+    fn sync_snapshot(&self, offset: Offset) -> Result<(), StorageError> {
+        let disk = self.disk();
+        let path = names::file(&self.path, offset, names::PRODUCER_SNAPSHOT);
+        match disk.open(&path, OpenMode::Write) {
+            Ok(file) => file.sync_data().at("sync", &path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(StorageError::io("open", &path, error)),
+        }
+        disk.sync_dir(&self.path).at("sync", &self.path)
     }
 
     /// Takes the first segments out and schedules their files for removal.
@@ -124,6 +154,7 @@ impl Partition {
 
     /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole. Segments that go stay readable to
     /// those who hold them; of the one that is cut short, a reader that holds a slice past the cut finds fewer bytes than it was told.
+    /// Where there is a data directory, ask it: [`crate::directory::DataDirectory::truncate`].
     pub fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
         let _trim = self.trim.lock();
         let mut state = self.state.write();
@@ -149,11 +180,16 @@ impl Partition {
 
     fn truncate_locked(&self, state: &mut State, offset: Offset) -> Result<(), StorageError> {
         let disk = self.disk();
+        let segments_before = state.segments.len();
         while state.segments.len() > 1 && state.active().is_some_and(|active| active.base_offset() > offset) {
             if let Some(segment) = state.segments.pop() {
                 let files = segment.mark_deleted(disk)?;
                 self.host.remove_later(files, false, self.config.load().file_delete_delay_ms);
             }
+        }
+        if state.segments.len() < segments_before {
+            // Names that came back with a power cut would stand behind what is appended from now on, and cut it short.
+            disk.sync_dir(&self.path).at("sync", &self.path)?;
         }
         let Some(active) = state.active().cloned() else {
             return Ok(());
@@ -186,6 +222,19 @@ impl Partition {
         self.rebuild_producers(state)
     }
 
+    /// Where the log would end if it were truncated to `offset`.
+    pub(crate) fn end_if_truncated(&self, offset: Offset) -> Result<Offset, StorageError> {
+        let state = self.state.read();
+        state.check_online(&self.path)?;
+        let offset = offset.max(state.log_start);
+        let Some(index) = state.segment_index(offset).filter(|_| offset < state.log_end.offset) else {
+            return Ok(offset.min(state.log_end.offset));
+        };
+        let segment = &state.segments[index];
+        let found = segment.find(self.disk(), offset, segment.size())?;
+        Ok(found.map_or(offset, |found| found.header.base_offset.min(offset)))
+    }
+
     /// The producers as they were at the log end: from the newest snapshot below it and the batches since.
     fn rebuild_producers(&self, state: &mut State) -> Result<(), StorageError> {
         let disk = self.disk();
@@ -195,7 +244,8 @@ impl Partition {
         let entries = disk.list(&self.path).at("list", &self.path)?;
         let mut snapshots: Vec<Offset> =
             entries.iter().filter_map(|entry| names::offset_of(&entry.name, names::PRODUCER_SNAPSHOT)).collect();
-        while let Some(offset) = snapshots.pop() {
+        let first = state.segments.first().map_or(0, |segment| segment.base_offset());
+        while let Some(offset) = snapshots.pop().filter(|offset| *offset >= first) {
             let path = names::file(&self.path, offset, names::PRODUCER_SNAPSHOT);
             if offset > end {
                 disk.remove_file(&path).at("remove", &path)?;

@@ -218,12 +218,12 @@ fn gap_at_the_end_of_a_segment() {
     }
 }
 
-/// After a crash only what reaches past the recovery point is scanned.
+/// After a crash only what reaches up to the recovery point or past it is scanned.
 #[test]
 fn recovery_point_bounds_the_scan() {
     let (bench, all) = written();
     let files = save(&bench);
-    for (recovery_point, scanned) in [(0, 3), (10, 2), (25, 1), (1000, 1)] {
+    for (recovery_point, scanned) in [(0, 3), (10, 3), (11, 2), (25, 1), (1000, 1)] {
         restore(&bench, &files);
         let (partition, report) = bench.open_with(OpenHint { recovery_point, ..OpenHint::default() });
         assert_eq!(report.segments_scanned, scanned, "recovery point {recovery_point}");
