@@ -332,6 +332,12 @@ impl Engine {
                 return Place { host: Arc::clone(&self.host), path, hint, has_files: true };
             }
             self.move_stray(&path);
+            // Nor is what was known of them true of what will be there.
+            if let Some(directory) = directories.get(found.directory)
+                && let Err(failure) = directory.forget(&[(&*identity.topic, identity.partition)])
+            {
+                error!("{} stays in the checkpoints of {}: {failure}", identity.topic, directory.path().display());
+            }
         }
         let fewest = (0..places.counts.len()).min_by_key(|place| places.counts[*place]).unwrap_or(0);
         if let Some(count) = places.counts.get_mut(fewest) {

@@ -184,6 +184,31 @@ fn files_in_the_way_of_a_new_topic() {
     assert_eq!(names().filter(|name| name.ends_with("-stray")).count(), 1);
 }
 
+/// What the checkpoints say of a topic whose deletion was cut short by a crash is not said of the next one of that name: its log would
+/// start where the other's did, and hide what was written.
+#[test]
+fn checkpoints_of_files_in_the_way() {
+    let (env, path) = (Env::memory(), PathBuf::from("/data"));
+    let engine = open(&env, &path);
+    publish(&engine, vec![topic("t", 1)], vec![]);
+    for _ in 0..3 {
+        append(&engine, "t");
+    }
+    assert_eq!(engine.delete_records(&[("t".to_owned(), 0, 2)])[0].1, 2);
+    drop(engine);
+    // The metadata know of the deletion, and of the next topic.
+    let engine = open(&env, &path);
+    publish(&engine, vec![topic("t", 2)], vec![]);
+    for _ in 0..3 {
+        append(&engine, "t");
+    }
+    drop(engine);
+    let engine = open(&env, &path);
+    publish(&engine, vec![topic("t", 2)], vec![]);
+    let offsets = engine.replica("t", 0).unwrap().partition().unwrap().offsets();
+    assert_eq!((offsets.log_start, offsets.log_end), (0, 3));
+}
+
 /// What is in the way and tells no owner is neither moved nor written into: the partition says what it found.
 #[test]
 fn a_file_in_the_way_of_a_new_topic() {
