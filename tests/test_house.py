@@ -49,9 +49,10 @@ OUTSIDE_WORLD = {
 }
 # Cargo: crates that may never appear (not even as a development dependency) in a crate's manifest.
 CRATE_REFUSES = {
-    "log": {"ottla-protocol", "ottla-server", "ottla-py", "tokio", "pyo3"},
+    "log": {"ottla-sim", "ottla-protocol", "ottla-server", "ottla-py", "tokio", "pyo3"},
     "protocol": {"ottla-log", "ottla-server", "ottla-py", "tokio", "pyo3"},
     "server": {"ottla-py", "pyo3"},
+    "sim": {"ottla-protocol", "ottla-server", "ottla-py", "tokio", "pyo3"},
 }
 
 FILE_LINES_MAX = 500

@@ -37,7 +37,7 @@ const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";
 /// The version of Kafka's properties we write; 0 (from ZooKeeper's days) is read.
 const KAFKA_VERSION: i32 = 1;
 /// Ours: what lies beside Kafka's files, or in them where Kafka leaves it open.
-const FORMAT_VERSION: i32 = 1;
+pub const FORMAT_VERSION: i32 = 1;
 const META_BYTES_MAX: u64 = 64 * 1024;
 
 /// A partition directory found on disk.
