@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batch::Marker;
+use crate::partition::state::Mark;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -36,9 +37,21 @@ enum Step {
     DeleteRecords {
         ahead: i64,
     },
-    Retention,
+    /// With this many bytes to keep.
+    Retention {
+        bytes: Option<u64>,
+    },
     Reopen {
         clean: bool,
+    },
+    /// The process dies, and so much is missing at the end of what was not synced.
+    Crash {
+        torn: u64,
+    },
+    /// A read of so many bytes from an offset so far behind the log start, taken up again until the end.
+    Read {
+        ahead: i64,
+        bytes: u32,
     },
     NewEpoch,
 }
@@ -53,8 +66,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Flush),
         1 => (0..12i64).prop_map(|back| Step::Truncate { back }),
         1 => (0..12i64).prop_map(|ahead| Step::DeleteRecords { ahead }),
-        1 => Just(Step::Retention),
+        1 => proptest::option::of(500..4000u64).prop_map(|bytes| Step::Retention { bytes }),
         1 => any::<bool>().prop_map(|clean| Step::Reopen { clean }),
+        1 => (0..400u64).prop_map(|torn| Step::Crash { torn }),
+        1 => (0..12i64, 1..1000u32).prop_map(|(ahead, bytes)| Step::Read { ahead, bytes }),
         1 => Just(Step::NewEpoch),
     ];
     proptest::collection::vec(step, 1..60)
@@ -128,6 +143,13 @@ impl Model {
         }
     }
 
+    /// Nothing is left but where it starts: what was cut reached past the log start.
+    fn clear(&mut self) {
+        self.batches.clear();
+        self.sent.clear();
+        self.log_end = self.log_start;
+    }
+
     fn next_sequence(&self, producer: i64) -> i32 {
         let last = self.sent.get(&producer).and_then(|sent| sent.last());
         last.map_or(0, |(_, sequence, bytes)| sequence + crate::batch::BatchHeader::read(bytes).unwrap().record_count)
@@ -150,10 +172,49 @@ fn end_of(slice: &crate::partition::Slice, first_offset: i64) -> i64 {
     end
 }
 
-fn run(steps: Vec<Step>) {
-    let mut bench = Bench::small();
+/// Where the log lies: in memory, or on the machine's disk.
+struct Place {
+    bench: Bench,
+    path: PathBuf,
+    _scratch: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn in_memory() -> Place {
+        let bench = Bench::small();
+        Place { path: bench.path(), bench, _scratch: None }
+    }
+
+    fn on_disk() -> Place {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut bench = Bench::small();
+        bench.host = Host::new(Env::new(Arc::new(crate::env::disk::RealDisk), bench.clock.clone()), 0);
+        Place { path: scratch.path().join("t-0"), bench, _scratch: Some(scratch) }
+    }
+
+    fn open(&self, hint: OpenHint) -> Arc<Partition> {
+        let identity = Identity { topic: "t".into(), topic_id: [7; 16], partition: 0 };
+        let config = Arc::new(self.bench.config.clone());
+        Partition::open(&self.bench.host, self.path.clone(), identity, config, self.bench.epoch, hint).unwrap().0
+    }
+
+    /// Cuts up to `torn` bytes off the log, but none of what was synced.
+    fn tear(&self, synced: Mark, torn: u64) {
+        let disk = self.bench.host.env().disk();
+        let entries = disk.list(&self.path).unwrap_or_default();
+        let Some(last) = entries.iter().rfind(|entry| entry.name.ends_with(".log")) else { return };
+        let base: i64 = last.name[..20].parse().unwrap();
+        let keep = if base == synced.segment { u64::from(synced.position) } else { 0 };
+        if base >= synced.segment {
+            let file = disk.open(&self.path.join(&last.name), crate::env::OpenMode::Write).unwrap();
+            file.set_len(last.length.saturating_sub(torn).max(keep)).unwrap();
+        }
+    }
+}
+
+fn run(steps: Vec<Step>, mut place: Place) {
     let mut model = Model::default();
-    let mut partition = bench.open();
+    let mut partition = place.open(OpenHint::default());
     for step in steps {
         match step.clone() {
             Step::Append { producer: id, records, codec: index } => {
@@ -212,8 +273,17 @@ fn run(steps: Vec<Step>) {
                 assert_eq!(partition.delete_records_before(target).unwrap(), target);
                 model.log_start = target;
             }
-            Step::Retention => {
+            Step::Retention { bytes } => {
+                partition
+                    .set_config(Arc::new(PartitionConfig { retention_bytes: bytes, ..place.bench.config.clone() }));
                 partition.enforce_retention(T0).unwrap();
+                let start = partition.offsets().log_start;
+                let is_whole = start == model.log_end || model.batches.iter().any(|(base, ..)| *base == start);
+                assert!(start == model.log_start || (start > model.log_start && is_whole), "{start} after {step:?}");
+                assert!(start == model.log_start || bytes.is_some(), "{start} after {step:?}");
+                model.log_start = start;
+                let status = partition.status();
+                assert!(bytes.is_none_or(|bytes| status.bytes < bytes + 1000), "{status:?} after {step:?}");
             }
             Step::Reopen { clean } => {
                 if clean {
@@ -221,11 +291,43 @@ fn run(steps: Vec<Step>) {
                 }
                 let recovery_point = partition.offsets().durable;
                 let hint = OpenHint { clean, recovery_point, log_start: model.log_start, cleaned: None };
-                partition = bench.open_with(hint).0;
+                partition = place.open(hint);
+            }
+            Step::Crash { torn } => {
+                let offsets = partition.offsets();
+                place.tear(partition.state.read().durable, torn);
+                let (recovery_point, log_start) = (offsets.durable, model.log_start);
+                let hint = OpenHint { recovery_point, log_start, ..OpenHint::default() };
+                partition = place.open(hint);
+                let found = partition.offsets();
+                assert!((offsets.durable..=model.log_end).contains(&found.log_end), "{found:?} after {step:?}");
+                if found.log_end < model.log_end {
+                    model.truncate(found.log_end);
+                    if partition.status().segments == 0 {
+                        model.log_start = found.log_start;
+                        model.clear();
+                    }
+                }
+                assert_eq!((model.log_start, model.log_end), (found.log_start, found.log_end), "after {step:?}");
+            }
+            Step::Read { ahead, bytes } => {
+                let from = (model.log_start + ahead).min(model.log_end);
+                let mut at = from;
+                let mut found = Vec::new();
+                while at < model.log_end {
+                    let note = |record: &crate::batch::records::RecordRef<'_>| {
+                        if !record.is_control {
+                            found.push(record.offset);
+                        }
+                    };
+                    at = partition.for_each_record(at, bytes, ReadUpTo::LogEnd, note).unwrap();
+                }
+                let expected = model.records().into_iter().map(|(offset, _)| offset).filter(|offset| *offset >= from);
+                assert_eq!(found, expected.collect::<Vec<_>>(), "after {step:?}");
             }
             Step::NewEpoch => {
                 model.epoch += 1;
-                bench.epoch = model.epoch;
+                place.bench.epoch = model.epoch;
                 partition.set_leader_epoch(model.epoch).unwrap();
             }
         }
@@ -264,6 +366,28 @@ proptest! {
     /// Any run of operations leaves the same records, offsets and duplicates in both.
     #[test]
     fn same_as_a_list(steps in steps()) {
-        run(steps);
+        run(steps, Place::in_memory());
+    }
+}
+
+proptest! {
+    // Each case waits for the disk.
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    /// The same on the machine's disk.
+    #[test]
+    fn same_as_a_list_on_disk(steps in steps()) {
+        run(steps, Place::on_disk());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// The same, for longer.
+    #[test]
+    #[ignore = "long: twenty thousand histories"]
+    fn same_as_a_list_many_times(steps in steps()) {
+        run(steps, Place::in_memory());
     }
 }
