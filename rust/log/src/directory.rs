@@ -379,7 +379,11 @@ fn read_meta(disk: &dyn Disk, path: &Path) -> Result<Option<BTreeMap<String, Str
         Err(error) => return Err(StorageError::io("read", &path, error)),
     };
     let text = String::from_utf8(bytes).map_err(|_| StorageError::invalid(&path, "is not text"))?;
-    let properties = text
+    // Both Kafka and we end the last line. One that is not whole would be taken for another cluster's name.
+    if !text.ends_with('\n') {
+        return Err(StorageError::invalid(&path, "ends in the middle of a line"));
+    }
+    let properties: BTreeMap<String, String> = text
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with(['#', '!']))
@@ -387,6 +391,9 @@ fn read_meta(disk: &dyn Disk, path: &Path) -> Result<Option<BTreeMap<String, Str
         // Java escapes some characters of a value with a backslash.
         .map(|(key, value)| (key.trim().to_owned(), value.trim().replace('\\', "")))
         .collect();
+    if !properties.contains_key("version") {
+        return Err(StorageError::invalid(&path, "names no version"));
+    }
     Ok(Some(properties))
 }
 

@@ -66,6 +66,25 @@ fn format_versions() {
     assert!(matches!(error, StorageError::NewerFormat { known: 1, .. }), "{error}");
 }
 
+/// Cut at any byte it is refused, or says all that it said: never is the directory taken for another cluster's or node's.
+#[test]
+fn properties_cut_anywhere() {
+    let env = Env::memory();
+    let path = Path::new("/d");
+    drop(open(&env, path, 1, Some("a-cluster")).unwrap());
+    let file = path.join(META_PROPERTIES);
+    let whole = read_file(env.disk().as_ref(), &file, META_BYTES_MAX).unwrap();
+    for length in 0..whole.len() {
+        replace_file(env.disk().as_ref(), &file, &whole[..length]).unwrap();
+        let error = open(&env, path, 1, None).unwrap_err();
+        assert!(matches!(error, StorageError::Invalid { .. }), "{length} bytes: {error}");
+        let kept = read_file(env.disk().as_ref(), &file, META_BYTES_MAX).unwrap();
+        assert_eq!(kept, whole[..length], "nothing is written over what is damaged");
+    }
+    replace_file(env.disk().as_ref(), &file, &whole).unwrap();
+    assert_eq!(open(&env, path, 1, None).unwrap().cluster_id(), "a-cluster");
+}
+
 /// The mark of a clean stop is there after `close` only, and is used up by the next start.
 #[test]
 fn clean_stop() {

@@ -106,24 +106,6 @@ fn any_file_missing() {
     }
 }
 
-/// A flipped bit in the checksummed part, the framing or the offset of any batch cuts the log before that batch.
-#[test]
-fn flipped_bits() {
-    let (bench, all) = written();
-    let files = save(&bench);
-    for (index, (name, bytes)) in files.iter().enumerate().filter(|(_, (name, _))| name.ends_with(".log")) {
-        for at in (0..bytes.len()).step_by(7) {
-            restore(&bench, &files);
-            let file = bench.host.env().disk().open(&bench.path().join(name), OpenMode::Write).unwrap();
-            file.write_at(&mut [std::io::IoSlice::new(&[bytes[at] ^ 0x40])], at as u64).unwrap();
-            let (partition, report) = bench.open_with(OpenHint::default());
-            let found = records(&partition, ReadUpTo::LogEnd);
-            assert!(all.starts_with(&found), "{name} ({index}) flipped at {at}: {report:?}");
-            assert!(found.len() < all.len() && !report.damage.is_empty(), "{name} flipped at {at} went unnoticed");
-        }
-    }
-}
-
 /// After a clean stop the tail behind the last index entry is looked at: a flipped bit there costs that tail at most, never the
 /// segments before it, and no offset far from all others is ever given out.
 #[test]

@@ -301,12 +301,10 @@ fn run(steps: Vec<Step>, mut place: Place) {
                 partition = place.open(hint);
                 let found = partition.offsets();
                 assert!((offsets.durable..=model.log_end).contains(&found.log_end), "{found:?} after {step:?}");
-                if found.log_end < model.log_end {
-                    model.truncate(found.log_end);
-                    if partition.status().segments == 0 {
-                        model.log_start = found.log_start;
-                        model.clear();
-                    }
+                model.truncate(found.log_end);
+                if partition.status().segments == 0 {
+                    model.log_start = found.log_start;
+                    model.clear();
                 }
                 assert_eq!((model.log_start, model.log_end), (found.log_start, found.log_end), "after {step:?}");
             }

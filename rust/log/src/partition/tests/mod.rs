@@ -5,6 +5,7 @@ mod commit;
 mod compact;
 mod crash;
 mod cut;
+mod damage;
 mod failed;
 mod faults;
 mod history;

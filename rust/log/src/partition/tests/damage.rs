@@ -1,0 +1,207 @@
+//! Bits that changed on the disk, region by region, and who finds that out.
+//!
+//! ```text
+//! batch, bytes 0-20    recovery: framing, magic, order of offsets, epoch checkpoint; a broken length costs up to the next index entry
+//! batch, byte 21 on    recovery and embedded reads: the checksum
+//! snapshot             its checksum: an older one and more of the log
+//! epoch checkpoint     its form; a wrong epoch costs no more than a tail
+//! ```
+
+use super::*;
+use crate::batch::BatchHeader;
+use crate::batch::header::MAGIC_AT;
+use crate::env::{OpenMode, read_file};
+use crate::error::ReadError;
+
+/// Where in a batch that field lies.
+const LAST_OFFSET_DELTA: std::ops::Range<usize> = 23..27;
+const BITS: [u8; 3] = [0x01, 0x10, 0x80];
+
+/// Five segments of idempotent batches, closed cleanly; how many records.
+fn written() -> (Bench, i64) {
+    let mut bench = Bench::small();
+    bench.config.segment_bytes = 500;
+    bench.config.index_interval_bytes = 150;
+    let partition = bench.open();
+    partition.set_leader_epoch(2).unwrap();
+    for sequence in 0..20 {
+        send(&partition, batch(producer(1, 0, sequence), &["some value"])).unwrap();
+    }
+    assert!(partition.status().segments >= 4);
+    partition.close().unwrap();
+    (bench, 20)
+}
+
+fn files(bench: &Bench, suffix: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let disk = bench.host.env().disk();
+    let found = names(bench).into_iter().filter(|name| name.ends_with(suffix)).map(|name| bench.path().join(name));
+    found.map(|path| (path.clone(), read_file(disk.as_ref(), &path, u64::MAX).unwrap())).collect()
+}
+
+fn put(bench: &Bench, path: &std::path::Path, bytes: &[u8]) {
+    let file = bench.host.env().disk().open(path, OpenMode::Truncate).unwrap();
+    file.write_at(&mut [std::io::IoSlice::new(bytes)], 0).unwrap();
+}
+
+fn flipped(bytes: &[u8], at: usize, bit: u8) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= bit;
+    bytes
+}
+
+/// Where the batches of a log begin.
+fn starts(bytes: &[u8]) -> Vec<usize> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(header) = bytes.get(at..).and_then(BatchHeader::read) {
+        found.push(at);
+        at += header.total_bytes().unwrap() as usize;
+    }
+    found
+}
+
+/// Saves the directory, and puts it back.
+fn saved(bench: &Bench) -> impl Fn() {
+    let (disk, path, all) = (bench.host.env().disk().clone(), bench.path(), files(bench, ""));
+    move || {
+        disk.remove_dir_all(&path).unwrap();
+        disk.create_dir_all(&path).unwrap();
+        for (path, bytes) in &all {
+            let file = disk.open(path, OpenMode::Create).unwrap();
+            file.write_at(&mut [std::io::IoSlice::new(bytes)], 0).unwrap();
+        }
+    }
+}
+
+/// Recovery cuts the log before the batch with the flipped bit, wherever in the batch it is, and says which file and byte.
+#[test]
+fn recovery_finds_every_flipped_bit_of_a_batch() {
+    let (bench, _) = written();
+    let restore = saved(&bench);
+    for (path, bytes) in files(&bench, ".log") {
+        let starts = starts(&bytes);
+        for at in 0..bytes.len() {
+            let start = *starts.iter().rfind(|start| **start <= at).unwrap();
+            let expected = BatchHeader::read(&bytes[start..]).unwrap().base_offset;
+            for bit in BITS {
+                restore();
+                put(&bench, &path, &flipped(&bytes, at, bit));
+                let (partition, report) = bench.open_with(OpenHint::default());
+                let region = format!("{} byte {at} ({} of its batch) ^ {bit:#x}", path.display(), at - start);
+                assert_eq!(partition.offsets().log_end, expected, "{region}: {report:?}");
+                let place = format!("{} cut at byte {start}, offset {expected}", path.display());
+                assert!(report.damage[0].starts_with(&place), "{region}: {report:?}");
+                assert_eq!(records(&partition, ReadUpTo::LogEnd).len() as i64, expected, "{region}");
+            }
+        }
+    }
+}
+
+/// In a segment that is trusted an embedded read finds damage under the checksum, names the file and the batch, and reads all others.
+#[test]
+fn reads_find_flipped_bits_under_the_checksum() {
+    let (bench, count) = written();
+    let restore = saved(&bench);
+    let (path, bytes) = files(&bench, ".log").swap_remove(1);
+    let starts = starts(&bytes);
+    for (index, start) in starts.iter().enumerate() {
+        let end = starts.get(index + 1).copied().unwrap_or(bytes.len());
+        let damaged = BatchHeader::read(&bytes[*start..]).unwrap().base_offset;
+        // The checksum itself, and all that it covers.
+        for at in start + MAGIC_AT + 1..end {
+            restore();
+            put(&bench, &path, &flipped(&bytes, at, 0x10));
+            let (partition, report) = bench.open_with(Bench::clean());
+            assert_eq!((partition.offsets().log_end, report.damage.len()), (count, 0));
+            for offset in 0..count {
+                match partition.for_each_record(offset, 1, ReadUpTo::LogEnd, |_| {}) {
+                    Ok(next) => assert!(offset != damaged && next == offset + 1, "byte {at}: offset {offset} read"),
+                    Err(ReadError::Storage(StorageError::Corrupt { position, .. })) => {
+                        // A wrong last offset makes the batch claim those of others.
+                        let claims_others = LAST_OFFSET_DELTA.contains(&(at - start));
+                        assert!(offset == damaged || claims_others, "byte {at}: offset {offset}");
+                        assert_eq!(position, *start as u64, "byte {at}");
+                    }
+                    Err(error) => panic!("byte {at}: offset {offset}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// A length that is wrong hides what lies between it and the next index entry, in its own segment, and no more.
+#[test]
+fn a_broken_length_costs_up_to_the_next_index_entry() {
+    let (bench, count) = written();
+    let restore = saved(&bench);
+    let (path, bytes) = files(&bench, ".log").swap_remove(1);
+    let index = read_file(bench.host.env().disk().as_ref(), &path.with_extension("index"), 1000).unwrap();
+    let indexed: Vec<usize> =
+        index.chunks(8).map(|entry| u32::from_be_bytes(entry[4..].try_into().unwrap()) as usize).collect();
+    assert!(!indexed.is_empty());
+    let starts = starts(&bytes);
+    let first = BatchHeader::read(&bytes).unwrap().base_offset;
+    for (number, start) in starts.iter().enumerate() {
+        for at in start + 8..start + 12 {
+            restore();
+            put(&bench, &path, &flipped(&bytes, at, 0x10));
+            let partition = bench.open_with(Bench::clean()).0;
+            let next_entry = indexed.iter().find(|position| *position > start).copied().unwrap_or(bytes.len());
+            for offset in 0..count {
+                let position = usize::try_from(offset - first).ok().and_then(|place| starts.get(place));
+                let is_hidden = position.is_some_and(|position| (*start..next_entry).contains(position));
+                if !is_hidden {
+                    let read = partition.read(offset, 1, ReadUpTo::LogEnd, true);
+                    let read =
+                        read.unwrap_or_else(|error| panic!("batch {number}, byte {at}, offset {offset}: {error}"));
+                    assert_eq!(read.first_offset, offset, "batch {number}, byte {at}");
+                }
+            }
+        }
+    }
+}
+
+/// No bit of a snapshot can change what is known of a producer.
+#[test]
+fn snapshots_notice_every_flipped_bit() {
+    let (bench, count) = written();
+    let restore = saved(&bench);
+    for (path, bytes) in files(&bench, ".snapshot") {
+        for at in 0..bytes.len() {
+            for hint in [Bench::clean(), OpenHint::default(), OpenHint { recovery_point: 19, ..OpenHint::default() }] {
+                restore();
+                put(&bench, &path, &flipped(&bytes, at, 0x10));
+                let partition = bench.open_with(hint).0;
+                let last = send(&partition, batch(producer(1, 0, 19), &["some value"])).unwrap();
+                assert_eq!((last.base_offset, last.duplicate), (count - 1, true), "{} byte {at}", path.display());
+                let ahead = send(&partition, batch(producer(1, 0, 21), &["some value"]));
+                assert!(
+                    matches!(ahead, Err(AppendError::OutOfOrderSequence(_))),
+                    "{} byte {at}: {ahead:?}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+/// The epoch checkpoint has no checksum: what is wrong with it may cut a tail after a crash, and is otherwise put right.
+#[test]
+fn flipped_bits_of_the_epoch_checkpoint() {
+    let (bench, count) = written();
+    let restore = saved(&bench);
+    let (path, bytes) = files(&bench, "leader-epoch-checkpoint").swap_remove(0);
+    for at in 0..bytes.len() {
+        for bit in BITS {
+            for hint in [Bench::clean(), OpenHint::default()] {
+                restore();
+                put(&bench, &path, &flipped(&bytes, at, bit));
+                let (partition, report) = bench.open_with(hint);
+                let found = records(&partition, ReadUpTo::LogEnd);
+                assert_eq!(found.len() as i64, partition.offsets().log_end, "byte {at}");
+                assert!(found.len() as i64 == count || !report.damage.is_empty(), "byte {at} ^ {bit:#x}: {report:?}");
+                let next = partition.offsets().log_end;
+                assert_eq!(send_values(&partition, &["on"]).base_offset, next);
+            }
+        }
+    }
+}
