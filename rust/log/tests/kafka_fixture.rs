@@ -2,15 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::checkpoint::parse_id;
 use ottla_log::commit::Host;
+use ottla_log::compaction::Unhurried;
 use ottla_log::env::Env;
-use ottla_log::partition::{OpenHint, ReadUpTo, RecoveryReport};
-use ottla_log::{Identity, Partition, PartitionConfig};
+use ottla_log::partition::{MapSize, OpenHint, ReadUpTo, RecoveryReport};
+use ottla_log::{CleanupPolicy, Identity, Partition, PartitionConfig};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/kafka-4.3.1/kafka-0");
 
@@ -113,4 +115,60 @@ fn rebuilds_what_kafka_wrote() {
         }
     }
     assert_eq!(rebuilt("leader-epoch-checkpoint"), original("leader-epoch-checkpoint"));
+}
+
+type Row = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Offset, timestamp, key and value of the records that read_committed shows. The aborted ones are known: `t2` and `t4`.
+fn committed(partition: &Partition) -> Vec<Row> {
+    let mut found = Vec::new();
+    let (mut at, mut before) = (0, -1);
+    while at != before {
+        before = at;
+        at = partition
+            .for_each_record(at, 4096, ReadUpTo::LastStable, |record| {
+                let aborted = record.value.is_some_and(|value| value.starts_with(b"t2 ") || value.starts_with(b"t4 "));
+                if !record.is_control && !aborted {
+                    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+                    found.push((record.offset, record.timestamp_ms, owned(record.key), owned(record.value)));
+                }
+            })
+            .unwrap();
+    }
+    found
+}
+
+/// What Kafka wrote, in every codec and in transactions, compacts to the last committed record of each key, its bytes and times as
+/// they were; so it reads after a restart of either kind, and the transaction that is open goes on.
+#[test]
+fn compacts_what_kafka_wrote() {
+    let (_scratch, path) = copy();
+    let (partition, _) = open(&path, true);
+    partition.roll().unwrap();
+    let before = committed(&partition);
+    let config = PartitionConfig {
+        cleanup_policy: CleanupPolicy { delete: false, compact: true },
+        index_interval_bytes: 1024,
+        ..PartitionConfig::default()
+    };
+    partition.set_config(Arc::new(config));
+    let size = MapSize { bytes_max: 1 << 20, load_factor: 0.9, hash_key: [3; 16] };
+    let until = partition.compact(size, &mut Unhurried).unwrap().unwrap().cleaned;
+    assert_eq!(until, 204, "up to the segment of the open transaction");
+    let mut last = BTreeMap::new();
+    for row in before.iter().filter(|row| row.0 < until) {
+        last.insert(row.2.clone(), row.0);
+    }
+    let stays = |row: &&Row| row.0 >= until || (row.2.is_some() && last[&row.2] == row.0);
+    let expected: Vec<Row> = before.iter().filter(stays).cloned().collect();
+    assert!(expected.len() < before.len() / 3);
+    assert_eq!(committed(&partition), expected);
+    partition.close().unwrap();
+    for clean in [true, false] {
+        let (partition, report) = open(&path, clean);
+        assert_eq!((report.damage.as_slice(), report.bytes_cut), (&[][..], 0), "{clean}");
+        assert_eq!(committed(&partition), expected, "{clean}");
+        assert_eq!((partition.offsets().last_stable, partition.status().open_transactions), (268, 1));
+        partition.close().unwrap();
+    }
 }

@@ -46,7 +46,8 @@ impl Indexes {
     pub fn note(&mut self, header: &BatchHeader, position: u32, bytes: u32, index_interval_bytes: u32) {
         let last_offset = header.last_offset();
         let max = self.max.get_or_insert(None);
-        if header.max_timestamp_ms > max.map_or(-1, |max| max.timestamp_ms) {
+        // What compaction emptied has no record of that time.
+        if header.record_count > 0 && header.max_timestamp_ms > max.map_or(-1, |max| max.timestamp_ms) {
             *max = Some(TimeEntry { timestamp_ms: header.max_timestamp_ms, offset: last_offset });
         }
         if position == 0 {

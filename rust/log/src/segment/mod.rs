@@ -137,6 +137,8 @@ impl Segment {
     pub(crate) fn settle(&self) {
         self.retire();
         self.pinned.store(false, Ordering::Release);
+        // Opened again by who needs it, and closed again when idle.
+        *self.log.lock() = None;
     }
 
     /// A segment that will not be written again, its files as listed.

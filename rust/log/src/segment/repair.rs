@@ -193,7 +193,8 @@ impl Segment {
         };
         let from = named.map_or(tail, |found| found.position.max(tail));
         let known_ms = last.map_or(-1, |last| last.timestamp_ms);
-        let younger = self.walk(disk, from, size, |found| found.header.max_timestamp_ms > known_ms)?;
+        let is_younger = |found: &Found| found.header.record_count > 0 && found.header.max_timestamp_ms > known_ms;
+        let younger = self.walk(disk, from, size, is_younger)?;
         Ok((last, younger.is_none()))
     }
 

@@ -164,7 +164,7 @@ impl Segment {
             None => 0,
         };
         self.walk(disk, from, position, |found| {
-            if found.header.max_timestamp_ms > max.map_or(-1, |max| max.timestamp_ms) {
+            if found.header.record_count > 0 && found.header.max_timestamp_ms > max.map_or(-1, |max| max.timestamp_ms) {
                 max =
                     Some(TimeEntry { timestamp_ms: found.header.max_timestamp_ms, offset: found.header.last_offset() });
             }

@@ -272,6 +272,29 @@ fn sequences_survive() {
     assert!(partition.append_marker(6, 2, Marker::Commit, 0, 0).is_err(), "the epoch is known");
 }
 
+/// The youngest record is found though a batch that lost its records was younger, and so it is after the indexes were rebuilt.
+#[test]
+fn youngest_record_that_is_left() {
+    let bench = compacted();
+    let mut partition = bench.open();
+    put(&partition, &[("b", "1")]);
+    send(&partition, keyed(producer(5, 0, 0), Compression::None, T0 + 100, &[("a", "1")])).unwrap();
+    put(&partition, &[("a", "2")]);
+    roll_and_compact(&partition);
+    assert_eq!(offsets(&partition), [0, 2]);
+    for hint in [Bench::clean(), OpenHint::default()] {
+        let youngest = partition.max_timestamp().unwrap().unwrap();
+        assert_eq!((youngest.offset, youngest.timestamp_ms), (0, T0));
+        assert_eq!(partition.lookup_timestamp(T0 + 50).unwrap(), None);
+        partition.close().unwrap();
+        drop(partition);
+        partition = bench.open_with(hint).0;
+        // The time index is not taken for wrong, or it would be made anew at every start.
+        let first = partition.state.read().segments[0].clone();
+        assert!(first.last_time(bench.host.env().disk().as_ref()).unwrap().1);
+    }
+}
+
 /// A map too small for all keys makes several passes, and they come to the same.
 #[test]
 fn several_passes() {

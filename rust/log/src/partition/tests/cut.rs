@@ -12,6 +12,7 @@ use super::compact::{MAP, committed, compacted, contents, put, put_in};
 use super::*;
 use crate::batch::Marker;
 use crate::compaction::Unhurried;
+use crate::env::faulty::{EIO, ENOSPC, Fault, FaultyDisk};
 use crate::env::{DirEntry, DirLock, Disk, File, OpenMode, read_file};
 
 /// Names over numbered files in memory. After so many changes it is dead: every call fails.
@@ -401,4 +402,51 @@ fn at_every_step_of_the_next_start() {
         }
     }
     assert!(played > 300, "{played}");
+}
+
+/// A call to the disk that fails once, with either error, at every place of a pass: what counts is still there, in the partition that goes
+/// on or in the one that is opened after it; a full disk alone takes nothing out of service before the replacement counts.
+#[test]
+fn every_call_fails_once() {
+    for errno in [EIO, ENOSPC] {
+        let mut at = 0;
+        loop {
+            let disk = FaultyDisk::memory();
+            let faults = disk.faults();
+            let clock = Arc::new(VirtualClock::new(T0));
+            let host = Host::new(Env::new(Arc::new(disk), clock.clone()), 0);
+            let bench = Bench { host, clock, ..compacted() };
+            let partition = bench.open();
+            fill(&partition);
+            let before = committed(&partition);
+            let last: BTreeMap<String, i64> = before.iter().map(|row| (row.1.clone(), row.0)).collect();
+            let check = |partition: &Partition, what: &str| {
+                let found: BTreeMap<String, i64> = committed(partition).into_iter().map(|row| (row.1, row.0)).collect();
+                assert_eq!(found, last, "{what} of call {at} with {errno}");
+            };
+            faults.fail(Fault::new(errno).after(at).once());
+            let result = partition.compact(MAP, &mut Unhurried);
+            let tripped = faults.tripped() > 0;
+            faults.heal();
+            if !Bench::status_is_offline(&partition) {
+                check(&partition, "the same partition");
+                partition.compact(MAP, &mut Unhurried).unwrap();
+                check(&partition, "another pass");
+                put(&partition, &[("more", "1")]);
+            } else {
+                assert!(result.is_err());
+            }
+            let end = partition.offsets().log_end;
+            drop(partition);
+            let (partition, _) = bench.open_with(OpenHint::default());
+            assert_eq!(partition.offsets().log_end, end, "call {at} with {errno}");
+            partition.truncate_to(30).unwrap();
+            check(&partition, "the next start");
+            if !tripped {
+                break;
+            }
+            at += 1;
+        }
+        assert!(at > 80, "{at} calls");
+    }
 }
