@@ -32,15 +32,16 @@ final class Produces {
         }
     }
 
-    /** Acks 0, 1 and all, and an idempotent producer: the records are there in this order. */
+    /** Acks 1 and all, an idempotent producer, and acks 0, which comes last: nobody knows when its records are there. */
     static void acks(World w) throws Exception {
         w.createTopic(1, Map.of());
-        for (String acks : List.of("0", "1", "all")) {
+        for (String acks : List.of("1", "all")) {
             w.fill("acks" + acks, 10, 1, Map.of("acks", acks, "enable.idempotence", false));
         }
-        World.equal(w.fill("idempotent", 10, 1, Map.of("enable.idempotence", true)).get(9), 39L);
+        World.equal(w.fill("idempotent", 10, 1, Map.of("enable.idempotence", true)).get(9), 29L);
+        w.fill("acks0", 10, 1, Map.of("acks", "0", "enable.idempotence", false));
         var expected = new ArrayList<String>();
-        List.of("acks0", "acks1", "acksall", "idempotent").forEach(word -> expected.addAll(World.words(word, 0, 10)));
+        List.of("acks1", "acksall", "idempotent", "acks0").forEach(word -> expected.addAll(World.words(word, 0, 10)));
         try (var consumer = w.consumer(Map.of())) {
             consumer.assign(List.of(new TopicPartition(w.topic, 0)));
             World.equal(World.values(World.read(consumer, 40)), expected);
