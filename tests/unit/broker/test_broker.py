@@ -62,6 +62,8 @@ def test_a_broker_in_memory_serves_on_a_free_port() -> None:
         produce(broker, "greetings", b"hello", b"world")
         assert consume(broker, "greetings", 2) == [b"hello", b"world"]
         status = broker.status()
+        healthy = {"disk_failures": 0, "directories_offline": [], "directories_full": [], "partitions_offline": 0}
+        assert {name: status.engine[name] for name in healthy} == healthy
         assert (status.data_dirs, status.controller.topics, status.dispatcher.failures) == ((), 1, 0)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), timeout=5)
