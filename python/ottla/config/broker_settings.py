@@ -390,6 +390,14 @@ _OTTLA = [
         low=1,
     ),
     Setting(
+        name="num.recovery.threads.per.data.dir",
+        kind=Kind.INT,
+        default=2,
+        doc="After a crash so many threads check the partitions of each data directory.",
+        low=1,
+        high=1024,
+    ),
+    Setting(
         name="ottla.disk.reserve.bytes",
         kind=Kind.LONG,
         default=4 * MEBIBYTE,

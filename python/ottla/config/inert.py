@@ -37,7 +37,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "group.coordinator.threads",
         "num.io.threads",
         "num.network.threads",
-        "num.recovery.threads.per.data.dir",
         "num.replica.alter.log.dirs.threads",
         "num.replica.fetchers",
     ),

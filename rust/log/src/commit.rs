@@ -25,6 +25,8 @@ use crate::partition::Partition;
 #[derive(Clone, Debug)]
 pub struct HostSettings {
     pub commit_threads: usize,
+    /// `num.recovery.threads.per.data.dir`: so many open the partitions of a data directory after a crash.
+    pub recovery_threads: usize,
     /// `ottla.disk.reserve.bytes`: kept in each data directory for what must be written on a full disk; 0: nothing.
     pub reserve_bytes: u64,
     /// `ottla.flush.start.bytes`: with so many bytes past the durable offsets of all partitions the flusher begins.
@@ -37,6 +39,7 @@ impl Default for HostSettings {
     fn default() -> HostSettings {
         HostSettings {
             commit_threads: 4,
+            recovery_threads: 2,
             reserve_bytes: 4 << 20,
             flush_start_bytes: 256 << 20,
             flush_wait_bytes: 1 << 30,

@@ -129,6 +129,7 @@ fn host(settings: &HashMap<String, String>) -> PyResult<HostSettings> {
     let default = HostSettings::default();
     Ok(HostSettings {
         commit_threads: COMMIT_THREADS,
+        recovery_threads: number(settings, "num.recovery.threads.per.data.dir", default.recovery_threads)?,
         reserve_bytes: bytes(settings, "ottla.disk.reserve.bytes", default.reserve_bytes)?,
         flush_start_bytes: bytes(settings, "ottla.flush.start.bytes", default.flush_start_bytes)?,
         flush_wait_bytes: bytes(settings, "ottla.flush.wait.bytes", default.flush_wait_bytes)?,

@@ -268,7 +268,7 @@ impl Engine {
         let is_first = before.offset < 0;
         self.inner.image.store(Arc::clone(&image));
         if is_first && !self.was_clean {
-            open_in_parallel(&image);
+            open_in_parallel(&image, &self.paths, self.host.settings().recovery_threads);
         }
     }
 
@@ -463,25 +463,27 @@ impl Engine {
     }
 }
 
-fn open_in_parallel(image: &Image) {
-    let waiting: Mutex<Vec<Arc<Replica>>> = Mutex::new(
-        image
-            .by_name
-            .values()
-            .flat_map(|topic| &topic.partitions)
-            .filter(|state| state.replica.has_files())
-            .map(|state| Arc::clone(&state.replica))
-            .collect(),
-    );
-    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+/// Opens what has files: `threads` for each data directory, so that one slow disk does not hold up the others.
+fn open_in_parallel(image: &Image, paths: &[PathBuf], threads: usize) {
+    let mut waiting: Vec<Vec<Arc<Replica>>> = paths.iter().map(|_| Vec::new()).collect();
+    for state in image.by_name.values().flat_map(|topic| &topic.partitions) {
+        let directory = state.replica.path().parent();
+        let place = paths.iter().position(|path| Some(path.as_path()) == directory);
+        if let (true, Some(place)) = (state.replica.has_files(), place) {
+            waiting[place].push(Arc::clone(&state.replica));
+        }
+    }
+    let waiting: Vec<Mutex<Vec<Arc<Replica>>>> = waiting.into_iter().map(Mutex::new).collect();
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(replica) = { waiting.lock().pop() } {
-                    // A failure is logged where it happens, and the partition answers with it.
-                    let _ = replica.partition();
-                }
-            });
+        for directory in &waiting {
+            for _ in 0..threads.clamp(1, directory.lock().len().max(1)) {
+                scope.spawn(|| {
+                    while let Some(replica) = { directory.lock().pop() } {
+                        // A failure is logged where it happens, and the partition answers with it.
+                        let _ = replica.partition();
+                    }
+                });
+            }
         }
     });
 }

@@ -220,9 +220,11 @@ impl Replica {
             Ok((partition, report)) => {
                 if report.bytes_scanned > 0 || report.bytes_cut > 0 || report.indexes_rebuilt > 0 {
                     info!(
-                        "recovered {}-{}: scanned {} bytes in {} segments, cut {} bytes, rebuilt {} indexes",
+                        "recovered {}-{} in {} ms, {} of them for syncs: scanned {} bytes in {} segments, cut {} bytes, rebuilt {} indexes",
                         self.identity.topic,
                         self.identity.partition,
+                        report.took_ms,
+                        report.sync_ms,
                         report.bytes_scanned,
                         report.segments_scanned,
                         report.bytes_cut,

@@ -370,3 +370,35 @@ fn a_directory_that_fails() {
         assert_eq!(log_end(&engine, name), if in_two.contains(&name) { 1 } else { 2 }, "{name}");
     }
 }
+
+/// After a crash every partition with files is opened at the first publication, in whichever directory it lies and however few threads
+/// there are; after a clean stop none is.
+#[test]
+fn opened_after_a_crash() {
+    let env = Env::memory();
+    let names: Vec<String> = (0..9).map(|index| format!("t{index}")).collect();
+    let life = |recovery_threads| {
+        let engine = Engine::open(EngineOptions {
+            env: env.clone(),
+            data_dirs: ["/one", "/two", "/three"].map(PathBuf::from).to_vec(),
+            node_id: 1,
+            cluster_id: Some("cluster".to_owned()),
+            host: HostSettings { commit_threads: 0, recovery_threads, ..HostSettings::default() },
+            maintenance: MaintenanceConfig::default(),
+            cleaner: CleanerConfig::default(),
+        })
+        .unwrap();
+        publish(&engine, names.iter().zip(1..).map(|(name, id)| topic(name, id)).collect(), vec![]);
+        engine
+    };
+    let opened =
+        |engine: &Engine| names.iter().filter(|name| engine.replica(name, 0).unwrap().opened().is_some()).count();
+    let engine = life(1);
+    names.iter().for_each(|name| assert_eq!(append(&engine, name), 0));
+    drop(engine);
+    for threads in [1, 2, 64] {
+        assert_eq!(opened(&life(threads)), names.len(), "{threads} threads");
+    }
+    life(2).close().unwrap();
+    assert_eq!(opened(&life(2)), 0);
+}

@@ -83,6 +83,9 @@ pub struct RecoveryReport {
     /// Bytes cut off a torn tail.
     pub bytes_cut: u64,
     pub indexes_rebuilt: usize,
+    /// What opening took, and how much of it the disk took to sync.
+    pub took_ms: i64,
+    pub sync_ms: i64,
     /// What was found damaged or torn, with file and position.
     pub damage: Vec<String>,
 }

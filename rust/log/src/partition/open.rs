@@ -29,6 +29,7 @@ impl Partition {
         hint: OpenHint,
     ) -> Result<(Arc<Partition>, RecoveryReport), StorageError> {
         let disk = host.env().disk().as_ref();
+        let began_ms = host.env().clock().monotonic_ms();
         let health = path.parent().and_then(|directory| host.health_of(directory));
         if let Some(health) = &health {
             health.check_online()?;
@@ -37,8 +38,8 @@ impl Partition {
         let has_owner = check_owner(disk, &path, &identity)?;
         let trust = health.as_ref().map_or(Trust::Memory, |health| health.trust());
         // What opening rewrites needs room, and the disk may be full.
-        let loaded = with_reserve(health.as_ref(), || recover::load(disk, &path, &config, hint, trust))?;
-        let (mut state, report) = match loaded {
+        let loaded = with_reserve(health.as_ref(), || recover::load(host.env(), &path, &config, hint, trust))?;
+        let (mut state, mut report) = match loaded {
             None => (State::empty(leader_epoch), RecoveryReport::default()),
             Some(loaded) => {
                 if !has_owner {
@@ -91,6 +92,7 @@ impl Partition {
         });
         // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end.
         partition.set_leader_epoch(leader_epoch)?;
+        report.took_ms = host.env().clock().monotonic_ms() - began_ms;
         Ok((partition, report))
     }
 }

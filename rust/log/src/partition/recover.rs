@@ -23,7 +23,7 @@ use super::replay::{remove_if_there, replay_segment, wrong_epoch};
 use super::{OpenHint, RecoveryReport, snapshot};
 use crate::batch::control;
 use crate::batch::header::HEADER_BYTES;
-use crate::env::{Disk, OpenMode, read_file};
+use crate::env::{Clock, Disk, Env, OpenMode, read_file};
 use crate::error::{IoContext, StorageError};
 use crate::health::Trust;
 use crate::index::{offset, time};
@@ -51,17 +51,19 @@ struct Tail<'a> {
 
 /// None: there is no such directory.
 pub(super) fn load(
-    disk: &dyn Disk,
+    env: &Env,
     path: &Path,
     config: &PartitionConfig,
     mut hint: OpenHint,
     trust: Trust,
 ) -> Result<Option<Loaded>, StorageError> {
+    let disk = env.disk().as_ref();
     let mut report = RecoveryReport::default();
     let Some(listing) = Listing::take(disk, path, &mut report.damage)? else { return Ok(None) };
     let ending = Ending::find(disk, path, trust, &mut hint, &mut report.damage)?;
     let cleaned = hint.cleaned.unwrap_or(0);
-    let mut load = Load { disk, path, config, cleaned, listing, report, ending };
+    let clock = env.clock().as_ref();
+    let mut load = Load { disk, clock, path, config, cleaned, listing, report, ending };
     let loaded = load.run(hint)?;
     load.ending.settle(disk, path)?;
     Ok(Some(loaded))
@@ -69,6 +71,7 @@ pub(super) fn load(
 
 struct Load<'a> {
     disk: &'a dyn Disk,
+    clock: &'a dyn Clock,
     path: &'a Path,
     config: &'a PartitionConfig,
     /// Offsets may be missing below.
@@ -396,6 +399,7 @@ impl Load<'_> {
                     .push(format!("{} ends at offset {log_end}, before the next segment begins", log_path.display()));
             }
             let is_last = stop.is_some() || gap || index + 1 == bases.len();
+            let scanned_ms = self.clock.monotonic_ms();
             if is_last {
                 // Made anew after the next crash too: they need not survive it.
                 segment.keep_same_indexes(self.disk)?;
@@ -409,6 +413,7 @@ impl Load<'_> {
             if stop.is_some() || log_end != recovery_point || self.ending.has_marker() {
                 segment.sync_log(self.disk)?;
             }
+            self.report.sync_ms += self.clock.monotonic_ms() - scanned_ms;
             segments.push(Arc::new(segment));
             if is_last {
                 self.drop_segments(&bases[index + 1..])?;
