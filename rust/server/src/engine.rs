@@ -30,6 +30,7 @@ use tracing::{error, warn};
 use crate::disks;
 use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, Update};
 use crate::random::random_bytes;
+use crate::recovery;
 use crate::replica::{Place, Replica};
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -268,7 +269,7 @@ impl Engine {
         let is_first = before.offset < 0;
         self.inner.image.store(Arc::clone(&image));
         if is_first && !self.was_clean {
-            open_in_parallel(&image, &self.paths, self.host.settings().recovery_threads);
+            recovery::open_in_parallel(&image, &self.paths, self.host.settings().recovery_threads);
         }
     }
 
@@ -461,31 +462,6 @@ impl Engine {
     pub fn replica(&self, topic: &str, partition: i32) -> Option<Arc<Replica>> {
         self.image().topic(topic).and_then(|topic| topic.partition(partition)).map(|state| Arc::clone(&state.replica))
     }
-}
-
-/// Opens what has files: `threads` for each data directory, so that one slow disk does not hold up the others.
-fn open_in_parallel(image: &Image, paths: &[PathBuf], threads: usize) {
-    let mut waiting: Vec<Vec<Arc<Replica>>> = paths.iter().map(|_| Vec::new()).collect();
-    for state in image.by_name.values().flat_map(|topic| &topic.partitions) {
-        let directory = state.replica.path().parent();
-        let place = paths.iter().position(|path| Some(path.as_path()) == directory);
-        if let (true, Some(place)) = (state.replica.has_files(), place) {
-            waiting[place].push(Arc::clone(&state.replica));
-        }
-    }
-    let waiting: Vec<Mutex<Vec<Arc<Replica>>>> = waiting.into_iter().map(Mutex::new).collect();
-    std::thread::scope(|scope| {
-        for directory in &waiting {
-            for _ in 0..threads.clamp(1, directory.lock().len().max(1)) {
-                scope.spawn(|| {
-                    while let Some(replica) = { directory.lock().pop() } {
-                        // A failure is logged where it happens, and the partition answers with it.
-                        let _ = replica.partition();
-                    }
-                });
-            }
-        }
-    });
 }
 
 /// Effective topic settings, by Kafka's names, as the log wants them.

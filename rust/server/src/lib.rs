@@ -21,6 +21,7 @@ pub mod limits;
 pub mod listener;
 pub mod plane;
 mod random;
+mod recovery;
 pub mod replica;
 pub mod reply;
 pub mod room;
