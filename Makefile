@@ -17,6 +17,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 DATA ?= data
 LISTEN ?= 127.0.0.1:9092
 ARGS ?=
+SOAK_MINUTES ?= 240
 CORE := python/ottla/_core.abi3.so
 LIBRARY := lib_core$(if $(filter Darwin,$(shell uname -s)),.dylib,.so)
 
@@ -50,6 +51,10 @@ lint: $(VENV)/stamp-test $(VENV)/stamp-dev native ## Format, lints and types of 
 .PHONY: bench
 bench: $(VENV)/stamp-bench native-release ## The headline figures beside Apache Kafka's (Java and Maven needed)
 	@$(PY) -m benches $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/stamp-test native ## A steady load for SOAK_MINUTES (four hours): memory, descriptors and times as it goes
+	@SOAK_MINUTES=$(SOAK_MINUTES) $(PY) -m tests.soak $(ARGS)
 
 .PHONY: example-flights
 example-flights: $(VENV)/stamp-examples native ## 336,776 flights through a broker and a consumer that are killed on the way

@@ -24,14 +24,16 @@ def decoder(partition: Path) -> str | None:
     return DECODERS.get(partition.name.rpartition("-")[0])
 
 
-def dump(partitions: Iterable[Path]) -> dict[str | None, str]:
-    """The tool's text for all files of these partition directories, by the decoder that was used."""
+def dump(partitions: Iterable[Path], data: bool = True) -> dict[str | None, str]:
+    """The tool's text for all files of these partition directories, by the decoder that was used; with keys and values
+    if `data`.
+    """
     by_decoder: dict[str | None, list[Path]] = {}
     for partition in partitions:
         by_decoder.setdefault(decoder(partition), []).extend(files_of(partition))
     running = {}
     for option, files in by_decoder.items():
-        options = ["--deep-iteration", "--print-data-log", *([option] if option else [])]
+        options = ["--deep-iteration", *(["--print-data-log"] if data else []), *([option] if option else [])]
         command = jars.java("org.apache.kafka.tools.DumpLogSegments", *options, "--files", ",".join(map(str, files)))
         running[option] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return {option: process.communicate(timeout=120)[0] for option, process in running.items()}

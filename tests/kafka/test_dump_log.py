@@ -10,6 +10,7 @@ import pytest
 
 from tests.clients.drivers import DRIVERS, Rec, read
 from tests.conftest import MakeBroker
+from tests.kafka import refresh_dumps
 from tests.kafka.dump import COMPLAINTS, by_file, dump, files_of
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -73,3 +74,11 @@ def test_dump_log_segments_reads_every_file(make_broker: MakeBroker, unique: str
     for kind in ("FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "PARTITION_RECORD", "CONFIG_RECORD"):
         assert f'"type":"{kind}"' in metadata, kind
     assert re.search(rf'"topic":"{unique}","partition":0.*"offset":3500', texts["--offsets-decoder"])
+
+
+@pytest.mark.kafka
+def test_the_tool_says_what_is_kept_of_it() -> None:
+    """What rust/log compares its reader with (its test dump_log_segments) is what the tool says of the same files."""
+    assert len(refresh_dumps.partitions()) >= 4
+    for partition in refresh_dumps.partitions():
+        assert refresh_dumps.text_of(partition) == refresh_dumps.kept_in(partition).read_text(), partition
