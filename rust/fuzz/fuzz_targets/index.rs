@@ -1,0 +1,8 @@
+//! See checks/index.rs, which also runs over the corpus on stable.
+
+#![no_main]
+
+#[path = "../checks/index.rs"]
+mod check;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| check::check(data));
