@@ -1,5 +1,5 @@
-//! The corpus of a target, replayed without a fuzzer: each input as it is, cut short, and with some bytes changed, the same ones each
-//! time.
+//! The inputs of a target in seeds/, replayed without a fuzzer: each as it is, cut short, and with some bytes changed, the same
+//! ones each time. `cargo fuzz run TARGET corpus/TARGET seeds/TARGET` begins with them.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn changed(input: &[u8], state: &mut u64) -> Vec<u8> {
 }
 
 pub fn replay(target: &str, mut check: impl FnMut(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
     let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 4, "{} has few inputs", folder.display());

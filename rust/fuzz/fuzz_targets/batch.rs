@@ -1,4 +1,4 @@
-//! See checks/batch.rs, which also runs over the corpus on stable.
+//! See checks/batch.rs, which also runs over seeds/ on stable.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! See checks/segment.rs, which also runs over the corpus on stable.
+//! See checks/segment.rs, which also runs over seeds/ on stable.
 
 #![no_main]
 
