@@ -4,11 +4,25 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::compact::{MAP, committed, compacted, keyed};
+use super::compact::{MAP, committed, compact, compacted, keyed, put};
 use super::*;
 use crate::batch::Marker;
 use crate::compaction::Unhurried;
 use crate::partition::MapSize;
+
+/// Where the newest batches lie is remembered for readers at the tail; what compaction moved is looked up again.
+#[test]
+fn what_was_moved_is_looked_up_again() {
+    let bench = compacted();
+    let partition = bench.open();
+    put(&partition, &[("a", "1")]);
+    put(&partition, &[("b", "2")]);
+    put(&partition, &[("a", "3")]);
+    partition.roll().unwrap();
+    compact(&partition);
+    let read = partition.read(1, 1000, ReadUpTo::LogEnd, true).unwrap();
+    assert_eq!((read.first_offset, read.slice.unwrap().position), (1, 0));
+}
 
 #[derive(Clone, Debug)]
 enum Deed {
