@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.drivers import wait_until
 from tests.conftest import TEST_SETTINGS
+from tests.kafka.broker import KafkaProcess
 from tests.processes import OttlaProcess
 from tests.wire.batches import Batch, Record
+from tests.wire.client import Plain
 from tests.wire.differential import Talk
 
 pytestmark = [
@@ -112,9 +115,9 @@ def traced(tmp_path: Path) -> Iterator[Traced]:
     assert not process.faults(), process.output_path
 
 
-def produce(talk: Talk, topic: str, value: bytes, acks: int = -1) -> tuple[str, str | None]:
+def produce(talk: Talk, topic: str, value: bytes, acks: int = -1, partition: int = 0) -> tuple[str, str | None]:
     """The error and its words; no retry."""
-    partitions = [{"index": 0, "records": Batch([Record(value=value)]).encode()}]
+    partitions = [{"index": partition, "records": Batch([Record(value=value)]).encode()}]
     answer = talk.quietly(
         "produce", 12, acks=acks, timeout=10_000, topic_data=[{"name": topic, "partition_data": partitions}]
     )
@@ -130,10 +133,10 @@ def log_end(talk: Talk, topic: str) -> int:
     return int(found["offset"])
 
 
-def until_refused(talk: Talk, topic: str) -> int:
+def until_refused(talk: Talk, topic: str, partition: int = 0) -> int:
     """Produces until it is refused with a storage error; how many were acknowledged."""
     for acknowledged in range(100):
-        code, _ = produce(talk, topic, b"%d" % acknowledged)
+        code, _ = produce(talk, topic, b"%d" % acknowledged, partition=partition)
         if code != "none":
             assert code == STORAGE_ERROR
             return acknowledged
@@ -193,6 +196,90 @@ def test_a_failed_sync_whose_marker_fails_too(traced: Traced, unique: str) -> No
     traced.stop_without_fault()
     traced.start()
     assert "page_cache: trusted" in (traced.data_dir / ".ottla_disk_state").read_text()
+
+
+class TracedTwice(Traced):
+    """With two data directories; the metadata log is in the first."""
+
+    def command(self) -> list[str]:
+        self.settings["log.dirs"] = ",".join(str(self.data_dir / name) for name in ("first", "second"))
+        words = super().command()
+        at = words.index("--data-dir")
+        return [*words[:at], *words[at + 2 :]]
+
+
+# What version 5 says of a directory that failed.
+FAILED: Plain = {
+    "error_code": STORAGE_ERROR,
+    "topics": [],
+    "total_bytes": -1,
+    "usable_bytes": -1,
+    "is_cordoned": False,
+}
+
+
+def log_dirs(talk: Talk, topic: str, version: int) -> list[Plain]:
+    """What DescribeLogDirs says of each directory, in the order of their names."""
+    answer = talk.quietly("describe_log_dirs", version, topics=None)
+    assert answer.get("error_code", "none") == "none"
+    found: list[Plain] = sorted(answer["results"], key=lambda each: str(each["log_dir"]))
+    for directory in found:
+        directory["log_dir"] = Path(directory["log_dir"]).name
+        directory["topics"] = [
+            [each["partition_index"] for each in of["partitions"]] for of in directory["topics"] if of["name"] == topic
+        ]
+        for size in {"total_bytes", "usable_bytes"} & directory.keys():
+            directory[size] = min(directory[size], 1)
+    return found
+
+
+def test_one_of_two_directories_fails(tmp_path: Path, unique: str) -> None:
+    """DescribeLogDirs tells of the directory that it failed and nothing else, and of the other one as ever; what lies
+    there goes on.
+    """
+    traced = TracedTwice(tmp_path / "broker", TEST_SETTINGS)
+    lost = f"second/{unique}-1"
+    traced.faults_injected = [
+        (f"{lost}/{LOG}", "fdatasync", "EIO", "2+"),
+        (f"{lost}/ottla-durable-offset.tmp", "fdatasync", "EIO", "2+"),
+    ]
+    try:
+        traced.start()
+        talk = Talk(traced, unique)
+        talk.create(partitions=2)
+        until_refused(talk, unique, partition=1)
+        # The partition is told of before the directory.
+        wait_until(lambda: log_dirs(talk, unique, 5)[1]["error_code"] != "none", "the directory failed")
+        assert produce(talk, unique, b"goes on")[0] == "none"
+        newest, oldest = (log_dirs(talk, unique, version) for version in (5, 1))
+        talk.close()
+        assert traced.injected() > 0
+    finally:
+        traced.kill()
+    assert not traced.faults(), traced.output_path
+    sizes = {"total_bytes": 1, "usable_bytes": 1}
+    assert newest == [
+        {"error_code": "none", "log_dir": "first", "topics": [[0]], **sizes, "is_cordoned": False},
+        {**FAILED, "log_dir": "second"},
+    ]
+    assert [(each["error_code"], each["topics"]) for each in oldest] == [("none", [[0]]), (STORAGE_ERROR, [])]
+
+
+@pytest.mark.kafka
+def test_kafka_says_the_same_of_a_directory_that_failed(tmp_path: Path, unique: str) -> None:
+    """There it fails when the broker starts: a file is in its place."""
+    second = tmp_path / "second"
+    second.write_text("not a directory")
+    kafka = KafkaProcess(tmp_path / "kafka", TEST_SETTINGS)
+    kafka.settings["log.dirs"] = f"{kafka.data_dir},{second}"
+    try:
+        kafka.start()
+        talk = Talk(kafka, unique)
+        found = {each["log_dir"]: each for each in log_dirs(talk, unique, 5)}
+        talk.close()
+    finally:
+        kafka.kill()
+    assert found["second"] == {**FAILED, "log_dir": "second"}
 
 
 def test_a_full_disk(traced: Traced, unique: str) -> None:
