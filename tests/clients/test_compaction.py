@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.clients.drivers import QUIET, wait_until
+from tests.clients.drivers import CK_ADMIN, QUIET, wait_until
 from tests.conftest import TEST_SETTINGS, MakeBroker
 
 SETTINGS = {**TEST_SETTINGS, "log.cleaner.backoff.ms": "50"}
@@ -94,6 +94,29 @@ def test_tombstones_go_after_their_time(make_broker: MakeBroker, unique: str) ->
     wait_until(lambda: 3 not in long.offsets(), "the other topic is compacted too")
     assert short.read() == [(1, "b", "2"), (4, "c", "5"), (5, "c", "6")]
     assert long.read() == [(1, "b", "2"), (2, "a", None), (4, "c", "5"), (5, "c", "6")]
+
+
+def test_an_altered_time_for_tombstones(make_broker: MakeBroker, unique: str) -> None:
+    """delete.retention.ms holds as it is when a pass first sees the tombstone."""
+    broker = make_broker(SETTINGS)
+    table = Table(broker.bootstrap, unique)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    entry = CK_ADMIN.ConfigEntry("delete.retention.ms", "0", incremental_operation=CK_ADMIN.AlterConfigOpType.SET)
+    resource = CK_ADMIN.ConfigResource(CK_ADMIN.ResourceType.TOPIC, unique, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(30)
+
+    def shown() -> str | None:
+        asked = CK_ADMIN.ConfigResource(CK_ADMIN.ResourceType.TOPIC, unique)
+        value: str | None = admin.describe_configs([asked])[asked].result(30)["delete.retention.ms"].value
+        return value
+
+    wait_until(lambda: shown() == "0", "altered")
+    table.put(("a", "1"), ("b", "2"), ("a", None), ("c", "4"))
+    wait_until(lambda: 0 not in table.offsets(), "what the tombstone deletes is gone")
+    table.put(("c", "5"))
+    table.put(("c", "6"))
+    wait_until(lambda: 2 not in table.offsets(), "the tombstone is gone")
+    assert table.read() == [(1, "b", "2"), (4, "c", "5"), (5, "c", "6")]
 
 
 @pytest.mark.ottla
