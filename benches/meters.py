@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.processes import Process
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 def busy_seconds() -> float:
@@ -49,9 +52,34 @@ def warm_memory(size_bytes: int) -> None:
     writes to a new file was seen to take 0.2 s of CPU in memory freed a moment before, and 2.8 s in memory that had
     lain idle. Without this, a broker's CPU tells where its pages came from and little else.
     """
+    if size_bytes == 0:
+        return
     with mmap.mmap(-1, size_bytes) as memory:
         for start in range(0, size_bytes, mmap.PAGESIZE):
             memory[start] = 1
+
+
+def empty_page_cache(folders: Iterable[Path]) -> list[str]:
+    """Takes what past rounds wrote out of the page cache, so that no round pays for finding room; what was done.
+
+    A full page cache makes each write look for a page to give up first: the broker that writes then pays for the files
+    of the one before it. Advice on the files (any user), and where the kernel allows (root) all clean pages.
+    """
+    os.sync()  # a dirty page cannot go
+    # `os.walk` takes it that directories vanish meanwhile, and so must we: the pages of a deleted file go with it.
+    found = (Path(folder, name) for top in folders for folder, _, names in os.walk(top) for name in names)
+    for path in found:
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+    done = ["sync", "POSIX_FADV_DONTNEED on the data directories"]
+    with contextlib.suppress(OSError):
+        DROP_CACHES.write_text("1\n")
+        done.append("drop_caches")
+    return done
 
 
 def machine() -> dict[str, object]:

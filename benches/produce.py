@@ -16,10 +16,11 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from benches.meters import Meter, warm_memory
+from benches.meters import Meter, empty_page_cache, warm_memory
 from benches.peers import Peer
 from benches.rounds import Round, interleaved, settled, summary, warm_up
 from tests.kafka import jars
+from tests.processes import Process
 
 RECORD_BYTES = 1024
 PARTITIONS = 6
@@ -46,24 +47,35 @@ def generator(bootstrap: str, topic: str, records: int, classpath: str) -> list[
     ]
 
 
-def one_round(peer: Peer, records: int) -> Round:
-    """One topic, one run of the tool."""
-    process = peer.process
-    topic = f"produce-{next(numbers)}"
+def create_topic(process: Process, topic: str, partitions: int) -> None:
     admin = AdminClient({"bootstrap.servers": process.bootstrap})
-    for future in admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)]).values():
+    for future in admin.create_topics([NewTopic(topic, num_partitions=partitions, replication_factor=1)]).values():
         future.result(30)
+
+
+def send(process: Process, topic: str, records: int) -> tuple[str, ...]:
+    """One run of the tool; the figures of its last line."""
     command = generator(process.bootstrap, topic, records, jars.classpath())
-    warm_memory(records * RECORD_BYTES + GENERATOR_BYTES)
-    meter = Meter(process)
     said = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
-    usage = meter.stop()
-    for future in admin.delete_topics([topic]).values():
-        future.result(30)
-    found = SUMMARY.findall(said)
+    found: list[tuple[str, ...]] = SUMMARY.findall(said)
     if not found or int(found[-1][0]) != records:
         raise RuntimeError(f"ProducerPerformance did not send {records} records:\n{said[-2000:]}")
-    _, per_s, average, worst, *percentiles = found[-1]
+    return found[-1]
+
+
+def one_round(peer: Peer, records: int, peers: Sequence[Peer]) -> Round:
+    """One topic, one run of the tool. What the rounds before it wrote leaves the page cache first, of all `peers`."""
+    process = peer.process
+    topic = f"produce-{next(numbers)}"
+    create_topic(process, topic, PARTITIONS)
+    page_cache = empty_page_cache(each.process.data_dir for each in peers)
+    warm_memory(records * RECORD_BYTES + GENERATOR_BYTES)
+    meter = Meter(process)
+    _, per_s, average, worst, *percentiles = send(process, topic, records)
+    usage = meter.stop()
+    admin = AdminClient({"bootstrap.servers": process.bootstrap})
+    for future in admin.delete_topics([topic]).values():
+        future.result(30)
     gib = records * RECORD_BYTES / (1 << 30)
     names = ("p50", "p95", "p99", "p99.9")
     latencies = {name: int(value) for name, value in zip(names, percentiles, strict=True)}
@@ -74,15 +86,16 @@ def one_round(peer: Peer, records: int) -> Round:
         **asdict(usage),
         "broker_cpu_s_per_gib": usage.broker_cpu_s / gib,
         "machine_busy_s_per_gib": usage.machine_busy_s / gib,
+        "page_cache": page_cache,
     }
 
 
 def run(peers: Sequence[Peer], records: int) -> dict[str, Any]:
     """Warm-up per peer, then interleaved rounds on the same processes."""
-    warm = {peer.name: warm_up(peer, lambda each: one_round(each, records), SETTLES) for peer in peers}
+    warm = {peer.name: warm_up(peer, lambda each: one_round(each, records, peers), SETTLES) for peer in peers}
     rounds: dict[str, list[Round]] = {peer.name: [] for peer in peers}
     for peer in interleaved(peers, ROUNDS):
-        rounds[peer.name].append(one_round(peer, records))
+        rounds[peer.name].append(one_round(peer, records, peers))
     figures = ("mib_per_s", "broker_cpu_s_per_gib", "machine_busy_s_per_gib")
     return {
         "workload": "produce",
@@ -90,6 +103,7 @@ def run(peers: Sequence[Peer], records: int) -> dict[str, Any]:
         "partitions": PARTITIONS,
         "records": records,
         "producer": PRODUCER,
+        "page_cache": rounds[peers[0].name][-1]["page_cache"],
         "command": generator("HOST:PORT", "TOPIC", records, "CLASSPATH"),
         "warm_up": warm,
         "settled": {name: settled(done, SETTLES) for name, done in warm.items()},
