@@ -1,22 +1,27 @@
-//! What many appenders on one partition gain from sharing syncs: appends a second of one alone and of 32, each waiting until its record is
-//! durable, on a disk whose sync takes 2 ms. `cargo bench -p ottla-log --bench group_commit`; prints one line per number of appenders.
+//! What many appenders on one partition gain from sharing syncs: `group_commit_speed [appenders] [appends each] [rounds] [--json]`.
+//!
+//! Appends a second of one appender alone and of many, each waiting until its record is durable, on a disk in memory whose sync takes
+//! 2 ms. Beside them such a sync alone, one after another: the limit of one appender is one append per sync, that of many is all of
+//! them in each.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a bench fails by panicking")]
 
-use std::path::PathBuf;
+mod measure;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use measure::{Arguments, Outcome, RECORD_BYTES, Report, by_turns};
 use ottla_log::batch::{Compression, NewRecord};
 use ottla_log::commit::Host;
 use ottla_log::env::faulty::FaultyDisk;
-use ottla_log::env::{Env, SystemClock};
+use ottla_log::env::{Disk, Env, OpenMode, SystemClock};
 use ottla_log::partition::{OpenHint, PartitionObserver};
 use ottla_log::{Identity, Offsets, Partition, PartitionConfig, StorageError};
 use parking_lot::{Condvar, Mutex};
 
 const SYNC: Duration = Duration::from_millis(2);
-const RECORD_BYTES: usize = 1024;
 
 #[derive(Default)]
 struct Watch {
@@ -76,15 +81,40 @@ fn rate(appenders: usize, each: usize) -> (f64, f64) {
     (rate, covered)
 }
 
-fn main() {
-    let (alone, _) = rate(1, 300);
-    println!("group commit, a sync of {} ms, {RECORD_BYTES} bytes each:", SYNC.as_millis());
-    println!("   1 appender  {alone:8.0} appends/s");
-    for appenders in [2, 8, 32] {
-        let (rate, covered) = rate(appenders, 300);
-        println!(
-            "  {appenders:2} appenders {rate:8.0} appends/s  {:5.1}x  {covered:4.1} appends per sync",
-            rate / alone
+/// Syncs a second of the disk and nothing else.
+fn limit(count: usize) -> Outcome<f64> {
+    let disk = FaultyDisk::memory();
+    disk.create_dir_all(Path::new("/"))?;
+    let file = disk.open(Path::new("/raw"), OpenMode::Create)?;
+    disk.faults().slow_syncs(SYNC);
+    let started = Instant::now();
+    for _ in 0..count {
+        file.sync_data()?;
+    }
+    Ok(count as f64 / started.elapsed().as_secs_f64())
+}
+
+fn main() -> Outcome<()> {
+    let mut arguments = Arguments::read("usage: group_commit_speed [appenders] [appends each] [rounds] [--json]");
+    let (appenders, each, rounds) = (arguments.number(32)?, arguments.number(300)?, arguments.number(3)?);
+    let mut report = Report::new(vec![
+        ("sync_ms", SYNC.as_secs_f64() * 1e3),
+        ("appenders", appenders as f64),
+        ("record_bytes", RECORD_BYTES as f64),
+    ]);
+    for round in 0..rounds {
+        let ((alone, _), (shared, covered)) = by_turns(round, || Ok(rate(1, each)), || Ok(rate(appenders, each)))?;
+        report.add(
+            "group_commit",
+            vec![
+                ("alone_per_s", alone),
+                ("shared_per_s", shared),
+                ("times", shared / alone),
+                ("appends_per_sync", covered),
+                ("limit_syncs_per_s", limit(each)?),
+            ],
         );
     }
+    report.print(arguments.json);
+    Ok(())
 }
