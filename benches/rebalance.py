@@ -13,20 +13,16 @@ from __future__ import annotations
 
 import itertools
 import selectors
-import socket
 import statistics
-import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from msgspec import Struct
-
+from benches.link import CODEC, WAIT_S, Link
 from benches.meters import Meter
 from benches.peers import Peer
 from benches.rounds import Round, interleaved, settled, summary, warm_up
-from ottla._core import Codec
 from ottla.errors import ErrorCode
 from ottla.messages import (
     ConsumerProtocolSubscription,
@@ -48,53 +44,15 @@ SIZES = (3, 50)
 REBALANCES = {3: 300, 50: 60}
 ROUNDS = 5
 SETTLES = ("rebalance_ms",)
-WAIT_S = 60.0
-# What a client of Kafka 4 speaks.
-VERSIONS = {10: 6, 11: 9, 12: 4, 13: 5, 14: 5}
 ASSIGNMENT = bytes(100)
-CODEC = Codec()
 numbers = itertools.count(1)
-
-
-class Link:
-    """One connection. One request at a time."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.socket = socket.create_connection((peer.process.host, peer.process.port), timeout=WAIT_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._asked = (0, 0)
-        self._received = bytearray()
-
-    def send(self, key: int, request: Struct) -> None:
-        version = VERSIONS[key]
-        message = CODEC.encode_request_header(key, version, 1, "bench") + CODEC.encode_request(key, version, request)
-        self._asked = (key, version)
-        self.socket.sendall(struct.pack(">i", len(message)) + message)
-
-    def receive(self) -> Struct | None:
-        """What has come; None if that is not the whole answer yet."""
-        data = self.socket.recv(1 << 16)
-        if not data:
-            raise RuntimeError("the broker closed a connection")
-        self._received += data
-        if len(self._received) < 4 or len(self._received) < 4 + int.from_bytes(self._received[:4], "big"):
-            return None
-        frame, self._received = bytes(self._received[4:]), bytearray()
-        key, version = self._asked
-        return CODEC.decode_response(key, version, CODEC.decode_response_header(key, version, frame)[1])
-
-    def ask(self, key: int, request: Struct) -> Struct:
-        self.send(key, request)
-        while (answer := self.receive()) is None:
-            pass
-        return answer
 
 
 class Member:
     """One member: joins whenever it is told to, and is stable once it has its part."""
 
     def __init__(self, peer: Peer, group: str) -> None:
-        self.link = Link(peer)
+        self.link = Link(peer.process)
         self.group = group
         self.member_id = ""
         self.generation = -1
@@ -232,7 +190,7 @@ class Group:
 
 def wait_for_coordinator(peer: Peer, group: str) -> None:
     """The first question makes the internal topic."""
-    link = Link(peer)
+    link = Link(peer.process)
     deadline = time.monotonic() + WAIT_S
     while True:
         answer = link.ask(10, FindCoordinatorRequest(key_type=0, coordinator_keys=[group]))

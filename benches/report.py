@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from benches.rounds import summary
+
 Show = Callable[[float], str]
 
 
@@ -40,6 +42,8 @@ def markdown(results: dict[str, Any]) -> str:
         "| " + " | ".join(heads) + " |",
         "|---|" + "---:|" * (len(heads) - 1),
     ]
+    above = len(lines)
+    notes = []
     for result in results["workloads"]:
         if result["workload"] == "start":
             lines.append(row("start to first ApiVersions, s", result["start_s"], "{:.2f}".format))
@@ -54,4 +58,86 @@ def markdown(results: dict[str, Any]) -> str:
             lines.append(row("broker CPU, s per GiB", result["broker_cpu_s_per_gib"], "{:.2f}".format))
             lines.append(row("machine busy, s per GiB", result["machine_busy_s_per_gib"], "{:.2f}".format))
             lines.append(row("resident memory after it, MiB", result["rss_mib"], "{:.0f}".format))
-    return "\n".join(lines)
+            notes.append(f"Page cache emptied before each round of produce: {', '.join(result['page_cache'])}.")
+        if result["workload"] == "recovery":
+            kind = f"restart after SIGKILL, {result['gib']:g} GiB in {result['partitions']} partitions"
+            lines.append(row(f"{kind}, s", result["restart_s"], "{:.2f}".format))
+            lines.append(row("of which loading its logs, by its own log, s", result["logs_s"], "{:.2f}".format))
+            lines.append(row("past the recovery points of it, GiB", result["past_recovery_point_gib"], "{:.2f}".format))
+    if len(lines) == above:  # the storage engine alone
+        del lines[1:]
+    for result in results["workloads"]:
+        if result["workload"] == "storage":
+            lines += storage_table(result["programs"])
+    return "\n".join([*lines, "", *notes, f"The run took {results['took_s']} s."])
+
+
+def storage_table(programs: dict[str, Any]) -> list[str]:
+    """The engine without a broker, beside the machine's limit of the same rounds."""
+    lines = [
+        "",
+        "| storage engine, median (lowest to highest) | Ottla | limit | ratio | bar |",
+        "|---|---:|---:|---:|---:|",
+    ]
+
+    def add(title: str, ours: str, limit: str, ratio: str, bar: str) -> None:
+        lines.append(f"| {title} | {ours} | {limit} | {ratio} | {bar} |")
+
+    if program := programs.get("append_speed"):
+        show = shower(program["append"])
+        about = program["about"]
+        add(
+            f"append, {about['batch_records']:.0f} x 1 KiB, beside CRC32C and write: MiB per s of CPU",
+            show("append_mib_per_cpu_s", 0),
+            show("limit_mib_per_cpu_s", 0),
+            show("ratio", 2),
+            "<= 1.5",
+        )
+    if program := programs.get("group_commit_speed"):
+        show = shower(program["group_commit"])
+        about = program["about"]
+        add(
+            f"{about['appenders']:.0f} appenders beside one, syncs of {about['sync_ms']:g} ms: appends/s",
+            show("shared_per_s", 0),
+            show("alone_per_s", 0),
+            show("times", 1),
+            ">= 14",
+        )
+    if program := programs.get("seek_speed"):
+        sizes = sorted({each["segments"] for each in program["seek"]})
+        for what in ("offset", "timestamp"):
+            for size in sizes:
+                rounds = [each for each in program["seek"] if each["segments"] == size]
+                show = shower([{**each, "ratio": each[f"{what}_us"] / each["read_page_us"]} for each in rounds])
+                title = f"seek by {what}, {size:.0f} segments, beside one read of 4 KiB: us"
+                add(title, show(f"{what}_us", 2), show("read_page_us", 2), show("ratio", 1), "us")
+    if program := programs.get("compaction_speed"):
+        show = shower(program["compaction"])
+        dead = f"{program['compaction'][0]['dead_percent']:.0f} % dead"
+        title = f"compaction, 1 KiB records, {dead}, beside CRC32C, read and write: MiB read per s of CPU"
+        add(title, show("mib_per_cpu_s", 0), show("limit_mib_per_cpu_s", 0), show("ratio", 2), ">= 150 MiB/s")
+        add("the same by the clock: MiB read per s", show("mib_per_s", 0), "", "", ">= 150 MiB/s")
+    if program := programs.get("recovery_speed"):
+        show = shower(program["recovery"])
+        gib = f"{program['recovery'][0]['gib_scanned']:.0f} GiB in {program['about']['partitions']:.0f} partitions"
+        scan = f"recovery of {gib}, scan beside CRC32C and read, {program['about']['threads']:.0f} threads: GiB/s"
+        add(scan, show("scan_gib_per_s", 2), show("limit_scan_gib_per_s", 2), "", ">= 1 GiB/s")
+        add("and its sync beside that of as many new bytes: s", show("sync_s", 2), show("limit_sync_s", 2), "", "")
+        for how in ("a_stop", "a_crash"):
+            for idle in program.get(f"idle_after_{how}", []):
+                opened = (
+                    f"{idle['open_s']:.2f} s, {idle['resident_mib']:.0f} MiB, {idle['descriptors']:.0f} descriptors"
+                )
+                title = f"{idle['found']:.0f} idle partitions open after {how.replace('_', ' ')}"
+                add(title, opened, "", "", "seconds, < 600 MiB")
+    return lines
+
+
+def shower(rounds: list[dict[str, float]]) -> Callable[[str, int], str]:
+    """Prints a figure of some rounds with so many digits: median and spread."""
+
+    def show(figure: str, digits: int) -> str:
+        told = summary(rounds, figure)
+        return f"{told['median']:,.{digits}f} ({told['low']:,.{digits}f} to {told['high']:,.{digits}f})"
+
+    return show
