@@ -52,6 +52,10 @@ lint: $(VENV)/stamp-test $(VENV)/stamp-dev native ## Format, lints and types of 
 bench: $(VENV)/stamp-bench native-release ## The headline figures beside Apache Kafka's (Java and Maven needed)
 	@$(PY) -m benches $(ARGS)
 
+.PHONY: bench-instructions
+bench-instructions: | $(PY) ## Instructions of the storage engine beside the committed counts (valgrind needed)
+	@$(PY) -m benches.instructions $(ARGS)
+
 .PHONY: soak
 soak: $(VENV)/stamp-test native ## A steady load for SOAK_MINUTES (four hours): memory, descriptors and times as it goes
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(PY) -m tests.soak $(ARGS)

@@ -7,12 +7,33 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benches import recovery, storage
+from benches.instructions import compare
 from benches.meters import empty_page_cache
 from benches.report import markdown
 from tests.test_house import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def test_a_regression_is_more_than_the_tolerance() -> None:
+    """2 % more instructions pass, 3 % do not; fewer always pass and are pointed out."""
+    before = {"append": 10_000, "read": 10_000}
+    lines, failed = compare(before, {"append": 10_199, "read": 9_000})
+    assert not failed
+    assert "+1.99 %" in lines[0]
+    assert lines[1].endswith("less: --refresh keeps it")
+    lines, failed = compare(before, {"append": 10_300, "read": 10_000})
+    assert failed
+    assert [line.endswith("more than the tolerance") for line in lines] == [True, False]
+
+
+def test_a_bench_without_a_committed_count_fails() -> None:
+    """A bench that vanished, or came, is not passed over."""
+    lines, failed = compare({"append": 1, "read": 1}, {"append": 1})
+    assert failed
+    assert lines[1:] == ["read: only committed"]
+    assert compare({}, {"append": 1}) == (["append: only counted now"], True)
 
 
 def test_what_lies_past_a_recovery_point(tmp_path: Path) -> None:
