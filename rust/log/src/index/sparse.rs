@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use crate::env::{Disk, File, OpenMode, read_exact_at};
 
+/// What a search reads at once, at the least 85 entries. Not so much that making room for it is felt.
+const BLOCK_BYTES: usize = 1024;
+
 /// `BYTES` per entry.
 #[derive(Debug)]
 pub struct SparseFile<const BYTES: usize> {
@@ -90,15 +93,18 @@ impl<const BYTES: usize> SparseFile<BYTES> {
                 Some(found) => entry.copy_from_slice(found),
                 None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             },
-            Entries::Disk { file, .. } => {
-                let file = match file {
-                    Some(file) => file,
-                    None => file.insert(disk.open(&self.path, OpenMode::Read)?),
-                };
-                read_exact_at(file.as_ref(), &mut entry, (index * BYTES) as u64)?;
-            }
+            Entries::Disk { .. } => read_exact_at(self.open(disk)?, &mut entry, (index * BYTES) as u64)?,
         }
         Ok(entry)
+    }
+
+    /// The file of a closed index.
+    fn open(&mut self, disk: &dyn Disk) -> io::Result<&dyn File> {
+        let Entries::Disk { file, .. } = &mut self.entries else { return Err(io::ErrorKind::InvalidInput.into()) };
+        if file.is_none() {
+            *file = Some(disk.open(&self.path, OpenMode::Read)?);
+        }
+        file.as_deref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     pub fn last(&mut self, disk: &dyn Disk) -> io::Result<Option<[u8; BYTES]>> {
@@ -108,10 +114,18 @@ impl<const BYTES: usize> SparseFile<BYTES> {
         }
     }
 
-    /// How many leading entries satisfy `holds`, which must be true up to some entry and false from there on.
+    /// How many leading entries satisfy `holds`, which must be true up to some entry and false from there on. On disk the last steps of
+    /// the search are made in one block of entries, read at once.
     pub fn partition_point(&mut self, disk: &dyn Disk, holds: impl Fn(&[u8; BYTES]) -> bool) -> io::Result<usize> {
         let (mut low, mut high) = (0, self.count());
         while low < high {
+            if self.is_closed() && high - low <= BLOCK_BYTES / BYTES {
+                let mut block = [0; BLOCK_BYTES];
+                let block = &mut block[..(high - low) * BYTES];
+                read_exact_at(self.open(disk)?, block, (low * BYTES) as u64)?;
+                let (entries, _) = block.as_chunks::<BYTES>();
+                return Ok(low + entries.partition_point(holds));
+            }
             let middle = low + (high - low) / 2;
             if holds(&self.get(disk, middle)?) {
                 low = middle + 1;
@@ -208,11 +222,12 @@ mod tests {
     #[test]
     fn search() {
         let disk = MemoryDisk::new();
-        for count in [0, 1, 2, 7, 100] {
+        let block = (BLOCK_BYTES / 4) as u32;
+        for count in [0, 1, 2, 7, 100, block, block + 1, 3 * block] {
             let mut memory = filled(&disk, count);
             let mut closed = filled(&disk, count);
             closed.retire();
-            for target in 0..1010u32 {
+            for target in 0..count * 10 + 10 {
                 let expected = (0..count).filter(|entry| entry * 10 <= target).count();
                 for file in [&mut memory, &mut closed] {
                     let found = file.partition_point(&disk, |entry| u32::from_be_bytes(*entry) <= target).unwrap();
