@@ -271,6 +271,21 @@ impl Load<'_> {
         }
     }
 
+    /// Whether one of these segments shows that compaction came that far.
+    fn is_compacted_behind(&self, bases: &[Offset]) -> Result<bool, StorageError> {
+        for (index, base) in bases.iter().copied().enumerate() {
+            let path = names::file(self.path, base, names::LOG);
+            let log = self.disk.open(&path, OpenMode::Read).at("open", &path)?;
+            let gaps = self.gaps(base, bases.get(index + 1).copied());
+            let mut scan = Scan::new(log, base, u64::from(self.length_of(base)), gaps);
+            while let Step::Batch(_) = scan.step().at("read", &path)? {}
+            if scan.is_compacted() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The newest snapshot at or below `offset` that can be read, and the offset it stands for.
     fn newest_snapshot(&mut self, offset: Offset) -> Result<(Producers, Option<Offset>), StorageError> {
         let first = self.listing.logs.keys().next().copied().unwrap_or(0);
@@ -320,7 +335,6 @@ impl Load<'_> {
     ) -> Result<Offset, StorageError> {
         let Tail { bases, stored, recovery_point } = *tail;
         let mut log_end = bases[0];
-        let mut compacted = self.config.cleanup_policy.compact;
         for (index, base) in bases.iter().copied().enumerate() {
             let log_path = names::file(self.path, base, names::LOG);
             if base < log_end {
@@ -389,11 +403,13 @@ impl Load<'_> {
                 segment.set_aborted(self.disk, aborted)?;
             }
             // The next segment begins where this one ends, unless compaction took what was between (Kafka's; ours leaves the last batch of
-            // a segment). A tail that was torn off between two batches looks the same: that compaction came as far as here, or gaps
-            // further up, tells them apart.
-            compacted |= scan.has_gaps();
-            let gap = !compacted && next_base.is_some_and(|next_base| next_base != log_end && self.cleaned < next_base);
-            if gap && stop.is_none() {
+            // a segment). A tail that was torn off between two batches looks the same: that compaction came as far as here tells them
+            // apart, since what is compacted was synced before.
+            let gap = stop.is_none()
+                && next_base.is_some_and(|next_base| next_base != log_end && self.cleaned < next_base)
+                && !scan.is_compacted()
+                && !self.is_compacted_behind(&bases[index + 1..])?;
+            if gap {
                 self.report
                     .damage
                     .push(format!("{} ends at offset {log_end}, before the next segment begins", log_path.display()));

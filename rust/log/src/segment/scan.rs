@@ -26,7 +26,7 @@ pub struct Scan {
     next_offset: Offset,
     leader_epoch: i32,
     gaps: Gaps,
-    gaps_seen: bool,
+    compacted: bool,
 }
 
 /// May offsets be missing between batches? The offset is outside the checksum: a log without gaps shows damage to it, and so does a
@@ -77,13 +77,13 @@ impl Scan {
             next_offset,
             leader_epoch: -1,
             gaps,
-            gaps_seen: false,
+            compacted: false,
         }
     }
 
-    /// Offsets were missing: this segment was compacted.
-    pub fn has_gaps(&self) -> bool {
-        self.gaps_seen
+    /// Offsets were missing, between batches or inside one, or there was a delete horizon: what was read has been compacted.
+    pub fn is_compacted(&self) -> bool {
+        self.compacted
     }
 
     /// The offset the next batch is expected to have.
@@ -142,7 +142,9 @@ impl Scan {
         if computed != header.crc {
             return stopped(format!("checksum {computed:08x}, stored {:08x}", header.crc));
         }
-        self.gaps_seen |= gap;
+        // A client's batch has all its offsets: that is checked when it is appended.
+        let is_thinned = i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1;
+        self.compacted |= gap || is_thinned || header.delete_horizon_ms().is_some();
         self.position += u64::from(bytes);
         self.next_offset = header.next_offset();
         self.leader_epoch = header.leader_epoch;

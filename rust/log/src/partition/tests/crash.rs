@@ -181,12 +181,14 @@ fn gaps_of_a_topic_that_was_compacted() {
     }
 }
 
-/// A gap at the very end of a segment, with none above it, looks like a torn tail. Where compaction is known to have come that far (in a
-/// directory of Kafka's, whose segments end so) nothing is cut.
+/// A gap at the very end of a segment, with none above it, looks like a torn tail, in a topic that is compacted too. Where compaction is
+/// known to have come that far (in a directory of Kafka's, whose segments end so) nothing is cut.
 #[test]
 fn gap_at_the_end_of_a_segment() {
-    for (cleaned, found) in [(None, 11), (Some(11), 11), (Some(12), 29), (Some(100), 29)] {
-        let bench = Bench::small();
+    let cleaned = [(None, 11), (Some(11), 11), (Some(12), 29), (Some(100), 29)];
+    for (compact_now, (cleaned, found)) in [false, true].into_iter().flat_map(|now| cleaned.map(|case| (now, case))) {
+        let mut bench = Bench::small();
+        bench.config.cleanup_policy.compact = compact_now;
         let partition = bench.open();
         for index in 0..30 {
             send_values(&partition, &[&index.to_string()]);
@@ -197,6 +199,24 @@ fn gap_at_the_end_of_a_segment() {
         assert_eq!(compact(&bench, &logs[0], |index| index != 11), 11);
         let (partition, report) = bench.open_with(OpenHint { cleaned, ..OpenHint::default() });
         assert_eq!(records(&partition, ReadUpTo::LogEnd).len(), found, "{cleaned:?} {report:?}");
+    }
+}
+
+/// The same gap is no torn tail when a later segment was compacted: what is compacted was synced before, with all in front of it.
+#[test]
+fn gap_before_a_compacted_segment() {
+    for (second, found) in [(vec![], 11), (vec![4], 28)] {
+        let bench = Bench::small();
+        let partition = bench.open();
+        for index in 0..30 {
+            send_values(&partition, &[&index.to_string()]);
+        }
+        partition.close().unwrap();
+        let logs: Vec<String> = names(&bench).into_iter().filter(|name| name.ends_with(".log")).collect();
+        assert_eq!(compact(&bench, &logs[0], |index| index != 11), 11);
+        compact(&bench, &logs[1], |index| !second.contains(&index));
+        let (partition, report) = bench.open_with(OpenHint::default());
+        assert_eq!(records(&partition, ReadUpTo::LogEnd).len(), found, "without {second:?}: {report:?}");
     }
 }
 
