@@ -8,10 +8,11 @@ use std::sync::Arc;
 use ottla_log::batch::builder::{BatchBuilder, BatchShape};
 use ottla_log::batch::{Compression, NewRecord};
 use ottla_log::commit::Host;
+use ottla_log::compaction::Unhurried;
 use ottla_log::directory::DataDirectory;
 use ottla_log::env::{Disk, Env, VirtualClock};
 use ottla_log::error::StorageError;
-use ottla_log::partition::{AppendOptions, Origin};
+use ottla_log::partition::{AppendOptions, Appended, MapSize, Origin};
 use ottla_log::{Durability, Identity, Partition, PartitionConfig};
 use ottla_sim::disk::{Fate, PowerDisk};
 
@@ -60,7 +61,7 @@ fn append(partition: &Partition, count: i64) {
 }
 
 /// One idempotent record.
-fn send(partition: &Partition, sequence: i32) {
+fn send(partition: &Partition, sequence: i32) -> Appended {
     let shape = BatchShape {
         producer_id: 5,
         producer_epoch: 0,
@@ -68,8 +69,8 @@ fn send(partition: &Partition, sequence: i32) {
         ..BatchShape::plain(Compression::None, -1)
     };
     let mut builder = BatchBuilder::new(shape);
-    builder.push(&NewRecord { timestamp_ms: T0, key: None, value: Some(b"value"), headers: &[] });
-    partition.append(&mut builder.finish().unwrap(), Origin::Client, AppendOptions::default()).unwrap();
+    builder.push(&NewRecord { timestamp_ms: T0, key: Some(b"key"), value: Some(b"value"), headers: &[] });
+    partition.append(&mut builder.finish().unwrap(), Origin::Client, AppendOptions::default()).unwrap()
 }
 
 /// A segment that was rolled when all its records were synced, and whose indexes were not: they are not believed.
@@ -189,4 +190,28 @@ fn producers_of_deleted_segments() {
     let partition = world.open(&directory);
     assert_eq!(partition.status().producers, 1);
     send(&partition, 2);
+}
+
+/// Compaction leaves the last batch of a producer for its sequence: one that a power cut can still take does not count.
+#[test]
+fn last_batch_of_a_producer_that_is_not_synced() {
+    let mut world = World::new();
+    world.config.cleanup_policy.compact = true;
+    let directory = world.directory();
+    let partition = world.open(&directory);
+    send(&partition, 0);
+    let newer = NewRecord { timestamp_ms: T0, key: Some(b"key"), value: Some(b"newer"), headers: &[] };
+    partition.append_records(&[newer], Compression::None).unwrap();
+    partition.flush().unwrap();
+    partition.roll().unwrap();
+    world.disk.sync_dir(partition.path()).unwrap();
+    send(&partition, 1);
+    let map = MapSize { bytes_max: 1000, load_factor: 0.9, hash_key: [1; 16] };
+    assert!(partition.compact(map, &mut Unhurried).unwrap().is_some());
+    drop((partition, directory));
+    world.disk.power_on_with(Fate::Nothing);
+    let directory = world.directory();
+    let partition = world.open(&directory);
+    let again = send(&partition, 1);
+    assert_eq!((again.base_offset, again.duplicate), (2, true));
 }

@@ -147,19 +147,21 @@ impl Partition {
         };
         swap::discard_all(disk, &self.path, &entries)?;
         let Some(plan) = self.compaction_plan()?.filter(|plan| plan.first_dirty < plan.until) else { return Ok(None) };
-        // What replaces a segment is on disk: so must be what it is made from.
-        if self.offsets().durable < plan.until {
-            self.flush()?;
-        }
-        let view = {
+        let (view, seen) = {
             let state = self.state.read();
             state.check_online(&self.path)?;
-            View {
+            let view = View {
                 segments: state.segments.clone(),
                 last_records: last_records(&state),
                 truncations: state.truncations,
-            }
+            };
+            (view, state.log_end.offset)
         };
+        // What replaces a segment is on disk: so must be what it is made from, and the batches for whose sake an older one of their
+        // producer may go.
+        if self.offsets().durable < seen {
+            self.flush()?;
+        }
         self.compact_view(&view, plan, map_size, &mut Watch { partition: self, inner: pace, unseen: 0 }).map(Some)
     }
 
