@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Partition;
-use super::state::State;
+use super::state::{Mark, State};
 use crate::Offset;
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::plan::{self, Limits, Plan, SegmentFacts};
@@ -305,10 +305,16 @@ impl Partition {
             }
             state.segments.splice(first..first + sources.len(), [made.clone()]);
             state.recent.clear();
-            (state.durable, state.high_watermark) = (state.placed(state.durable), state.placed(state.high_watermark));
-            state.log_end = state.placed(state.log_end);
+            // Only marks that lost their segment move: what lies behind the durable one, indexes of closed segments too, is yet to be
+            // synced.
+            let moved = |state: &State, mark: Mark| {
+                let is_lost = sources.iter().any(|source| source.segment.base_offset() == mark.segment);
+                if is_lost { state.placed(mark) } else { mark }
+            };
+            (state.durable, state.high_watermark) = (moved(&state, state.durable), moved(&state, state.high_watermark));
+            state.log_end = moved(&state, state.log_end);
             let unstable = std::mem::take(&mut state.unstable);
-            state.unstable = unstable.into_iter().map(|(first, mark)| (first, state.placed(mark))).collect();
+            state.unstable = unstable.into_iter().map(|(first, mark)| (first, moved(&state, mark))).collect();
         }
         let mut gone = Vec::new();
         for source in &sources[1..] {

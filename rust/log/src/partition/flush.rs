@@ -116,8 +116,11 @@ impl Partition {
             state.parent_unsynced = false;
         }
         if target.truncations == state.truncations && target.end.offset >= state.durable.offset {
-            // The segment it ended may have been compacted meanwhile.
-            let end = state.placed(target.end);
+            // The segment it ended may have been compacted meanwhile, and then is on the disk with its indexes. If it was only rolled, they
+            // are for the next sync.
+            let is_there = |active: &Arc<Segment>| state.segments.iter().any(|segment| Arc::ptr_eq(segment, active));
+            let is_lost = target.segments.last().is_some_and(|active| !is_there(active));
+            let end = if is_lost { state.placed(target.end) } else { target.end };
             state.durable = end;
             let caught_up = state.durable.offset == state.log_end.offset;
             state.unsynced_since_ms = if caught_up { None } else { Some(target.started_ms) };

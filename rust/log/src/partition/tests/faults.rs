@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::compact::{MAP, put, put_in};
 use super::*;
+use crate::batch::Marker;
+use crate::compaction::Unhurried;
 use crate::directory::DataDirectory;
 use crate::env::faulty::{Call, EIO, ENOSPC, Fault, Faults};
 use crate::error::{ReadError, StorageError};
+use crate::partition::MapSize;
 use crate::segment::names as files;
 
 /// A batch with `bytes` of value.
@@ -139,6 +143,53 @@ fn sync_beside_a_removed_segment() {
     bench.host.stop();
     let offsets = partition.offsets();
     assert_eq!((offsets.durable, offsets.high_watermark, offsets.log_end), (2, 2, 2));
+}
+
+/// Of the segment that begins at `base`: what a power cut may take.
+fn unsynced_of(faults: &Faults, base: i64) -> Vec<PathBuf> {
+    let mut left = faults.unsynced();
+    left.retain(|path| {
+        let path = path.to_string_lossy();
+        // A snapshot is noticed by its checksum.
+        path.contains(&format!("{base:020}.")) && !path.contains(".snapshot")
+    });
+    left
+}
+
+/// What a segment leaves beside its log is synced by the next commit after its roll, also if it was rolled while one ran: it is below the
+/// recovery point then, and is believed after a power cut.
+#[test]
+fn indexes_of_a_segment_that_is_rolled_beside_a_commit() {
+    let (bench, faults) = brittle(Durability::Fsync, 1);
+    let partition = bench.open();
+    put_in(&partition, transaction(1, 0, 0), &[("a", "1")]);
+    partition.flush().unwrap();
+    faults.hold(true);
+    partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+    faults.wait_until_held();
+    partition.roll().unwrap();
+    faults.hold(false);
+    send_values(&partition, &["b"]);
+    partition.flush().unwrap();
+    assert_eq!(unsynced_of(&faults, 0), Vec::<PathBuf>::new());
+}
+
+/// The same when compaction replaces a segment in front of it.
+#[test]
+fn indexes_of_a_segment_that_is_rolled_before_a_pass() {
+    let (mut bench, faults) = brittle(Durability::Os, 0);
+    bench.config.cleanup_policy.compact = true;
+    let partition = bench.open();
+    put(&partition, &[("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")]);
+    partition.roll().unwrap();
+    put_in(&partition, transaction(1, 0, 0), &[("a", "aborted")]);
+    partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+    partition.flush().unwrap();
+    partition.roll().unwrap();
+    let two_keys = MapSize { bytes_max: 24 * 3, ..MAP };
+    assert_eq!(partition.compact(two_keys, &mut Unhurried).unwrap().unwrap().cleaned, 3);
+    partition.close().unwrap();
+    assert_eq!(unsynced_of(&faults, 4), Vec::<PathBuf>::new());
 }
 
 fn unsynced(faults: &Faults) -> Vec<PathBuf> {
