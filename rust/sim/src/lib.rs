@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scenario   what is done: made from a seed and run over the engine, with a plain model beside it that says what must be there after
-//! model      a partition as a list of batches, and what was promised of it
+//! model      a partition as a list of batches, what was promised of it, and what compaction may take
 //! disk       a disk that loses, at a cut, any legal part of what was not synced
 //! random     numbers from a seed
 //! ```

@@ -1,4 +1,8 @@
 //! A partition as a list of batches, and what was promised of it: what any reader must find after any cut.
+//!
+//! `compaction` knows what a pass may take and what it must.
+
+pub mod compaction;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +17,25 @@ pub enum Kind {
     Abort,
 }
 
+/// What compaction did to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Stays,
+    /// A pass that did not get to its end may have taken it.
+    MayBeGone,
+    /// A pass that got to its end took it: it must never come back.
+    Gone,
+}
+
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub timestamp_ms: i64,
+    pub key: Option<Vec<u8>>,
+    /// None: a tombstone.
+    pub value: Option<Vec<u8>>,
+    pub fate: Fate,
+}
+
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub base: Offset,
@@ -22,11 +45,46 @@ pub struct Batch {
     pub stored: Option<Vec<u8>>,
     /// As the client sent it, to be sent again.
     pub sent: Vec<u8>,
-    pub timestamps_ms: Vec<i64>,
+    /// A marker has one, of which only the fate counts.
+    pub records: Vec<Record>,
     /// -1: none.
     pub producer: i64,
     pub sequence: i32,
     pub kind: Kind,
+    pub horizon: Horizon,
+}
+
+/// When the tombstones of a batch, or an unneeded marker, may go: `delete.retention.ms` after the pass that first saw them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Horizon {
+    /// By the first pass that may have written it down.
+    pub earliest_ms: Option<i64>,
+    /// By the first pass that did.
+    pub latest_ms: Option<i64>,
+}
+
+impl Aborted {
+    /// A batch of its data.
+    pub fn has(&self, batch: &Batch) -> bool {
+        batch.kind == Kind::Transactional
+            && batch.producer == self.producer
+            && (self.first..self.marker).contains(&batch.base)
+    }
+}
+
+impl Batch {
+    pub fn is_marker(&self) -> bool {
+        matches!(self.kind, Kind::Commit | Kind::Abort)
+    }
+
+    pub fn must_be_there(&self) -> bool {
+        self.records.iter().any(|record| record.fate == Fate::Stays)
+    }
+
+    /// Records that may be found, by offset.
+    pub fn numbered(&self) -> impl Iterator<Item = (Offset, &Record)> {
+        (self.base..).zip(&self.records)
+    }
 }
 
 /// A transaction that ended with an abort.
@@ -47,6 +105,8 @@ pub struct Model {
     pub start_promised: Offset,
     /// Where the log may start at most.
     pub start_max: Offset,
+    /// Committed when compaction was at the log.
+    pub compacted_by: Offset,
 }
 
 impl Model {
@@ -72,9 +132,10 @@ impl Model {
         self.start_promised = self.start_promised.max(0).min(start);
     }
 
-    /// Where the log ends if it is cut at `offset`: batches are whole.
-    pub fn end_if_cut(&self, offset: Offset) -> Offset {
-        self.batches.iter().find(|batch| batch.next > offset).map_or(self.log_end, |batch| batch.base.min(offset))
+    /// Nothing that must be there lies between.
+    pub fn is_nothing_between(&self, start: Offset, end: Offset) -> bool {
+        let mut records = self.batches.iter().flat_map(Batch::numbered);
+        !records.any(|(offset, record)| (start..end).contains(&offset) && record.fate == Fate::Stays)
     }
 
     pub fn cut(&mut self, end: Offset) {
@@ -102,17 +163,27 @@ impl Model {
 
     /// The last batch of each producer, markers apart.
     pub fn last_batches(&self) -> BTreeMap<i64, &Batch> {
-        let data = self.batches.iter().filter(|batch| matches!(batch.kind, Kind::Plain | Kind::Transactional));
+        let data = self.batches.iter().filter(|batch| !batch.is_marker());
         data.filter(|batch| batch.producer >= 0).map(|batch| (batch.producer, batch)).collect()
     }
 
     pub fn next_sequence(&self, producer: i64) -> i32 {
-        self.last_batches().get(&producer).map_or(0, |batch| batch.sequence + batch.timestamps_ms.len() as i32)
+        self.last_batches().get(&producer).map_or(0, |batch| batch.sequence + batch.records.len() as i32)
     }
 
-    /// The first record not below `start` that is not earlier than `timestamp_ms`.
-    pub fn at_time(&self, start: Offset, timestamp_ms: i64) -> Option<Offset> {
-        let records = self.batches.iter().flat_map(|batch| (batch.base..).zip(batch.timestamps_ms.iter().copied()));
-        records.filter(|(offset, at)| *offset >= start && *at >= timestamp_ms).map(|(offset, _)| offset).next()
+    /// Where a look-up may lead that asks for the first record not below `start` and not earlier than `timestamp_ms`: the records that may
+    /// be gone, up to the first that must be there. None: to nothing.
+    pub fn at_time(&self, start: Offset, end: Offset, timestamp_ms: i64) -> Vec<Option<Offset>> {
+        let mut found = Vec::new();
+        for (offset, record) in self.batches.iter().flat_map(Batch::numbered) {
+            if offset >= start && offset < end && record.timestamp_ms >= timestamp_ms && record.fate != Fate::Gone {
+                found.push(Some(offset));
+                if record.fate == Fate::Stays {
+                    return found;
+                }
+            }
+        }
+        found.push(None);
+        found
     }
 }

@@ -4,9 +4,12 @@
 //! What is promised: what lies below an offset that was told to be durable is there, byte for byte; nothing is there that was not
 //! appended, and nothing is missing in between; a log start that was written down does not go back; a producer's last batch is known and
 //! its next one taken; read_committed ends where it must and is told of the aborted transactions; an index leads to the batch it is asked
-//! for; a change of the metadata log that was synced is there.
+//! for; a change of the metadata log that was synced is there. Compaction takes what it may and nothing else, and what a pass took that got
+//! to its end does not come back.
 
 mod check;
+mod clean;
+mod found;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -19,11 +22,12 @@ use ottla_log::directory::DataDirectory;
 use ottla_log::env::{Disk, Env, VirtualClock};
 use ottla_log::metadata_log::MetadataLog;
 use ottla_log::partition::OpenHint;
-use ottla_log::{Durability, Identity, Partition, PartitionConfig, TopicId};
+use ottla_log::{CleanupPolicy, Durability, Identity, Partition, PartitionConfig, TopicId};
 
 use crate::disk::PowerDisk;
 use crate::model::Model;
 use crate::random::Random;
+use found::found_batches;
 
 const T0: i64 = 1_700_000_000_000;
 const STEPS: usize = 60;
@@ -40,6 +44,9 @@ pub struct Outcome {
     pub kills: usize,
     pub clean_stops: usize,
     pub batches: usize,
+    /// Passes of compaction that got to their end.
+    pub compactions: usize,
+    pub cuts_in_compaction: usize,
 }
 
 /// Runs one scenario.
@@ -260,6 +267,9 @@ impl World {
             retention_bytes: [None, Some(3000), Some(6000)][random.below(3)],
             flush_messages: [i64::MAX, 20][random.below(2)],
             file_delete_delay_ms: [0, 1000][random.below(2)],
+            cleanup_policy: [(true, false), (false, true), (true, true)]
+                .map(|(delete, compact)| CleanupPolicy { delete, compact })[random.below(3)],
+            delete_retention_ms: [0, 3000][random.below(2)],
             ..PartitionConfig::default()
         }
     }

@@ -22,6 +22,8 @@ fn play(seeds: impl Iterator<Item = u64>) {
                 sum.kills += outcome.kills;
                 sum.clean_stops += outcome.clean_stops;
                 sum.batches += outcome.batches;
+                sum.compactions += outcome.compactions;
+                sum.cuts_in_compaction += outcome.cuts_in_compaction;
             }
             Err(what) => failures.push((seed, what)),
         }
@@ -40,7 +42,8 @@ fn play(seeds: impl Iterator<Item = u64>) {
         failures.len(),
         commands[..commands.len().min(20)].join("\n")
     );
-    assert!(sum.cuts > runs && sum.batches > runs && sum.cuts_in_recovery * 4 > runs, "it does what it says: {sum:?}");
+    let is_busy = sum.cuts > runs && sum.batches > runs && sum.cuts_in_recovery * 4 > runs;
+    assert!(is_busy && sum.compactions > runs && sum.cuts_in_compaction * 4 > runs, "it does what it says: {sum:?}");
 }
 
 /// What was promised outlives the power, in a hundred histories.

@@ -1,30 +1,12 @@
 //! What must be there.
 
 use super::*;
-use ottla_log::batch::BatchHeader;
-use ottla_log::env::read_exact_at;
+use ottla_log::batch::{BatchHeader, header};
 use ottla_log::error::AppendError;
-use ottla_log::partition::{AppendOptions, Origin, ReadUpTo, Slice};
+use ottla_log::partition::{AppendOptions, Origin, ReadUpTo};
 
-use crate::model::Kind;
-
-fn bytes_of(slice: &Slice) -> Result<Vec<u8>, String> {
-    let mut bytes = vec![0; slice.length as usize];
-    read_exact_at(slice.file.as_ref(), &mut bytes, slice.position).map_err(|error| format!("cannot read: {error}"))?;
-    Ok(bytes)
-}
-
-/// The batches in a slice; the last may be cut.
-fn batches(bytes: &[u8]) -> Vec<(BatchHeader, &[u8])> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(header) = bytes.get(at..).and_then(BatchHeader::read) {
-        let Some(batch) = header.total_bytes().and_then(|total| bytes.get(at..at + total as usize)) else { break };
-        found.push((header, batch));
-        at += batch.len();
-    }
-    found
-}
+use super::found::{batches, bytes_of, found_records};
+use crate::model::{Aborted, Batch, Fate, Kind};
 
 impl World {
     /// Right after a start: what was promised survived, and the model learns how far the rest did.
@@ -34,7 +16,8 @@ impl World {
         let offsets = partition.offsets();
         let (start, end) = (offsets.log_start, offsets.log_end);
         let model = &mut topic.model;
-        if end < model.durable {
+        // A truncation may have left the end in a gap, which no file tells.
+        if end < model.durable && !model.is_nothing_between(end, model.durable) {
             return Err(Failed::Broken(format!("{name} ends at {end}, durable was {}", model.durable)));
         }
         if end > model.log_end.max(model.start_max) {
@@ -46,7 +29,8 @@ impl World {
             let (promised, max) = (model.start_promised, model.start_max);
             return Err(Failed::Broken(format!("{name} starts at {start}, not within {promised}..={max}")));
         }
-        let whole = end == model.log_end || start == end || model.batches.iter().any(|batch| batch.base == end);
+        let is_edge = |batch: &Batch| batch.base == end || batch.next == end;
+        let whole = end == model.log_end || start == end || model.batches.iter().any(is_edge);
         if !whole {
             return Err(Failed::Broken(format!("{name} ends at {end}, inside a batch")));
         }
@@ -63,7 +47,14 @@ impl World {
     /// Everything that can be seen of a partition, beside the model.
     pub(super) fn check_all(&mut self, name: &str) -> Step<()> {
         let partition = self.partition(name);
-        let checks = [Self::check_bytes, Self::check_lookups, Self::check_transactions, Self::check_producers];
+        let checks = [
+            Self::check_bytes,
+            Self::check_records,
+            Self::check_lookups,
+            Self::check_transactions,
+            Self::check_committed,
+            Self::check_producers,
+        ];
         for check in checks {
             let result = check(self, name, &partition);
             self.unless_cut(result, name)?;
@@ -75,7 +66,8 @@ impl World {
         self.topics.get(name).map(|topic| &topic.model).ok_or_else(|| format!("no topic {name}"))
     }
 
-    /// Every batch from the log start on is there byte for byte, one behind the other, and nothing else.
+    /// Every batch from the log start on is there, one behind the other: byte for byte, but for those of which compaction may have taken
+    /// records; and nothing else.
     fn check_bytes(&self, name: &str, partition: &Partition) -> Result<(), String> {
         let model = self.model_of(name)?;
         let offsets = partition.offsets();
@@ -83,49 +75,81 @@ impl World {
             return Err(format!("the log ends at {}, not {}", offsets.log_end, model.log_end));
         }
         let mut at = offsets.log_start;
-        while at < offsets.log_end {
-            let read = partition.read(at, 2000, ReadUpTo::LogEnd, true).map_err(|error| format!("at {at}: {error}"))?;
-            let bytes = bytes_of(&read.slice.ok_or_else(|| format!("nothing at {at} of {offsets:?}"))?)?;
-            for (header, stored) in batches(&bytes) {
-                let known = model.batches.iter().find(|batch| batch.base == header.base_offset);
-                let known = known.ok_or_else(|| format!("no batch begins at {}", header.base_offset))?;
-                if !(known.base..known.next).contains(&at) || header.next_offset() != known.next {
-                    return Err(format!("{}..{} instead of {at}", header.base_offset, header.next_offset()));
+        for found in found_batches(partition)? {
+            let (header, stored) = (found.header, &found.bytes);
+            let known = model.batches.iter().find(|batch| batch.base == header.base_offset);
+            let known = known.ok_or_else(|| format!("no batch begins at {}", header.base_offset))?;
+            let is_in_place = known.next > at && model.is_nothing_between(at, known.base);
+            if !is_in_place || header.next_offset() != known.next {
+                return Err(format!("{}..{} instead of {at}", header.base_offset, header.next_offset()));
+            }
+            let is_whole = header.record_count as usize == known.records.len() && header.delete_horizon_ms().is_none();
+            let may_differ = !is_whole
+                && (known.horizon.earliest_ms.is_some()
+                    || known.records.iter().any(|record| record.fate != Fate::Stays));
+            if !may_differ && known.stored.as_ref().is_some_and(|expected| expected != stored) {
+                return Err(format!("the batch at {at} has other bytes"));
+            }
+            if header.is_control() != known.is_marker() || header.crc != header::checksum(stored) {
+                return Err(format!("the batch at {at} is another"));
+            }
+            at = header.next_offset();
+        }
+        if model.is_nothing_between(at, offsets.log_end) {
+            Ok(())
+        } else {
+            Err(format!("nothing from {at} on of {offsets:?}"))
+        }
+    }
+
+    /// Of every batch those records that compaction had to leave, none that it has taken, each as it was written.
+    fn check_records(&self, name: &str, partition: &Partition) -> Result<(), String> {
+        let model = self.model_of(name)?;
+        let start = partition.offsets().log_start;
+        let found = found_records(partition, ReadUpTo::LogEnd)?;
+        for batch in &model.batches {
+            for (offset, record) in batch.numbered().filter(|(offset, _)| *offset >= start) {
+                match (found.get(&offset), record.fate) {
+                    (None, Fate::Stays) => return Err(format!("the record at {offset} is gone: {record:?}")),
+                    (Some(_), Fate::Gone) => return Err(format!("the record at {offset} is back: {record:?}")),
+                    (Some(found), _) if !batch.is_marker() => {
+                        let is_same = found.timestamp_ms == record.timestamp_ms
+                            && (&found.key, &found.value) == (&record.key, &record.value);
+                        if !is_same {
+                            return Err(format!("at {offset} {found:?} instead of {record:?}"));
+                        }
+                    }
+                    _ => {}
                 }
-                if known.stored.as_deref().is_some_and(|expected| expected != stored) {
-                    return Err(format!("the batch at {at} has other bytes"));
-                }
-                let is_marker = matches!(known.kind, Kind::Commit | Kind::Abort);
-                if header.is_control() != is_marker || header.crc != ottla_log::batch::header::checksum(stored) {
-                    return Err(format!("the batch at {at} is another"));
-                }
-                at = header.next_offset();
             }
         }
         Ok(())
     }
 
-    /// Indexes lead to the batch that holds an offset, and to the first record of a time.
+    /// Indexes lead to the batch that holds an offset, or the one behind the gap it lies in, and to the first record of a time.
     fn check_lookups(&self, name: &str, partition: &Partition) -> Result<(), String> {
         let model = self.model_of(name)?;
         let offsets = partition.offsets();
+        let found = found_batches(partition)?;
         for batch in model.batches.iter().filter(|batch| batch.base >= offsets.log_start) {
             for offset in [batch.base, batch.next - 1] {
                 let read = partition.read(offset, 100, ReadUpTo::LogEnd, true).map_err(|error| error.to_string())?;
-                if read.first_offset != batch.base {
-                    return Err(format!("a read at {offset} begins at {}, not {}", read.first_offset, batch.base));
+                let holding = found.iter().find(|found| found.header.next_offset() > offset);
+                let expected = holding.map_or(offset, |found| found.header.base_offset);
+                if read.first_offset != expected || read.slice.is_some() != holding.is_some() {
+                    return Err(format!("a read at {offset} begins at {}, not {expected}", read.first_offset));
                 }
             }
             // Markers have the time of the clock, which the model does not follow.
-            if model.batches.iter().any(|batch| matches!(batch.kind, Kind::Commit | Kind::Abort)) {
+            if model.batches.iter().any(Batch::is_marker) {
                 continue;
             }
-            let timestamp_ms = batch.timestamps_ms[0];
+            let timestamp_ms = batch.records[0].timestamp_ms;
             // What is not durable is not looked up.
-            let expected = model.at_time(offsets.log_start, timestamp_ms).filter(|at| *at < offsets.high_watermark);
+            let expected = model.at_time(offsets.log_start, offsets.high_watermark, timestamp_ms);
             let found = partition.lookup_timestamp(timestamp_ms).map_err(|error| error.to_string())?;
-            if offsets.high_watermark == offsets.log_end && found.map(|found| found.offset) != expected {
-                return Err(format!("the first record from {timestamp_ms} on is {expected:?}, not {found:?}"));
+            if offsets.high_watermark == offsets.log_end && !expected.contains(&found.map(|found| found.offset)) {
+                return Err(format!("the first record from {timestamp_ms} on is one of {expected:?}, not {found:?}"));
             }
         }
         Ok(())
@@ -149,8 +173,21 @@ impl World {
         if !(low..=high).contains(&offsets.last_stable) {
             return Err(format!("last stable offset {}, not within {low}..={high}", offsets.last_stable));
         }
+        let found = found_batches(partition)?;
+        let first_there = |of: &Aborted, range: std::ops::Range<i64>| {
+            let is_part = |header: &&BatchHeader| {
+                header.record_count > 0
+                    && header.is_transactional()
+                    && header.producer_id == of.producer
+                    && (of.first..of.marker).contains(&header.base_offset)
+                    && range.contains(&header.base_offset)
+            };
+            found.iter().map(|found| &found.header).find(is_part).map(|header| header.base_offset)
+        };
         let mut at = start;
-        while at < offsets.last_stable {
+        let is_stable_at =
+            |at, header: &BatchHeader| header.next_offset() > at && header.base_offset < offsets.last_stable;
+        while at < offsets.last_stable && found.iter().any(|found| is_stable_at(at, &found.header)) {
             let read = partition.read(at, 500, ReadUpTo::LastStable, true).map_err(|error| error.to_string())?;
             let bytes = bytes_of(&read.slice.ok_or_else(|| format!("nothing stable at {at} of {offsets:?}"))?)?;
             let end = batches(&bytes).last().map_or(at, |(header, _)| header.next_offset());
@@ -162,17 +199,42 @@ impl World {
                     return Err(format!("{named:?} was not aborted"));
                 }
             }
-            for needed in aborted.iter().filter(|known| known.first >= start && known.first < end && known.marker >= at)
-            {
-                let is_named = read
-                    .aborted
-                    .iter()
-                    .any(|named| (named.producer_id, named.first_offset) == (needed.producer, needed.first));
+            for needed in aborted.iter().filter(|known| known.first >= start) {
+                // Where compaction took its first batches it may be said to begin later, and where it took all it need not be named.
+                let Some(first) = first_there(needed, at..end) else { continue };
+                let is_named = read.aborted.iter().any(|named| {
+                    named.producer_id == needed.producer && (needed.first..=first).contains(&named.first_offset)
+                });
                 if !is_named {
                     return Err(format!("a read of {at}..{end} does not say that {needed:?} was aborted"));
                 }
             }
             at = end;
+        }
+        Ok(())
+    }
+
+    /// What a read_committed client makes of it, by the aborted list: every record that was committed, and none of an aborted transaction.
+    fn check_committed(&self, name: &str, partition: &Partition) -> Result<(), String> {
+        let model = self.model_of(name)?;
+        let offsets = partition.offsets();
+        let seen = found_records(partition, ReadUpTo::LastStable)?;
+        let (_, aborted) = model.transactions();
+        for batch in model.batches.iter().filter(|batch| !batch.is_marker() && batch.next <= offsets.last_stable) {
+            let of = aborted.iter().find(|known| known.has(batch));
+            // Of a transaction whose begin was deleted the engine may not know that it was aborted.
+            if of.is_some_and(|known| known.first < offsets.log_start) {
+                continue;
+            }
+            for (offset, record) in batch.numbered().filter(|(offset, _)| *offset >= offsets.log_start) {
+                let is_seen = seen.get(&offset).is_some_and(|found| found.is_committed);
+                if is_seen && of.is_some() {
+                    return Err(format!("the record at {offset} is of {of:?} and is read as committed"));
+                }
+                if !is_seen && of.is_none() && record.fate == Fate::Stays {
+                    return Err(format!("the record at {offset} was committed and is not read: {record:?}"));
+                }
+            }
         }
         Ok(())
     }

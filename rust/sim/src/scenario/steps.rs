@@ -6,7 +6,7 @@ use ottla_log::batch::{Marker, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, N
 use ottla_log::error::AppendError;
 use ottla_log::partition::{AppendOptions, Origin};
 
-use crate::model::{Batch, Kind};
+use crate::model::{Batch, Fate, Horizon, Kind, Record};
 
 const TOPICS: [&str; 2] = ["a", "b"];
 
@@ -16,7 +16,7 @@ impl World {
         if !self.topics.contains_key(name) {
             self.create(name)?;
         }
-        match self.random.below(40) {
+        match self.random.below(46) {
             0..12 => self.append(name, false),
             12..19 => self.append(name, true),
             19..22 => self.end_transaction(name),
@@ -45,11 +45,12 @@ impl World {
                 self.start()?;
                 Ok(())
             }
-            38 => {
+            38 | 39 => {
                 self.clock.turn(2000);
                 self.host.remove_due();
                 Ok(())
             }
+            40..45 => self.compact(name),
             _ => Err(Failed::Power),
         }?;
         let is_open = self.topics.get(name).is_some_and(|topic| topic.partition.is_some());
@@ -62,7 +63,7 @@ impl World {
         topic.unwrap_or_else(|| unreachable!("{name} is not open"))
     }
 
-    fn model(&mut self, name: &str) -> &mut Model {
+    pub(super) fn model(&mut self, name: &str) -> &mut Model {
         self.topics.get_mut(name).map(|topic| &mut topic.model).unwrap_or_else(|| unreachable!("no topic {name}"))
     }
 
@@ -81,7 +82,7 @@ impl World {
     }
 
     /// What the engine says is durable is a promise, also when the operation failed.
-    fn note_durable(&mut self, name: &str) {
+    pub(super) fn note_durable(&mut self, name: &str) {
         let durable = self.partition(name).offsets().durable;
         let model = self.model(name);
         model.durable = model.durable.max(durable);
@@ -102,15 +103,18 @@ impl World {
             producer_epoch: if id < 0 { NO_PRODUCER_EPOCH } else { 0 },
             base_sequence: sequence,
         });
-        let mut timestamps_ms = Vec::new();
+        let mut records = Vec::new();
         for _ in 0..count {
             self.written += 1;
             let timestamp_ms = T0 + 3 * self.written as i64 - self.random.below(20) as i64;
             let length = [1, 40, 150, 350][self.random.below(4)];
             // Not to be compressed away, and different everywhere.
             let value: Vec<u8> = (0..length).map(|_| self.random.draw() as u8).collect();
-            builder.push(&NewRecord { timestamp_ms, key: None, value: Some(&value), headers: &[] });
-            timestamps_ms.push(timestamp_ms);
+            let has_key = self.topics.get(name).is_some_and(|topic| topic.config.cleanup_policy.compact);
+            let key = has_key.then(|| format!("key-{}", self.random.below(6)).into_bytes());
+            let value = (!has_key || !self.random.one_in(5)).then_some(value);
+            builder.push(&NewRecord { timestamp_ms, key: key.as_deref(), value: value.as_deref(), headers: &[] });
+            records.push(Record { timestamp_ms, key, value, fate: Fate::Stays });
         }
         let Some(mut frame) = builder.finish() else { return Ok(()) };
         let sent = frame.clone();
@@ -129,7 +133,8 @@ impl World {
         let next = base + count as i64;
         // Whether it got there is open until the next start.
         let stored = Some(stored);
-        self.model(name).push(Batch { base, next, stored, sent, timestamps_ms, producer: id, sequence, kind });
+        let horizon = Horizon::default();
+        self.model(name).push(Batch { base, next, stored, sent, records, producer: id, sequence, kind, horizon });
         self.outcome.batches += 1;
         self.note_durable(name);
         if let (Err(AppendError::OutOfOrderSequence(what)), true) = (&result, is_forgotten)
@@ -147,20 +152,24 @@ impl World {
 
     fn end_transaction(&mut self, name: &str) -> Step<()> {
         let producer = 10 + self.random.below(3) as i64;
+        self.end_transaction_of(name, producer)
+    }
+
+    pub(super) fn end_transaction_of(&mut self, name: &str, producer: i64) -> Step<()> {
         let kind = if self.random.flip() { Kind::Commit } else { Kind::Abort };
         let marker = if kind == Kind::Commit { Marker::Commit } else { Marker::Abort };
         let base = self.model(name).log_end;
         self.note(format!("{kind:?} of {producer} in {name} at {base}"));
         let result = self.partition(name).append_marker(producer, 0, marker, 0, 0);
-        let (stored, sent, timestamps_ms) = (None, Vec::new(), vec![T0]);
-        let sequence = NO_SEQUENCE;
-        self.model(name).push(Batch { base, next: base + 1, stored, sent, timestamps_ms, producer, sequence, kind });
+        let records = vec![Record { timestamp_ms: T0, key: None, value: None, fate: Fate::Stays }];
+        let (next, stored, sent, sequence, horizon) = (base + 1, None, Vec::new(), NO_SEQUENCE, Horizon::default());
+        self.model(name).push(Batch { base, next, stored, sent, records, producer, sequence, kind, horizon });
         self.note_durable(name);
         self.unless_cut(result, "marker")?;
         Ok(())
     }
 
-    fn plain<T, E: std::fmt::Display>(
+    pub(super) fn plain<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
         what: &str,
@@ -229,11 +238,16 @@ impl World {
     fn truncate(&mut self, name: &str) -> Step<()> {
         let offsets = self.partition(name).offsets();
         let room = (offsets.log_end - offsets.log_start).min(15) as usize;
-        let target = offsets.log_end - self.random.below(room + 1) as i64;
-        if target == offsets.log_end {
+        // What is compacted was committed, and what was committed is not truncated.
+        let target = (offsets.log_end - self.random.below(room + 1) as i64).max(self.model(name).compacted_by);
+        if target >= offsets.log_end {
             return Ok(());
         }
-        let end = self.model(name).end_if_cut(target);
+        // Batches are whole; where compaction left a gap the log ends in it.
+        let partition = self.partition(name);
+        let found = self.unless_cut(found_batches(&partition), "reading what is to be cut")?;
+        let reaches_past = found.iter().find(|found| found.header.next_offset() > target);
+        let end = reaches_past.map_or(target, |found| found.header.base_offset.min(target));
         self.note(format!("truncate {name} to {target}: {end}"));
         let model = self.model(name);
         model.durable = model.durable.min(end);
