@@ -1,11 +1,15 @@
 //! A list in memory and the log on disk do the same things and must agree on everything that can be seen.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
+use super::compact::MAP;
 use super::*;
+use crate::CleanupPolicy;
 use crate::batch::Marker;
+use crate::compaction::Unhurried;
+use crate::partition::MapSize;
 use crate::partition::state::Mark;
 
 #[derive(Clone, Debug)]
@@ -54,6 +58,10 @@ enum Step {
         bytes: u32,
     },
     NewEpoch,
+    /// By so many keys at once.
+    Compact {
+        keys: u64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -71,6 +79,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..400u64).prop_map(|torn| Step::Crash { torn }),
         1 => (0..12i64, 1..1000u32).prop_map(|(ahead, bytes)| Step::Read { ahead, bytes }),
         1 => Just(Step::NewEpoch),
+        2 => (1..10u64).prop_map(|keys| Step::Compact { keys }),
     ];
     proptest::collection::vec(step, 1..60)
 }
@@ -86,9 +95,23 @@ enum Kind {
 /// Producer, first offset, offset of the marker.
 type Aborted = (i64, i64, i64);
 
+/// One of a few, so that compaction has something to take.
+fn key_of(value: &str) -> &'static str {
+    ["a", "b", "c", "d", "e"][value.bytes().map(usize::from).sum::<usize>() % 5]
+}
+
+fn keyed_batch(who: Who, compression: Compression, values: &[&str]) -> Vec<u8> {
+    let records: Vec<(&str, &str)> = values.iter().map(|value| (key_of(value), *value)).collect();
+    super::compact::keyed(who, compression, T0, &records)
+}
+
 /// The model: batches as (base offset, values, kind), and where each producer is.
 #[derive(Default)]
 struct Model {
+    /// Offsets that compaction took.
+    gone: BTreeSet<i64>,
+    /// What was there at the last pass stays: what is compacted was committed, and that is not truncated.
+    committed: i64,
     batches: Vec<(i64, Vec<String>, Kind)>,
     log_start: i64,
     log_end: i64,
@@ -104,8 +127,30 @@ impl Model {
             .iter()
             .filter(|(_, _, kind)| !matches!(kind, Kind::End { .. }))
             .flat_map(|(base, values, _)| (*base..).zip(values.iter().cloned()))
-            .filter(|(offset, _)| *offset >= self.log_start)
+            .filter(|(offset, _)| *offset >= self.log_start && !self.gone.contains(offset))
             .collect()
+    }
+
+    /// A pass got up to `cleaned`; segments that begin at or behind `until` were not touched.
+    fn compact(&mut self, cleaned: i64, until: i64) {
+        let (_, aborted) = self.transactions();
+        let is_aborted = |base: i64, kind: &Kind| matches!(kind, Kind::Open(id) if aborted.iter().any(|(of, first, marker)| of == id && (*first..*marker).contains(&base)));
+        let mut last = HashMap::new();
+        let mut gone = BTreeSet::new();
+        for (base, values, kind) in self.batches.iter().filter(|(_, _, kind)| !matches!(kind, Kind::End { .. })) {
+            for (offset, value) in (*base..).zip(values) {
+                if is_aborted(*base, kind) {
+                    if offset < until {
+                        gone.insert(offset);
+                    }
+                } else if offset < cleaned
+                    && let Some(older) = last.insert(key_of(value), offset)
+                {
+                    gone.insert(older);
+                }
+            }
+        }
+        self.gone.extend(gone);
     }
 
     /// First offsets of open transactions by producer, and the aborted ones.
@@ -213,7 +258,10 @@ impl Place {
 }
 
 fn run(steps: Vec<Step>, mut place: Place) {
+    place.bench.config.cleanup_policy = CleanupPolicy { delete: true, compact: true };
     let mut model = Model::default();
+    // What the cleaner's checkpoint would say.
+    let mut cleaned = None;
     let mut partition = place.open(OpenHint::default());
     for step in steps {
         match step.clone() {
@@ -223,7 +271,7 @@ fn run(steps: Vec<Step>, mut place: Place) {
                 let words: Vec<&str> = values.iter().map(String::as_str).collect();
                 let sequence = model.next_sequence(id);
                 let who = if id == 0 { NOBODY } else { producer(id, 0, sequence) };
-                let bytes = batch_at(who, codec(index), T0, &words);
+                let bytes = keyed_batch(who, codec(index), &words);
                 let appended = send(&partition, bytes.clone()).unwrap();
                 assert_eq!((appended.base_offset, appended.duplicate), (model.log_end, false));
                 if id != 0 {
@@ -236,13 +284,15 @@ fn run(steps: Vec<Step>, mut place: Place) {
                 let sequence = model.next_sequence(id);
                 let guard = partition.start_verification(id, 0, sequence);
                 assert_eq!(guard.is_none(), model.transactions().0.contains_key(&id), "before {step:?}");
-                let mut bytes = batch(transaction(id, 0, sequence), &["in a transaction"]);
+                let value = format!("transaction-{}", model.written);
+                model.written += 1;
+                let mut bytes = keyed_batch(transaction(id, 0, sequence), Compression::None, &[value.as_str()]);
                 let sent = bytes.clone();
                 partition
                     .append(&mut bytes, Origin::Client, AppendOptions { guard, ..AppendOptions::default() })
                     .unwrap();
                 model.sent.entry(id).or_default().push((model.log_end, sequence, sent));
-                model.batches.push((model.log_end, vec!["in a transaction".to_owned()], Kind::Open(id)));
+                model.batches.push((model.log_end, vec![value], Kind::Open(id)));
                 model.log_end += 1;
             }
             Step::End { producer, commit } => {
@@ -263,9 +313,10 @@ fn run(steps: Vec<Step>, mut place: Place) {
                 assert_eq!(partition.offsets().durable, model.log_end);
             }
             Step::Truncate { back } => {
-                partition.truncate_to(model.log_end - back).unwrap();
-                if back > 0 {
-                    model.truncate(model.log_end - back);
+                let target = (model.log_end - back).max(model.committed);
+                partition.truncate_to(target).unwrap();
+                if target < model.log_end {
+                    model.truncate(target);
                 }
             }
             Step::DeleteRecords { ahead } => {
@@ -290,14 +341,14 @@ fn run(steps: Vec<Step>, mut place: Place) {
                     partition.close().unwrap();
                 }
                 let recovery_point = partition.offsets().durable;
-                let hint = OpenHint { clean, recovery_point, log_start: model.log_start, cleaned: None };
+                let hint = OpenHint { clean, recovery_point, log_start: model.log_start, cleaned };
                 partition = place.open(hint);
             }
             Step::Crash { torn } => {
                 let offsets = partition.offsets();
                 place.tear(partition.state.read().durable, torn);
                 let (recovery_point, log_start) = (offsets.durable, model.log_start);
-                let hint = OpenHint { recovery_point, log_start, ..OpenHint::default() };
+                let hint = OpenHint { recovery_point, log_start, cleaned, ..OpenHint::default() };
                 partition = place.open(hint);
                 let found = partition.offsets();
                 assert!((offsets.durable..=model.log_end).contains(&found.log_end), "{found:?} after {step:?}");
@@ -323,6 +374,19 @@ fn run(steps: Vec<Step>, mut place: Place) {
                 let expected = model.records().into_iter().map(|(offset, _)| offset).filter(|offset| *offset >= from);
                 assert_eq!(found, expected.collect::<Vec<_>>(), "after {step:?}");
             }
+            Step::Compact { keys } => {
+                let size = MapSize { bytes_max: 24 * (keys + 1), ..MAP };
+                let committed = partition.offsets().high_watermark;
+                if let Some(done) = partition.compact(size, &mut Unhurried).unwrap() {
+                    model.committed = committed;
+                    // The segments it touched are one or more whole ones.
+                    let segments = partition.state.read().segments.clone();
+                    let touched =
+                        segments.iter().map(|segment| segment.base_offset()).find(|base| *base >= done.cleaned);
+                    model.compact(done.cleaned, touched.unwrap_or(done.plan.until).min(done.plan.until));
+                    cleaned = Some(done.cleaned);
+                }
+            }
             Step::NewEpoch => {
                 model.epoch += 1;
                 place.bench.epoch = model.epoch;
@@ -344,16 +408,24 @@ fn run(steps: Vec<Step>, mut place: Place) {
             let Some(slice) = read.slice else { continue };
             let named: Vec<(i64, i64)> =
                 read.aborted.iter().map(|found| (found.producer_id, found.first_offset)).collect();
-            let past: Vec<(i64, i64)> =
-                aborted.iter().filter(|(_, _, last)| *last >= from).map(|(id, first, _)| (*id, *first)).collect();
-            // It may name more than lies in the slice, but nothing that is not there, and all that is.
-            assert!(named.iter().all(|found| past.contains(found)), "{named:?} of {past:?} from {from} after {step:?}");
+            // It may name more than lies in the slice, but nothing that was not aborted, and all of which something is left. Where
+            // compaction took the first batches it may be said to begin later.
+            let is_right = |(id, at): &(i64, i64)| {
+                aborted.iter().any(|(of, first, marker)| of == id && (first..marker).contains(&at) && *marker >= from)
+            };
+            assert!(named.iter().all(is_right), "{named:?} of {aborted:?} from {from} after {step:?}");
             let slice_end = end_of(&slice, read.first_offset);
-            let needed = past.iter().filter(|(_, first)| *first < slice_end);
-            assert!(
-                needed.clone().all(|found| named.contains(found)),
-                "{named:?} of {past:?} from {from} after {step:?}"
-            );
+            let left: Vec<i64> = model.records().into_iter().map(|(offset, _)| offset).collect();
+            for (id, first, marker) in &aborted {
+                let of_it = |base: i64, kind: &Kind| *kind == Kind::Open(*id) && (*first..*marker).contains(&base);
+                let bases = model.batches.iter().filter(|(base, _, kind)| of_it(*base, kind)).map(|(base, ..)| *base);
+                let Some(seen) = bases.clone().find(|base| (from..slice_end).contains(base) && left.contains(base))
+                else {
+                    continue;
+                };
+                let is_named = named.iter().any(|(of, at)| of == id && (*first..=seen).contains(at));
+                assert!(is_named, "{id} from {first} on is not in {named:?} from {from} after {step:?}");
+            }
         }
     }
 }
