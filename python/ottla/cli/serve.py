@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -77,6 +78,7 @@ def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _br
         failures.append(reason)
         told_to_stop.set()
 
+    raise_descriptor_limit()
     broker.on_failure = fail
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -92,6 +94,15 @@ def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _br
             broker.stop()
     if failures:
         raise StorageError(f"the broker has ended because it could change nothing any more: {failures[0]}")
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many descriptors as the process may have, as Java does: the soft limit is there for select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        log.debug("the limit of open files stays: %s", error)
 
 
 def _stop_failed(broker: Broker) -> None:

@@ -146,8 +146,10 @@ fn give_up(partition: &Partition, error: &StorageError) {
     match error {
         // Said already, and its own matter.
         StorageError::Closed { .. } | StorageError::Offline { .. } => {}
-        // Space may come back.
-        error if error.is_no_room() => tracing::warn!(?partition, %error, "no room to compact; tried again later"),
+        // Space may come back, and descriptors.
+        error if error.is_no_room() || error.is_no_descriptor() => {
+            tracing::warn!(?partition, %error, "no room to compact; tried again later");
+        }
         error => {
             partition.mark_uncleanable();
             tracing::error!(?partition, %error, "cannot be compacted; left as it is until it is opened again");

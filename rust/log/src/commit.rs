@@ -17,6 +17,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::env::Env;
+use crate::error::StorageError;
 use crate::health::Health;
 use crate::open_files::OpenFiles;
 use crate::partition::Partition;
@@ -233,6 +234,17 @@ impl Host {
     /// Which segments of these partitions keep their files open.
     pub(crate) fn open_files(&self) -> &OpenFiles {
         &self.open_files
+    }
+
+    /// Does `work`, and once more with some segments closed if there was no descriptor left for it.
+    pub fn with_descriptors<T>(&self, mut work: impl FnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
+        match work() {
+            Err(error) if error.is_no_descriptor() => {
+                self.open_files.make_room();
+                work()
+            }
+            result => result,
+        }
     }
 
     /// 32 hexadecimal digits that no other name in these directories has: wall clock, process and a count.

@@ -80,6 +80,14 @@ impl StorageError {
             _ => false,
         }
     }
+
+    /// This process, or the machine, has no descriptor left to open a file with. That says nothing about the disk, and passes.
+    pub fn is_no_descriptor(&self) -> bool {
+        match self {
+            StorageError::Io { source, .. } => matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
+            _ => false,
+        }
+    }
 }
 
 /// Adds "cannot `action` `path`" to an I/O error.

@@ -16,6 +16,8 @@ const DESCRIPTORS_EACH: u64 = 3;
 /// Sockets and everything else get as many as the segments.
 const SHARE: u64 = 2;
 const SEGMENTS_MIN: usize = 64;
+/// So many give way when somebody finds no descriptor.
+const SEGMENTS_CLOSED: usize = 8;
 /// Where nothing is limited.
 const SEGMENTS_MAX: usize = 65_536;
 
@@ -41,6 +43,26 @@ impl OpenFiles {
                 .clamp(SEGMENTS_MIN, SEGMENTS_MAX)
         });
         OpenFiles::new(most)
+    }
+
+    /// There is no descriptor left: closes those of a few segments that can do best without.
+    pub fn make_room(&self) {
+        let mut segments = self.segments.lock();
+        let mut closed = 0;
+        for must in [false, false, true] {
+            for _ in 0..segments.len() {
+                if closed == SEGMENTS_CLOSED {
+                    return;
+                }
+                let Some(oldest) = segments.pop_front() else { return };
+                let Some(found) = oldest.upgrade() else { continue };
+                if found.close_files(must) {
+                    closed += 1;
+                } else {
+                    segments.push_back(oldest);
+                }
+            }
+        }
     }
 
     /// Call after a segment was read or written.

@@ -1,9 +1,13 @@
 //! Accepting connections, and ending them all at stop.
 //!
+//! Connections do not get the last descriptors: those are for the files of the log. (Kafka takes connections until there are none, and ends
+//! when it finds none for a file.)
+//!
 //! Shutdown in mini-redis' manner: `stop` flips a watch that every connection sees between requests; each connection
 //! task holds a clone of a channel's sender, and the channel closes when the last of them is gone.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +26,10 @@ use crate::plane::Plane;
 const BACKLOG: u32 = 1024;
 /// Pause after a failed `accept` (descriptor limit reached), so that the loop does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// What connections leave of the descriptors: files must be opened however many clients come. One eighth, within these bounds.
+const KEPT_SHARE: u64 = 8;
+const KEPT_MIN: u64 = 16;
+const KEPT_MAX: u64 = 1024;
 
 /// An address to listen on, by listener name.
 #[derive(Clone, Debug)]
@@ -114,6 +122,12 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// A descriptor from here on is not for a connection. The system gives the lowest that is free: so many are in use then.
+fn descriptors_max() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(u64::MAX, |limit| limit.saturating_sub((limit / KEPT_SHARE).clamp(KEPT_MIN, KEPT_MAX)))
+}
+
 struct Accept {
     name: Arc<str>,
     listener: TcpListener,
@@ -125,6 +139,8 @@ struct Accept {
 
 impl Accept {
     async fn run(mut self) {
+        let descriptors_max = descriptors_max();
+        let mut is_full = false;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -133,6 +149,18 @@ impl Accept {
             };
             match accepted {
                 Ok((stream, from)) => {
+                    let was_full = is_full;
+                    is_full = u64::try_from(stream.as_raw_fd()).is_ok_and(|descriptor| descriptor >= descriptors_max);
+                    if is_full != was_full {
+                        let what = if is_full { "are closed at once" } else { "are served again" };
+                        warn!(
+                            "connections to {} {what}: the limit of open files leaves descriptors below {descriptors_max} to them",
+                            self.name
+                        );
+                    }
+                    if is_full {
+                        continue;
+                    }
                     if let Err(error) = stream.set_nodelay(true) {
                         info!("connection from {from} was gone before it was served: {error}");
                         continue;

@@ -11,6 +11,7 @@ use ottla_log::partition::{
 };
 use ottla_log::{AppendError, Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError};
 use ottla_protocol::native::produce::RecordError;
+use parking_lot::Mutex;
 use tracing::{error, info};
 
 pub use crate::batch_peek::BatchPeek;
@@ -104,8 +105,10 @@ pub struct Replica {
     place: Place,
     pub(crate) config: ArcSwap<PartitionConfig>,
     leader_epoch: AtomicI32,
-    /// Opened at first use. A failed opening stays failed until the engine is opened again.
+    /// Opened at first use. A failed opening stays failed until the engine is opened again, unless there was no descriptor for it.
     partition: OnceLock<Result<Arc<Partition>, StorageError>>,
+    /// Held by who opens it.
+    opening: Mutex<()>,
     watch: Arc<Watch>,
     is_deleted: AtomicBool,
     /// Whether the partition has taken a batch since the engine was opened, so that its files are there.
@@ -130,6 +133,7 @@ impl Replica {
             config: ArcSwap::new(config),
             leader_epoch: AtomicI32::new(leader_epoch),
             partition: OnceLock::new(),
+            opening: Mutex::new(()),
             watch: Arc::new(Watch { waiters: Arc::default(), is_offline: AtomicBool::new(false) }),
             is_deleted: AtomicBool::new(false),
             has_appended: AtomicBool::new(false),
@@ -173,24 +177,36 @@ impl Replica {
     /// # Errors
     /// It cannot be opened, or could not when it was first tried.
     pub fn partition(&self) -> Result<&Arc<Partition>, StorageError> {
-        let opened = match self.partition.get() {
-            Some(opened) => opened,
+        match self.partition.get() {
+            Some(opened) => opened.as_ref().map_err(Clone::clone),
             // Also for those who wait while another thread opens it.
             None => off_the_network(|| self.open_once()),
-        };
-        opened.as_ref().map_err(Clone::clone)
+        }
     }
 
-    fn open_once(&self) -> &Result<Arc<Partition>, StorageError> {
+    fn open_once(&self) -> Result<&Arc<Partition>, StorageError> {
         let mut opened_here = false;
-        let opened = self.partition.get_or_init(|| {
-            opened_here = true;
-            self.open()
-        });
+        let opening = self.opening.lock();
+        let opened = match self.partition.get() {
+            Some(opened) => opened,
+            None => {
+                let opened = self.place.host.with_descriptors(|| self.open());
+                if let Err(failure) = &opened {
+                    error!("cannot open {}-{}: {failure}", self.identity.topic, self.identity.partition);
+                    if failure.is_no_descriptor() {
+                        return Err(failure.clone());
+                    }
+                    self.watch.is_offline.store(true, Ordering::Release);
+                }
+                opened_here = true;
+                self.partition.get_or_init(|| opened)
+            }
+        };
+        drop(opening);
         if let (true, Ok(partition)) = (opened_here, opened) {
             self.catch_up(partition);
         }
-        opened
+        opened.as_ref().map_err(Clone::clone)
     }
 
     /// A publication that came while the partition was being opened found nothing to tell.
@@ -214,32 +230,23 @@ impl Replica {
     fn open(&self) -> Result<Arc<Partition>, StorageError> {
         let (host, path) = (&self.place.host, self.place.path.clone());
         let epoch = self.leader_epoch.load(Ordering::Acquire);
-        let opened =
-            Partition::open(host, path, self.identity.clone(), self.config.load_full(), epoch, self.place.hint);
-        match opened {
-            Ok((partition, report)) => {
-                if report.bytes_scanned > 0 || report.bytes_cut > 0 || report.indexes_rebuilt > 0 {
-                    info!(
-                        "recovered {}-{} in {} ms, {} of them for syncs: scanned {} bytes in {} segments, cut {} bytes, rebuilt {} indexes",
-                        self.identity.topic,
-                        self.identity.partition,
-                        report.took_ms,
-                        report.sync_ms,
-                        report.bytes_scanned,
-                        report.segments_scanned,
-                        report.bytes_cut,
-                        report.indexes_rebuilt
-                    );
-                }
-                partition.set_observer(Arc::clone(&self.watch) as Arc<dyn PartitionObserver>);
-                Ok(partition)
-            }
-            Err(failure) => {
-                error!("cannot open {}-{}: {failure}", self.identity.topic, self.identity.partition);
-                self.watch.is_offline.store(true, Ordering::Release);
-                Err(failure)
-            }
+        let (partition, report) =
+            Partition::open(host, path, self.identity.clone(), self.config.load_full(), epoch, self.place.hint)?;
+        if report.bytes_scanned > 0 || report.bytes_cut > 0 || report.indexes_rebuilt > 0 {
+            info!(
+                "recovered {}-{} in {} ms, {} of them for syncs: scanned {} bytes in {} segments, cut {} bytes, rebuilt {} indexes",
+                self.identity.topic,
+                self.identity.partition,
+                report.took_ms,
+                report.sync_ms,
+                report.bytes_scanned,
+                report.segments_scanned,
+                report.bytes_cut,
+                report.indexes_rebuilt
+            );
         }
+        partition.set_observer(Arc::clone(&self.watch) as Arc<dyn PartitionObserver>);
+        Ok(partition)
     }
 
     /// Its data directory failed.
@@ -298,6 +305,7 @@ impl Replica {
         let partition = if self.place.has_files {
             self.partition()
         } else {
+            let _opening = self.opening.lock();
             self.partition.get_or_init(closed).as_ref().map_err(Clone::clone)
         };
         match partition.and_then(|partition| partition.delete()) {

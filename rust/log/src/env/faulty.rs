@@ -24,6 +24,7 @@ use super::File;
 
 pub const EIO: i32 = libc::EIO;
 pub const ENOSPC: i32 = libc::ENOSPC;
+pub const EMFILE: i32 = libc::EMFILE;
 
 const LINGER_YIELDS: usize = 2_000;
 /// What a name costs on a full disk, beside the bytes of its file.

@@ -1,7 +1,7 @@
 //! Append: check outside the lock; then, under it, judge the producer, place the batch behind the last one and write it in one call.
 //!
-//! Nothing changes unless the write succeeded. A full disk refuses the batch and leaves the partition as it was; any other write error
-//! takes it offline. Metadata may use the room that is kept for a full disk; while that is out, nothing else is appended.
+//! Nothing changes unless the write succeeded. A full disk, or no descriptor to open a file with, refuses the batch and leaves the
+//! partition as it was; any other write error takes it offline. Metadata may use the room that is kept for a full disk; while that is out, nothing else is appended.
 
 use std::io;
 use std::sync::Arc;
@@ -126,6 +126,12 @@ impl Partition {
         {
             result = self.append_locked(&mut state, batch, &checked, source, &config, now_ms);
             health.retake();
+        }
+        if let Err(AppendError::Storage(error)) = &result
+            && error.is_no_descriptor()
+        {
+            self.host.open_files().make_room();
+            result = self.append_locked(&mut state, batch, &checked, source, &config, now_ms);
         }
         let then = match &result {
             Ok(appended) if !appended.duplicate => self.after_append(&mut state, &config),
@@ -350,9 +356,10 @@ impl Partition {
     }
 }
 
-/// A full disk is no reason to go offline: the batch is refused, space may come back.
+/// A full disk is no reason to go offline: the batch is refused, space may come back. So may descriptors.
 fn is_fatal(error: &StorageError) -> bool {
     match error {
+        error if error.is_no_descriptor() => false,
         StorageError::Io { source, .. } => !matches!(
             source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

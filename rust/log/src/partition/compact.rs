@@ -269,6 +269,15 @@ impl Partition {
             }
         }
         swap::commit(disk, &self.path, base)?;
+        match self.sync_directory() {
+            // Nothing has changed for anybody yet: whoever called takes it back.
+            Err(error) if error.is_no_descriptor() => return Err(error.into()),
+            Err(error) => {
+                self.go_offline(&error);
+                return Err(error.into());
+            }
+            Ok(()) => {}
+        }
         let made = Arc::new(made);
         if let Err(error) = self.replace(sources, &made) {
             // Old or new: what is on disk is not known any more.
@@ -291,9 +300,12 @@ impl Partition {
         }))
     }
 
+    fn sync_directory(&self) -> Result<(), StorageError> {
+        self.host.with_descriptors(|| self.disk().sync_dir(&self.path).at("sync", &self.path))
+    }
+
     fn replace(&self, sources: &[Source], made: &Arc<Segment>) -> Result<(), StorageError> {
         let disk = self.disk();
-        disk.sync_dir(&self.path).at("sync", &self.path)?;
         {
             let mut state = self.state.write();
             let Some(first) = self.place_of(&state, sources)? else {
@@ -320,9 +332,9 @@ impl Partition {
         for source in &sources[1..] {
             gone.extend(source.segment.mark_deleted(disk)?);
         }
-        disk.sync_dir(&self.path).at("sync", &self.path)?;
-        swap::finish(disk, &self.path, made.base_offset())?;
-        disk.sync_dir(&self.path).at("sync", &self.path)?;
+        self.sync_directory()?;
+        self.host.with_descriptors(|| swap::finish(disk, &self.path, made.base_offset()))?;
+        self.sync_directory()?;
         made.settle();
         self.host.remove_later(gone, false, self.config.load().file_delete_delay_ms);
         for source in &sources[1..] {

@@ -54,7 +54,12 @@ impl Partition {
 
     /// One group commit. True: more was appended meanwhile, call again.
     pub(crate) fn commit_once(&self) -> bool {
-        if self.sync_to_end().is_err() {
+        if let Err(error) = self.sync_to_end() {
+            if error.is_no_descriptor() {
+                // Nothing was lost: the next append, or the tick of the housekeeping, tries again.
+                self.state.write().commit_running = false;
+                tracing::error!(partition = %self.name, %error, "not synced yet");
+            }
             return false;
         }
         let mut state = self.state.write();
@@ -95,7 +100,10 @@ impl Partition {
                 appends: state.crowd.appends,
             }
         };
-        if let Err(error) = self.sync(&target) {
+        if let Err(error) = self.host.with_descriptors(|| self.sync(&target)) {
+            if error.is_no_descriptor() {
+                return Err(error);
+            }
             // The directory of a deleted partition has another name by now.
             if is_not_found(&error) && self.state.read().is_deleted() {
                 return Err(StorageError::Closed { path: self.path.clone() });
@@ -190,14 +198,16 @@ impl Partition {
         Ok(())
     }
 
-    /// True when `flush.ms` has passed since the oldest append that is not synced.
+    /// True when `flush.ms` has passed since the oldest append that is not synced, or a commit found no descriptor.
     pub fn flush_is_due(&self) -> bool {
         let config = self.config.load();
-        let since_ms = self.state.read().unsynced_since_ms;
-        config.durability == Durability::Os
-            && since_ms.is_some_and(|since_ms| {
+        let state = self.state.read();
+        match config.durability {
+            Durability::Fsync => !state.commit_running && state.durable.offset < state.log_end.offset,
+            Durability::Os => state.unsynced_since_ms.is_some_and(|since_ms| {
                 self.host.env().clock().monotonic_ms().saturating_sub(since_ms) >= config.flush_ms
-            })
+            }),
+        }
     }
 
     /// Brings the index files of the segment being written up to date, for tools that read a live directory.

@@ -394,7 +394,7 @@ impl Partition {
         state.offline = Some(Arc::new(reason.clone()));
         self.recount_unsynced(state);
         let durable = state.durable.offset;
-        let write = || marker::write(self.disk(), &self.path, durable);
+        let write = || self.host.with_descriptors(|| marker::write(self.disk(), &self.path, durable));
         match &self.health {
             // In a directory that is offline already nothing is trusted anyway.
             _ if !state.made || self.health.as_ref().is_some_and(|health| health.offline().is_some()) => Ok(()),

@@ -126,6 +126,9 @@ impl Partition {
     /// A read that hits damage fails; only a broken disk takes the partition offline, and that is for the next write to find out.
     fn failed_read(&self, error: StorageError) -> ReadError {
         tracing::error!(partition = %self.name, %error, "read failed");
+        if error.is_no_descriptor() {
+            self.host.open_files().make_room();
+        }
         ReadError::Storage(error)
     }
 
