@@ -241,7 +241,7 @@ impl Rounds {
             }
         };
         if due(&mut self.flush_ms, self.config.flush_interval_ms, now_ms) {
-            each("flush", &|partition| if partition.flush_is_due() { partition.flush() } else { Ok(()) });
+            each("flush", &|partition| if partition.flush_is_due() { partition.flush_soon() } else { Ok(()) });
             bound_unsynced(host, &partitions);
             each("index flush", &Partition::flush_indexes);
             host.remove_due();

@@ -63,8 +63,9 @@ impl Partition {
             return false;
         }
         let mut state = self.state.write();
-        // In `os` mode somebody asked for one sync.
-        let goes_on = self.config.load().durability == Durability::Fsync;
+        // In `os` mode somebody asked for one sync; but what was appended before it became that waits to be shown.
+        let goes_on = self.config.load().durability == Durability::Fsync
+            || state.high_watermark.offset < state.log_end.offset;
         let is_live = state.offline.is_none() && !state.closed;
         state.commit_running = goes_on && is_live && state.durable.offset < state.log_end.offset;
         state.commit_running
@@ -198,16 +199,20 @@ impl Partition {
         Ok(())
     }
 
-    /// True when `flush.ms` has passed since the oldest append that is not synced, or a commit found no descriptor.
+    /// True when `flush.ms` has passed since the oldest append that is not synced; and when something waits for a commit that nobody
+    /// makes: one found no descriptor, or the topic was in `os` mode until now.
     pub fn flush_is_due(&self) -> bool {
         let config = self.config.load();
         let state = self.state.read();
-        match config.durability {
-            Durability::Fsync => !state.commit_running && state.durable.offset < state.log_end.offset,
-            Durability::Os => state.unsynced_since_ms.is_some_and(|since_ms| {
-                self.host.env().clock().monotonic_ms().saturating_sub(since_ms) >= config.flush_ms
-            }),
-        }
+        let shown = match config.durability {
+            Durability::Fsync => state.durable.offset,
+            Durability::Os => state.high_watermark.offset,
+        };
+        let forgotten = !state.commit_running && shown < state.log_end.offset;
+        let late = |since_ms: i64| {
+            self.host.env().clock().monotonic_ms().saturating_sub(since_ms) >= config.flush_ms
+        };
+        forgotten || (config.durability == Durability::Os && state.unsynced_since_ms.is_some_and(late))
     }
 
     /// Brings the index files of the segment being written up to date, for tools that read a live directory.

@@ -203,3 +203,33 @@ fn threads() {
     drop(partition);
     assert_eq!(bench.open().offsets().log_end, total);
 }
+
+/// A topic that becomes `os` while a commit runs: what was appended meanwhile is shown too, though nothing is appended any more.
+#[test]
+fn from_fsync_to_os_beside_a_commit() {
+    let (bench, faults) = brittle(Durability::Fsync, 1);
+    let partition = bench.open();
+    send_values(&partition, &["first"]);
+    partition.flush().unwrap();
+    faults.hold(true);
+    send_values(&partition, &["a"]);
+    faults.wait_until_held();
+    send_values(&partition, &["b"]);
+    partition.set_config(Arc::new(PartitionConfig { durability: Durability::Os, ..bench.config.clone() }));
+    faults.hold(false);
+    bench.host.stop();
+    assert_eq!(partition.offsets().high_watermark, 3);
+}
+
+/// A topic that becomes `fsync`: the housekeeping syncs what was there, though nothing is appended any more.
+#[test]
+fn from_os_to_fsync() {
+    let (bench, _) = brittle(Durability::Os, 0);
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    assert!(!partition.flush_is_due());
+    partition.set_config(Arc::new(PartitionConfig { durability: Durability::Fsync, ..bench.config.clone() }));
+    assert!(partition.flush_is_due());
+    partition.flush().unwrap();
+    assert_eq!((partition.offsets().durable, partition.flush_is_due()), (1, false));
+}
