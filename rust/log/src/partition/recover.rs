@@ -129,14 +129,23 @@ impl Load<'_> {
         // An epoch that began at the very end wrote nothing yet, but its leader was there.
         epochs.truncate_end(log_end + 1);
 
-        if log_end < hint.log_start {
+        let mut said_start = hint.log_start;
+        if log_end < said_start && hint.clean && self.report.bytes_cut == 0 {
+            // Nothing is missing here: it is the checkpoint, which has no checksum, that is wrong. Not a word of it is a reason to delete.
+            self.report.damage.push(format!(
+                "{} ends at offset {log_end}, before {said_start}, where the checkpoint says that it starts; not believed",
+                self.path.display()
+            ));
+            said_start = 0;
+        }
+        if log_end < said_start {
             // What was cut reached past the log start. Offsets are never given out twice: the log goes on from there, empty.
             let bases: Vec<Offset> = segments.drain(..).map(|segment| segment.base_offset()).collect();
             self.drop_segments(&bases)?;
             return self.nothing(hint);
         }
         let first = segments.first().map_or(log_end, |segment| segment.base_offset());
-        let log_start = hint.log_start.max(first);
+        let log_start = said_start.max(first);
         epochs.truncate_start(log_start);
         if stored.as_deref() != Some(epochs.entries()) {
             checkpoint::write_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS), epochs.entries())?;

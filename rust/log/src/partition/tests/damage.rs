@@ -205,3 +205,26 @@ fn flipped_bits_of_the_epoch_checkpoint() {
         }
     }
 }
+
+/// A log start behind the end of a log that was closed cleanly is a wrong checkpoint: no record goes for it. After a crash it is what a
+/// power cut leaves of a log whose records were deleted up to there.
+#[test]
+fn a_log_start_behind_the_end() {
+    for clean in [true, false] {
+        let bench = Bench::small();
+        let partition = bench.open();
+        for _ in 0..20 {
+            send_values(&partition, &["one"]);
+        }
+        partition.close().unwrap();
+        drop(partition);
+        let hint = OpenHint { clean, recovery_point: 20, log_start: 80, cleaned: None };
+        let (partition, report) = bench.open_with(hint);
+        let offsets = partition.offsets();
+        let expected = if clean { (0, 20) } else { (80, 80) };
+        assert_eq!((offsets.log_start, offsets.log_end), expected, "{report:?}");
+        assert_eq!(records(&partition, ReadUpTo::LogEnd).len(), if clean { 20 } else { 0 });
+        assert_eq!(report.damage.len(), usize::from(clean), "{report:?}");
+        assert_eq!(send_values(&partition, &["on"]).base_offset, expected.1);
+    }
+}
