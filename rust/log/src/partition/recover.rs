@@ -28,7 +28,7 @@ use crate::error::{IoContext, StorageError};
 use crate::health::Trust;
 use crate::index::{offset, time};
 use crate::segment::scan::{Gaps, Scan, Step, Stop};
-use crate::segment::{Segment, names};
+use crate::segment::{Segment, names, old};
 use crate::{Offset, PartitionConfig, checkpoint};
 
 pub(super) struct Loaded {
@@ -399,6 +399,14 @@ impl Load<'_> {
             self.report.indexes_rebuilt += 1;
             self.report.bytes_scanned += u64::from(size);
             if let Some(stop) = &stop {
+                let old = old::message_format(shown.as_ref(), stop.position, u64::from(size)).at("read", &log_path)?;
+                if let Some(format) = old {
+                    let what = format!(
+                        "there are messages of format {format} from byte {} on, as Apache Kafka wrote them before 0.11: they can be neither served nor cut off",
+                        stop.position
+                    );
+                    return Err(StorageError::invalid(&log_path, what));
+                }
                 self.report.bytes_cut += u64::from(size) - stop.position;
                 self.report.damage.push(format!(
                     "{} cut at byte {}, offset {log_end}: {}",

@@ -6,6 +6,7 @@
 
 mod indexes;
 pub mod names;
+pub(crate) mod old;
 mod reader;
 mod repair;
 pub mod scan;

@@ -7,11 +7,14 @@
 //! epoch checkpoint     its form; a wrong epoch costs no more than a tail
 //! ```
 
+use std::io::IoSlice;
+
 use super::*;
 use crate::batch::BatchHeader;
 use crate::batch::header::MAGIC_AT;
 use crate::env::{OpenMode, read_file};
 use crate::error::ReadError;
+use crate::segment::names as files;
 
 /// Where in a batch that field lies.
 const LAST_OFFSET_DELTA: std::ops::Range<usize> = 23..27;
@@ -226,5 +229,57 @@ fn a_log_start_behind_the_end() {
         assert_eq!(records(&partition, ReadUpTo::LogEnd).len(), if clean { 20 } else { 0 });
         assert_eq!(report.damage.len(), usize::from(clean), "{report:?}");
         assert_eq!(send_values(&partition, &["on"]).base_offset, expected.1);
+    }
+}
+
+/// A message of the time before record batches, whole.
+fn old_message(offset: i64, magic: u8) -> Vec<u8> {
+    let mut rest = vec![magic, 0];
+    if magic > 0 {
+        rest.extend(T0.to_be_bytes());
+    }
+    rest.extend((-1i32).to_be_bytes());
+    rest.extend(60i32.to_be_bytes());
+    rest.extend([b'x'; 60]);
+    let mut message = offset.to_be_bytes().to_vec();
+    message.extend((rest.len() as i32 + 4).to_be_bytes());
+    message.extend((crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, &rest) as u32).to_be_bytes());
+    message.extend(rest);
+    message
+}
+
+/// Messages of formats 0 and 1 cannot be served, but nobody cuts them off, after whatever stop: the partition does not open. One that is
+/// not whole is damage.
+#[test]
+fn messages_of_old_formats() {
+    for (magic, bit, hint) in [
+        (0, 0, OpenHint::default()),
+        (1, 0, OpenHint::default()),
+        (1, 0, Bench::clean()),
+        (1, 1, OpenHint::default()),
+    ] {
+        let bench = Bench::small();
+        let partition = bench.open();
+        for _ in 0..3 {
+            send_values(&partition, &["one"]);
+        }
+        partition.close().unwrap();
+        drop(partition);
+        let disk = bench.host.env().disk();
+        let file = disk.open(&files::file(&bench.path(), 0, files::LOG), OpenMode::Write).unwrap();
+        let length = file.length().unwrap();
+        let mut message = old_message(3, magic);
+        message[40] ^= bit;
+        file.write_at(&mut [IoSlice::new(&message)], length).unwrap();
+        let identity = Identity { topic: "t".into(), topic_id: [7; 16], partition: 0 };
+        let config = Arc::new(bench.config.clone());
+        let opened = Partition::open(&bench.host, bench.path(), identity, config, 0, hint);
+        if bit == 0 {
+            let error = opened.err().unwrap().to_string();
+            assert!(error.contains(&format!("messages of format {magic}")), "{error}");
+            assert_eq!(file.length().unwrap(), length + message.len() as u64);
+        } else {
+            assert_eq!(opened.unwrap().1.bytes_cut, message.len() as u64);
+        }
     }
 }
