@@ -74,7 +74,7 @@ impl OffsetIndex {
 
     fn decode(&self, entry: &[u8; ENTRY_BYTES]) -> OffsetEntry {
         let (relative, position) = split(entry);
-        OffsetEntry { last_offset: self.base_offset + i64::from(relative), position }
+        OffsetEntry { last_offset: self.base_offset.saturating_add(i64::from(relative)), position }
     }
 
     fn entry(&mut self, disk: &dyn Disk, index: usize) -> io::Result<OffsetEntry> {

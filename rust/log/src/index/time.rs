@@ -63,7 +63,10 @@ impl TimeIndex {
     }
 
     fn decode(&self, entry: &[u8; ENTRY_BYTES]) -> TimeEntry {
-        TimeEntry { timestamp_ms: timestamp_of(entry), offset: self.base_offset + i64::from(relative_of(entry)) }
+        TimeEntry {
+            timestamp_ms: timestamp_of(entry),
+            offset: self.base_offset.saturating_add(i64::from(relative_of(entry))),
+        }
     }
 
     /// Is it later than the last entry?

@@ -188,6 +188,10 @@ impl Partition {
                 }
             }
         }
+        if base_offset.checked_add(i64::from(header.last_offset_delta) + 1).is_none() {
+            let what = format!("offset {base_offset} leaves none for {} records", header.record_count);
+            return Err(StorageError::invalid(&self.path, what).into());
+        }
         header.base_offset = base_offset;
         header.leader_epoch = state.leader_epoch;
         let segment = self.segment_for(state, &header, batch.len(), config, now_ms)?;

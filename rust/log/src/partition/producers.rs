@@ -33,11 +33,11 @@ pub struct WrittenBatch {
 impl WrittenBatch {
     pub fn first_sequence(&self) -> i32 {
         // Wraps downwards as add_sequence does upwards.
-        add_sequence(self.last_sequence, -self.offset_delta)
+        add_sequence(self.last_sequence, self.offset_delta.wrapping_neg())
     }
 
     pub fn first_offset(&self) -> Offset {
-        self.last_offset - i64::from(self.offset_delta)
+        self.last_offset.wrapping_sub(i64::from(self.offset_delta))
     }
 }
 

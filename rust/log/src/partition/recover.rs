@@ -127,7 +127,7 @@ impl Load<'_> {
             log_end = self.scan(&tail, &mut segments, &mut producers, &mut epochs)?;
         }
         // An epoch that began at the very end wrote nothing yet, but its leader was there.
-        epochs.truncate_end(log_end + 1);
+        epochs.truncate_end(log_end.saturating_add(1));
 
         let mut said_start = hint.log_start;
         if log_end < said_start && hint.clean && self.report.bytes_cut == 0 {

@@ -78,6 +78,9 @@ impl Segment {
         // Offsets are not checksummed, but they only grow.
         let mut next_offset = self.base_offset;
         while position < limit {
+            if limit - position < HEADER_BYTES as u32 {
+                return Err(StorageError::corrupt(&self.log_path, u64::from(position), "no whole batch here"));
+            }
             if position < window_at || position + HEADER_BYTES as u32 > window_at + window_bytes {
                 let wish = WALK_BYTES.min((limit - position) as usize);
                 let read = log.read_at(&mut window[..wish], u64::from(position)).at("read", &self.log_path)?;

@@ -14,7 +14,7 @@ use crate::batch::BatchHeader;
 use crate::batch::header::MAGIC_AT;
 use crate::env::{OpenMode, read_file};
 use crate::error::ReadError;
-use crate::segment::names as files;
+use crate::segment::names as segment_names;
 
 /// Where in a batch that field lies.
 const LAST_OFFSET_DELTA: std::ops::Range<usize> = 23..27;
@@ -266,7 +266,7 @@ fn messages_of_old_formats() {
         partition.close().unwrap();
         drop(partition);
         let disk = bench.host.env().disk();
-        let file = disk.open(&files::file(&bench.path(), 0, files::LOG), OpenMode::Write).unwrap();
+        let file = disk.open(&segment_names::file(&bench.path(), 0, segment_names::LOG), OpenMode::Write).unwrap();
         let length = file.length().unwrap();
         let mut message = old_message(3, magic);
         message[40] ^= bit;
@@ -280,6 +280,35 @@ fn messages_of_old_formats() {
             assert_eq!(file.length().unwrap(), length + message.len() as u64);
         } else {
             assert_eq!(opened.unwrap().1.bytes_cut, message.len() as u64);
+        }
+    }
+}
+
+/// A segment that somebody named by the last offsets there are, and a log start there: what still fits is taken, the rest refused, and
+/// nothing panics.
+#[test]
+fn names_at_the_end_of_all_offsets() {
+    for far in [i64::MAX, i64::MAX - 1, i64::MAX - 5] {
+        for clean in [false, true] {
+            for is_segment in [false, true] {
+                let bench = Bench::small();
+                let disk = bench.host.env().disk();
+                disk.create_dir_all(&bench.path()).unwrap();
+                let mut hint = OpenHint { clean, ..OpenHint::default() };
+                if is_segment {
+                    disk.open(&segment_names::file(&bench.path(), far, segment_names::LOG), OpenMode::Create).unwrap();
+                } else {
+                    hint.log_start = far;
+                }
+                let (partition, _) = bench.open_with(hint);
+                let taken = (0..4).filter(|_| send(&partition, batch(NOBODY, &["a", "b"])).is_ok()).count();
+                assert_eq!(taken as i64, (i64::MAX - far) / 2);
+                assert!(!Bench::status_is_offline(&partition));
+                assert_eq!(records(&partition, ReadUpTo::LogEnd).len(), taken * 2);
+                assert_eq!(partition.lookup_timestamp(T0).unwrap().is_some(), taken > 0);
+                partition.close().unwrap();
+                assert_eq!(bench.open_with(hint).0.offsets().log_end, far + 2 * taken as i64);
+            }
         }
     }
 }
