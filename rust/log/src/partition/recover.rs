@@ -147,7 +147,12 @@ impl Load<'_> {
         let first = segments.first().map_or(log_end, |segment| segment.base_offset());
         let log_start = said_start.max(first);
         epochs.truncate_start(log_start);
-        if stored.as_deref() != Some(epochs.entries()) {
+        // The file need not know where the log starts.
+        let said = known.map(|mut known| {
+            known.truncate_start(log_start);
+            known
+        });
+        if said.as_ref() != Some(&epochs) {
             checkpoint::write_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS), epochs.entries())?;
         }
         self.drop_stray_snapshots(&segments, snapshot_offset)?;
@@ -167,6 +172,7 @@ impl Load<'_> {
         let epochs = checkpoint::read_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS))?.unwrap_or_default();
         let mut epochs = Epochs::new(epochs);
         epochs.truncate_end(offset);
+        epochs.truncate_start(offset);
         Ok(Loaded {
             segments: Vec::new(),
             log_start: offset,

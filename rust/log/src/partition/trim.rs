@@ -11,6 +11,16 @@ use crate::error::{IoContext, ReadError, StorageError};
 use crate::retention::{self, Limits, Reason, SegmentFacts};
 use crate::segment::names;
 
+/// In memory alone: appends and reads wait for the lock, and the disk may take its time. Where the log starts is for the data directory
+/// to note; the file of epochs follows when it is written the next time, and an opening cuts it at the start anyway.
+fn move_log_start(state: &mut State, target: Offset) {
+    if target > state.log_start {
+        state.epochs.truncate_start(target);
+        state.log_start = target;
+        let _ = state.offsets();
+    }
+}
+
 impl Partition {
     /// DeleteRecords: nobody may read below `offset` any more; -1 means the high watermark. Files go with the next retention run.
     /// Returns the log start as it is now; an offset above the high watermark is out of range.
@@ -26,23 +36,8 @@ impl Partition {
                 log_end: high_watermark,
             });
         }
-        self.move_log_start(&mut state, target)?;
+        move_log_start(&mut state, target);
         Ok(state.log_start)
-    }
-
-    fn move_log_start(&self, state: &mut State, target: Offset) -> Result<(), StorageError> {
-        if target <= state.log_start {
-            return Ok(());
-        }
-        // Written first: who is told that it failed finds everything as it was.
-        let mut epochs = state.epochs.clone();
-        if epochs.truncate_start(target) && state.made {
-            self.write_epochs(&epochs)?;
-        }
-        state.epochs = epochs;
-        state.log_start = target;
-        let _ = state.offsets();
-        Ok(())
     }
 
     /// Deletes what retention lets go, and what lies below the log start; the number of segments.
@@ -135,7 +130,7 @@ impl Partition {
     /// Takes the first segments out and schedules their files for removal.
     fn drop_front(&self, state: &mut State, reasons: &[Reason], delay_ms: i64) -> Result<(), StorageError> {
         let first = state.segments.get(reasons.len()).map_or(state.log_end.offset, |segment| segment.base_offset());
-        self.move_log_start(state, first)?;
+        move_log_start(state, first);
         let rest = state.segments.split_off(reasons.len());
         let gone = std::mem::replace(&mut state.segments, rest);
         self.recount_unsynced(state);

@@ -289,21 +289,3 @@ fn aborted_list_of_a_segment_that_goes() {
     }
     assert!(!faults.has_hook(), "retention did not run");
 }
-
-/// Where the new log start cannot be written down, DeleteRecords is refused and nothing has moved; it works once the disk does.
-#[test]
-fn a_log_start_that_could_not_be_written() {
-    let (bench, faults) = brittle(Durability::Os, 0);
-    let partition = bench.open();
-    for epoch in 0..3 {
-        partition.set_leader_epoch(epoch).unwrap();
-        send_values(&partition, &["a", "b", "c"]);
-    }
-    let before = partition.offsets();
-    faults.fail(Fault::new(ENOSPC).of(&[Call::Write]));
-    assert!(partition.delete_records_before(4).is_err());
-    assert_eq!(partition.offsets(), before);
-    faults.heal();
-    assert_eq!(partition.delete_records_before(4).unwrap(), 4);
-    assert_eq!(partition.offsets().log_start, 4);
-}

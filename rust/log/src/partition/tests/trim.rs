@@ -1,6 +1,7 @@
 //! Truncation, DeleteRecords, retention, deletion.
 
 use super::*;
+use crate::env::faulty::Call;
 use crate::error::{ReadError, StorageError};
 
 /// Truncating at every offset leaves exactly what lies before the batch that holds it, and appends go on there.
@@ -108,4 +109,42 @@ fn delete() {
     bench.host.remove_due();
     assert_eq!(deleted(), 0);
     assert_eq!(records(&successor, ReadUpTo::LogEnd).len(), 1);
+}
+
+/// Records are deleted without a sync under the lock that appends and reads wait for, and the epochs are right all the same: before and
+/// after the next start, whatever there is of the log.
+#[test]
+fn deleting_records_waits_for_no_disk() {
+    for left in [0, 4] {
+        let (mut bench, faults) = brittle(Durability::Os, 0);
+        bench.config.segment_bytes = 300;
+        let partition = bench.open();
+        for epoch in 1..=4 {
+            partition.set_leader_epoch(epoch).unwrap();
+            for _ in 0..5 {
+                send_values(&partition, &["v"]);
+            }
+        }
+        partition.flush().unwrap();
+        let start = 20 - left;
+        faults.trace();
+        partition.delete_records_before(start).unwrap();
+        assert_eq!(faults.traced(), []);
+        faults.trace();
+        assert!(partition.enforce_retention(T0).unwrap() > 0);
+        let synced: Vec<_> = faults.traced().into_iter().filter(|(call, _)| *call == Call::Sync).collect();
+        assert!(synced.iter().all(|(_, path)| path.extension().is_some_and(|kind| kind == "snapshot")), "{synced:?}");
+        let ends = |partition: &Partition| {
+            (0..=5).map(|epoch| partition.end_offset_for_epoch(epoch)).map(|end| (end.epoch, end.end_offset)).collect::<Vec<_>>()
+        };
+        let before = ends(&partition);
+        assert_eq!(before[1], (1, start.max(15)));
+        bench.epoch = 4;
+        partition.close().unwrap();
+        drop(partition);
+        for clean in [true, false] {
+            let hint = OpenHint { clean, log_start: start, ..OpenHint::default() };
+            assert_eq!(ends(&bench.open_with(hint).0), before, "{left} left, {clean}");
+        }
+    }
 }
