@@ -169,16 +169,21 @@ impl<'a> Rewrite<'a> {
         Rewrite { rules, transactions, stats, batch: Vec::new(), plain: Vec::new() }
     }
 
-    /// Writes what stays of `sources` beside the first one, to synced files that end in `.cleaned`; the segment they are to be. On an error the files made are left to [`super::swap::discard`].
-    pub fn run(
+    /// Writes what stays of `sources` beside the first one, to synced files that end in `.cleaned`; the segment they are to be. On an error
+    /// the files made are left to [`super::swap::discard`]. `enter` is asked before the directory is: what it gives is held meanwhile.
+    pub fn run<G>(
         &mut self,
         disk: &dyn Disk,
         directory: &Path,
         sources: &[Source],
         pace: &mut dyn Pace,
+        enter: impl Fn() -> Result<G, Halt>,
     ) -> Result<Segment, Halt> {
         let Some(first) = sources.first() else { return Err(Halt::Stopped) };
-        let mut output = Output::create(disk, directory, first.segment.base_offset())?;
+        let mut output = {
+            let _entered = enter()?;
+            Output::create(disk, directory, first.segment.base_offset())?
+        };
         // The batch that tells where the replacement ends.
         let last = sources.iter().rposition(|source| source.segment.size() > 0);
         for (index, source) in sources.iter().enumerate() {
@@ -196,7 +201,14 @@ impl<'a> Rewrite<'a> {
             })?;
         }
         let created_ms = sources.last().map_or(0, |source| source.segment.created_ms());
-        let replacement = output.finish(disk, directory, self.transactions.take_kept(), created_ms)?;
+        output.sync_log()?;
+        let (replacement, indexes) = {
+            let _entered = enter()?;
+            output.finish(disk, directory, self.transactions.take_kept(), created_ms)?
+        };
+        for (path, file) in indexes {
+            file.sync_data().at("sync", &path)?;
+        }
         self.stats.bytes_written += u64::from(replacement.size());
         Ok(replacement)
     }
@@ -354,6 +366,9 @@ fn seal(made: &mut BatchHeader, plain: &[u8], rules: &Rules<'_>, out: &mut Vec<u
     Ok(())
 }
 
+/// A file and its name, for messages.
+type Named = (PathBuf, Arc<dyn File>);
+
 /// The `.cleaned` files while they are written.
 struct Output {
     log: Arc<dyn File>,
@@ -398,24 +413,35 @@ impl Output {
         Ok(())
     }
 
+    fn sync_log(&mut self) -> Result<(), StorageError> {
+        self.write_out()?;
+        self.log.sync_data().at("sync", &self.path)
+    }
+
+    /// Writes the index files; who called syncs them.
     fn finish(
         mut self,
         disk: &dyn Disk,
         directory: &Path,
         aborted: Vec<AbortedEntry>,
         created_ms: i64,
-    ) -> Result<Segment, StorageError> {
-        self.write_out()?;
-        self.log.sync_data().at("sync", &self.path)?;
+    ) -> Result<(Segment, Vec<Named>), StorageError> {
         self.indexes.seal();
-        self.indexes.offset.file().flush(disk, true).at("write the index of", &self.path)?;
-        self.indexes.time.file().flush(disk, true).at("write the time index of", &self.path)?;
+        self.indexes.offset.file().flush(disk, false).at("write the index of", &self.path)?;
+        self.indexes.time.file().flush(disk, false).at("write the time index of", &self.path)?;
         // Written even if it has nothing to tell: the one of the old segment must not stay in its place.
-        let path = names::file(directory, self.base_offset, &format!("{}{}", names::TXN_INDEX, names::CLEANED_SUFFIX));
-        txn::write_even_empty(disk, &path, &aborted).at("write", &path)?;
+        let path = |kind| names::file(directory, self.base_offset, &format!("{kind}{}", names::CLEANED_SUFFIX));
+        let txn_path = path(names::TXN_INDEX);
+        let txn = txn::write_even_empty(disk, &txn_path, &aborted).at("write", &txn_path)?;
+        let mut files = vec![(txn_path, txn)];
+        for path in [path(names::OFFSET_INDEX), path(names::TIME_INDEX)] {
+            let file = disk.open(&path, OpenMode::Write).at("open", &path)?;
+            files.push((path, file));
+        }
         self.indexes.txn_written = aborted.len();
         self.indexes.txn = Some(aborted);
         let size = self.written as u32;
-        Ok(Segment::replacement(directory, self.base_offset, size, created_ms, self.log, self.indexes))
+        let segment = Segment::replacement(directory, self.base_offset, size, created_ms, self.log, self.indexes);
+        Ok((segment, files))
     }
 }

@@ -6,9 +6,10 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::Offset;
-use crate::env::{Disk, OpenMode, read_file};
+use crate::env::{Disk, File, OpenMode, read_file};
 
 pub const ENTRY_BYTES: usize = 34;
 const VERSION: i16 = 0;
@@ -82,13 +83,13 @@ pub fn write(disk: &dyn Disk, path: &Path, entries: &[AbortedEntry]) -> io::Resu
             _ => Ok(()),
         };
     }
-    write_even_empty(disk, path, entries)
+    write_even_empty(disk, path, entries)?.sync_data()
 }
 
-/// Replaces the file, by an empty one if there is nothing to tell.
-pub fn write_even_empty(disk: &dyn Disk, path: &Path, entries: &[AbortedEntry]) -> io::Result<()> {
+/// Replaces the file, by an empty one if there is nothing to tell; not synced.
+pub fn write_even_empty(disk: &dyn Disk, path: &Path, entries: &[AbortedEntry]) -> io::Result<Arc<dyn File>> {
     let bytes: Vec<u8> = entries.iter().flat_map(AbortedEntry::encode).collect();
     let file = disk.open(path, OpenMode::Truncate)?;
     file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
-    file.sync_data()
+    Ok(file)
 }

@@ -8,6 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::MutexGuard;
+
 use super::Partition;
 use super::state::{Mark, State};
 use crate::Offset;
@@ -145,7 +147,10 @@ impl Partition {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result.at("list", &self.path)?,
         };
-        swap::discard_all(disk, &self.path, &entries)?;
+        {
+            let _here = self.enter()?;
+            swap::discard_all(disk, &self.path, &entries)?;
+        }
         let Some(plan) = self.compaction_plan()?.filter(|plan| plan.first_dirty < plan.until) else { return Ok(None) };
         let (view, seen) = {
             let state = self.state.read();
@@ -222,9 +227,12 @@ impl Partition {
         for group in groups {
             let sources = &touched[group];
             let base = sources[0].segment.base_offset();
-            let made = Rewrite::new(&rules, &mut transactions, &mut stats).run(disk, &self.path, sources, pace);
+            let mut rewrite = Rewrite::new(&rules, &mut transactions, &mut stats);
+            let made = rewrite.run(disk, &self.path, sources, pace, || self.enter());
             let put = made.and_then(|made| self.put_in_place(sources, made, view.truncations));
-            if put.is_err() && !self.is_offline() {
+            if put.is_err()
+                && let Ok(_here) = self.enter()
+            {
                 // Best effort: the next pass and the next start try again.
                 let _ = swap::discard(disk, &self.path, base);
             }
@@ -238,8 +246,14 @@ impl Partition {
         Ok(Compaction { plan, cleaned, stats })
     }
 
-    fn is_offline(&self) -> bool {
-        self.state.read().offline.is_some()
+    /// For whoever makes or removes names in the directory: while this is held the partition is not deleted, and no other stands in its
+    /// place, which might be compacted too. Stopped when that has happened, or the disk failed.
+    fn enter(&self) -> Result<MutexGuard<'_, ()>, Halt> {
+        let trim = self.trim.lock();
+        match self.state.read().check_online(&self.path) {
+            Ok(()) => Ok(trim),
+            Err(_) => Err(Halt::Stopped),
+        }
     }
 
     /// Aborted transactions with batches below `until`. All have ended: their markers may lie anywhere behind.

@@ -64,8 +64,8 @@ impl Partition {
         }
         let mut state = self.state.write();
         // In `os` mode somebody asked for one sync; but what was appended before it became that waits to be shown.
-        let goes_on = self.config.load().durability == Durability::Fsync
-            || state.high_watermark.offset < state.log_end.offset;
+        let goes_on =
+            self.config.load().durability == Durability::Fsync || state.high_watermark.offset < state.log_end.offset;
         let is_live = state.offline.is_none() && !state.closed;
         state.commit_running = goes_on && is_live && state.durable.offset < state.log_end.offset;
         state.commit_running
@@ -209,9 +209,7 @@ impl Partition {
             Durability::Os => state.high_watermark.offset,
         };
         let forgotten = !state.commit_running && shown < state.log_end.offset;
-        let late = |since_ms: i64| {
-            self.host.env().clock().monotonic_ms().saturating_sub(since_ms) >= config.flush_ms
-        };
+        let late = |since_ms: i64| self.host.env().clock().monotonic_ms().saturating_sub(since_ms) >= config.flush_ms;
         forgotten || (config.durability == Durability::Os && state.unsynced_since_ms.is_some_and(late))
     }
 

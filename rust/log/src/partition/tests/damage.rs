@@ -252,12 +252,9 @@ fn old_message(offset: i64, magic: u8) -> Vec<u8> {
 /// not whole is damage.
 #[test]
 fn messages_of_old_formats() {
-    for (magic, bit, hint) in [
-        (0, 0, OpenHint::default()),
-        (1, 0, OpenHint::default()),
-        (1, 0, Bench::clean()),
-        (1, 1, OpenHint::default()),
-    ] {
+    for (magic, bit, hint) in
+        [(0, 0, OpenHint::default()), (1, 0, OpenHint::default()), (1, 0, Bench::clean()), (1, 1, OpenHint::default())]
+    {
         let bench = Bench::small();
         let partition = bench.open();
         for _ in 0..3 {

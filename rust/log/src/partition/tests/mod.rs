@@ -6,6 +6,7 @@ mod compact;
 mod crash;
 mod cut;
 mod damage;
+mod deleting;
 mod descriptors;
 mod failed;
 mod faults;

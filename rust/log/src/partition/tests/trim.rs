@@ -135,7 +135,10 @@ fn deleting_records_waits_for_no_disk() {
         let synced: Vec<_> = faults.traced().into_iter().filter(|(call, _)| *call == Call::Sync).collect();
         assert!(synced.iter().all(|(_, path)| path.extension().is_some_and(|kind| kind == "snapshot")), "{synced:?}");
         let ends = |partition: &Partition| {
-            (0..=5).map(|epoch| partition.end_offset_for_epoch(epoch)).map(|end| (end.epoch, end.end_offset)).collect::<Vec<_>>()
+            (0..=5)
+                .map(|epoch| partition.end_offset_for_epoch(epoch))
+                .map(|end| (end.epoch, end.end_offset))
+                .collect::<Vec<_>>()
         };
         let before = ends(&partition);
         assert_eq!(before[1], (1, start.max(15)));
