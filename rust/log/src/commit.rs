@@ -4,6 +4,8 @@
 //! different partitions at once, so that the file system can merge them. A partition is queued at most once: whoever appends while its
 //! commit runs is covered by the next round, which the thread queues itself, behind the others.
 //!
+//! Each data directory has a pool of its own: a disk that is slow, or answers no more, holds up no commit on another.
+//!
 //! What is past the durable offsets is counted here for all partitions: from `flush_start_bytes` on the flusher (`maintenance.rs`) has the
 //! pool sync those with most of it, whatever their durability; from `flush_wait_bytes` on appenders are asked to wait.
 
@@ -25,6 +27,7 @@ use crate::partition::Partition;
 /// What all partitions share beside the disk.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
+    /// For each data directory.
     pub commit_threads: usize,
     /// `num.recovery.threads.per.data.dir`: so many open the partitions of a data directory after a crash.
     pub recovery_threads: usize,
@@ -76,7 +79,8 @@ fn call(hook: &Mutex<Option<Hook>>) {
 #[derive(Debug)]
 pub struct Host {
     env: Env,
-    queue: Arc<Queue>,
+    /// The first is for partitions outside of data directories too.
+    lanes: Mutex<Vec<Lane>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     doomed: Mutex<Vec<Doomed>>,
     commits: Arc<AtomicU64>,
@@ -87,6 +91,14 @@ pub struct Host {
     failures: AtomicU64,
     unsynced: Unsynced,
     open_files: OpenFiles,
+}
+
+/// The commits of one data directory.
+#[derive(Debug)]
+struct Lane {
+    /// None until the first one is opened.
+    directory: Option<PathBuf>,
+    queue: Arc<Queue>,
 }
 
 #[derive(Debug, Default)]
@@ -117,33 +129,42 @@ impl Host {
     }
 
     pub fn with(env: Env, settings: HostSettings) -> Arc<Host> {
-        let threads = settings.commit_threads;
-        let queue = Arc::new(Queue::default());
-        let commits = Arc::new(AtomicU64::new(0));
-        let mut handles = Vec::with_capacity(threads);
-        for index in 0..threads {
-            let (queue, commits) = (queue.clone(), commits.clone());
-            let thread = std::thread::Builder::new().name(format!("ottla-commit-{index}"));
-            match thread.spawn(move || serve(&queue, &commits)) {
-                Ok(handle) => handles.push(handle),
-                // Fewer threads commit more slowly; with none, appenders commit themselves.
-                Err(error) => tracing::error!(%error, "cannot start a commit thread"),
-            }
-        }
-        queue.work.lock().has_threads = !handles.is_empty();
-        Arc::new(Host {
+        let host = Arc::new(Host {
             env,
-            queue,
-            threads: Mutex::new(handles),
+            lanes: Mutex::default(),
+            threads: Mutex::default(),
             doomed: Mutex::new(Vec::new()),
-            commits,
+            commits: Arc::default(),
             names_given: AtomicU64::new(0),
             settings,
             healths: Mutex::new(Vec::new()),
             failures: AtomicU64::new(0),
             unsynced: Unsynced::default(),
             open_files: OpenFiles::for_this_process(),
-        })
+        });
+        host.add_lane(&mut host.lanes.lock(), None);
+        host
+    }
+
+    fn add_lane(&self, lanes: &mut Vec<Lane>, directory: Option<&Path>) {
+        let queue = Arc::new(Queue::default());
+        let mut threads = self.threads.lock();
+        let before = threads.len();
+        for index in before..before + self.settings.commit_threads {
+            let (queue, commits) = (queue.clone(), self.commits.clone());
+            let thread = std::thread::Builder::new().name(format!("ottla-commit-{index}"));
+            match thread.spawn(move || serve(&queue, &commits)) {
+                Ok(handle) => threads.push(handle),
+                // Fewer threads commit more slowly; with none, appenders commit themselves.
+                Err(error) => tracing::error!(%error, "cannot start a commit thread"),
+            }
+        }
+        queue.work.lock().has_threads = threads.len() > before;
+        lanes.push(Lane { directory: directory.map(Path::to_path_buf), queue });
+    }
+
+    fn queues(&self) -> Vec<Arc<Queue>> {
+        self.lanes.lock().iter().map(|lane| lane.queue.clone()).collect()
     }
 
     pub fn env(&self) -> &Env {
@@ -159,6 +180,14 @@ impl Host {
         let mut healths = self.healths.lock();
         healths.retain(|known| known.strong_count() > 0);
         healths.push(Arc::downgrade(health));
+        let mut lanes = self.lanes.lock();
+        if lanes.iter().any(|lane| lane.directory.as_deref() == Some(health.path())) {
+            return;
+        }
+        match lanes.iter_mut().find(|lane| lane.directory.is_none()) {
+            Some(lane) => lane.directory = Some(health.path().to_path_buf()),
+            None => self.add_lane(&mut lanes, Some(health.path())),
+        }
     }
 
     pub(crate) fn health_of(&self, directory: &Path) -> Option<Arc<Health>> {
@@ -260,13 +289,19 @@ impl Host {
 
     /// False: there is no thread to do it.
     pub(crate) fn queue_commit(&self, partition: &Arc<Partition>) -> bool {
-        let mut work = self.queue.work.lock();
+        let queue = {
+            let lanes = self.lanes.lock();
+            let own = lanes.iter().find(|lane| lane.directory.as_deref() == partition.path().parent());
+            let Some(lane) = own.or(lanes.first()) else { return false };
+            lane.queue.clone()
+        };
+        let mut work = queue.work.lock();
         if !work.has_threads || work.stopping {
             return false;
         }
         work.waiting.push_back(partition.clone());
         drop(work);
-        self.queue.wake.notify_one();
+        queue.wake.notify_one();
         true
     }
 
@@ -311,8 +346,9 @@ impl Host {
 
     /// Finishes the commits that are queued and ends the threads. Appends in `fsync` mode then sync themselves.
     pub fn stop(&self) {
-        self.queue.work.lock().stopping = true;
-        self.queue.wake.notify_all();
+        for queue in self.queues() {
+            queue.stop();
+        }
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a commit thread panicked");
@@ -324,8 +360,16 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         // Not joined: the last reference may be dropped by a commit thread itself.
-        self.queue.work.lock().stopping = true;
-        self.queue.wake.notify_all();
+        for queue in self.queues() {
+            queue.stop();
+        }
+    }
+}
+
+impl Queue {
+    fn stop(&self) {
+        self.work.lock().stopping = true;
+        self.wake.notify_all();
     }
 }
 

@@ -14,8 +14,8 @@ use ottla_log::env::faulty::FaultyDisk;
 use ottla_log::env::memory::MemoryDisk;
 use ottla_log::env::{Clock, Env, VirtualClock};
 use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource, Rounds};
-use ottla_log::partition::ReadUpTo;
-use ottla_log::{Durability, Identity, Partition, PartitionConfig};
+use ottla_log::partition::{PartitionObserver, ReadUpTo};
+use ottla_log::{Durability, Identity, Offsets, Partition, PartitionConfig, StorageError};
 
 const T0: i64 = 1_700_000_000_000;
 
@@ -265,4 +265,44 @@ impl PartitionSource for Several {
         self.0.clone()
     }
     fn checkpoint(&self, _partitions: &[Arc<Partition>]) {}
+}
+
+/// Says how far may be read.
+struct Advanced(std::sync::mpsc::Sender<i64>);
+
+impl PartitionObserver for Advanced {
+    fn readable_advanced(&self, _partition: &Arc<Partition>, offsets: Offsets) {
+        self.0.send(offsets.high_watermark).unwrap();
+    }
+
+    fn went_offline(&self, _partition: &Arc<Partition>, _reason: &StorageError) {}
+}
+
+/// A disk that answers no more holds up no commit on another, however many partitions wait for it.
+#[test]
+fn commits_of_two_disks() {
+    let disk = FaultyDisk::memory();
+    let faults = disk.faults();
+    let settings = HostSettings { commit_threads: 2, ..HostSettings::default() };
+    let host = Host::with(Env::new(Arc::new(disk), Arc::new(VirtualClock::new(T0))), settings);
+    let world = World { host, clock: Arc::new(VirtualClock::new(T0)) };
+    let open =
+        |path: &str| DataDirectory::open(&world.host, Path::new(path), 1, Some("cluster"), &mut || [3; 16]).unwrap();
+    let (hung, sound) = (open("/hung"), open("/sound"));
+    faults.hold_below(Path::new("/hung"));
+    let config = PartitionConfig::default();
+    let waiting: Vec<_> = ["a", "b", "c", "d"].map(|topic| partition(&world, &hung, topic, &config)).into();
+    for partition in &waiting {
+        append(partition, T0);
+    }
+    faults.wait_until_held();
+    let partition = partition(&world, &sound, "e", &config);
+    let (sender, advanced) = std::sync::mpsc::channel();
+    partition.set_observer(Arc::new(Advanced(sender)));
+    append(&partition, T0);
+    let shown = advanced.recv_timeout(Duration::from_secs(30));
+    faults.hold(false);
+    assert_eq!(shown, Ok(1));
+    world.host.stop();
+    assert!(waiting.iter().all(|partition| partition.offsets().high_watermark == 1));
 }

@@ -137,7 +137,8 @@ pub struct Faults {
     sync_us: AtomicU64,
     /// Bytes the disk in memory may hold.
     capacity: Mutex<Option<u64>>,
-    held: Mutex<bool>,
+    /// Syncs of logs below it wait.
+    held: Mutex<Option<PathBuf>>,
     waiting: AtomicU64,
     released: Condvar,
     when_opened: Mutex<Option<(&'static str, Hook)>>,
@@ -253,8 +254,13 @@ impl Faults {
 
     /// While true, syncs of logs wait.
     pub fn hold(&self, held: bool) {
-        *self.held.lock() = held;
+        *self.held.lock() = held.then(|| PathBuf::from("/"));
         self.released.notify_all();
+    }
+
+    /// Only syncs of logs below `path` wait, until [`Faults::hold`] lets them go.
+    pub fn hold_below(&self, path: &Path) {
+        *self.held.lock() = Some(path.to_path_buf());
     }
 
     /// Returns once a sync of a log waits for the release.

@@ -253,7 +253,8 @@ impl File for FaultyFile {
             let mut held = self.faults.held.lock();
             self.faults.waiting.fetch_add(1, Ordering::SeqCst);
             self.faults.released.notify_all();
-            self.faults.released.wait_while(&mut held, |held| *held);
+            let waits = |held: &mut Option<PathBuf>| held.as_ref().is_some_and(|held| self.path.starts_with(held));
+            self.faults.released.wait_while(&mut held, waits);
             self.faults.waiting.fetch_sub(1, Ordering::SeqCst);
         }
         let delay_us = self.faults.sync_us.load(Ordering::Relaxed);
