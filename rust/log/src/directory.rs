@@ -38,6 +38,8 @@ const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";
 const KAFKA_VERSION: i32 = 1;
 /// Ours: what lies beside Kafka's files, or in them where Kafka leaves it open.
 pub const FORMAT_VERSION: i32 = 1;
+/// The ids of all data directories of a broker that has several.
+const TOGETHER: &str = "ottla.log.dirs";
 const META_BYTES_MAX: u64 = 64 * 1024;
 
 /// A partition directory found on disk.
@@ -55,7 +57,9 @@ pub struct FoundPartition {
 pub struct DataDirectory {
     host: Arc<Host>,
     path: PathBuf,
-    meta: Meta,
+    meta: Mutex<Meta>,
+    cluster_id: String,
+    directory_id: TopicId,
     was_clean: bool,
     health: Arc<Health>,
     recovery_points: Mutex<Offsets>,
@@ -69,6 +73,8 @@ struct Meta {
     cluster_id: String,
     node_id: i32,
     directory_id: TopicId,
+    /// Ids of all directories its owner had, this one among them; empty where there was no other.
+    together: Vec<TopicId>,
 }
 
 impl DataDirectory {
@@ -99,7 +105,7 @@ impl DataDirectory {
             Some(meta) => check_meta(disk, path, meta, node_id, cluster_id, random)?,
             None => {
                 let cluster_id = cluster_id.map_or_else(|| checkpoint::format_id(&random()), str::to_owned);
-                let meta = Meta { cluster_id, node_id, directory_id: new_id(random) };
+                let meta = Meta { cluster_id, node_id, directory_id: new_id(random), together: Vec::new() };
                 health.with_reserve(|| write_meta(disk, path, &meta))?;
                 meta
             }
@@ -107,7 +113,9 @@ impl DataDirectory {
         let directory = DataDirectory {
             host: host.clone(),
             path: path.to_path_buf(),
-            meta,
+            cluster_id: meta.cluster_id.clone(),
+            directory_id: meta.directory_id,
+            meta: Mutex::new(meta),
             was_clean,
             health,
             recovery_points: Mutex::new(checkpoint::read_offsets(disk, &path.join(checkpoint::RECOVERY_POINTS))?),
@@ -131,15 +139,38 @@ impl DataDirectory {
     }
 
     pub fn cluster_id(&self) -> &str {
-        &self.meta.cluster_id
+        &self.cluster_id
     }
 
     pub fn node_id(&self) -> i32 {
-        self.meta.node_id
+        self.meta.lock().node_id
     }
 
     pub fn directory_id(&self) -> TopicId {
-        self.meta.directory_id
+        self.directory_id
+    }
+
+    /// All its owner's directories, by their ids, this one among them. One that was there before and is not now is an error: what lies in
+    /// it would be made again, empty, in another. (Kafka does not start with a directory that was not formatted.)
+    pub fn check_together(&self, ids: &[TopicId]) -> Result<(), StorageError> {
+        let meta = self.meta.lock();
+        let Some(missing) = meta.together.iter().find(|id| !ids.contains(*id)) else { return Ok(()) };
+        let what = format!(
+            "names a data directory that is not there, {}: is its disk mounted, and log.dirs as it was? Its partitions would begin again, empty. To give them up take it out of {TOGETHER}",
+            checkpoint::format_id(missing)
+        );
+        Err(StorageError::invalid(&self.path.join(META_PROPERTIES), what))
+    }
+
+    /// Notes them for the next start.
+    pub fn keep_together(&self, ids: &[TopicId]) -> Result<(), StorageError> {
+        let mut meta = self.meta.lock();
+        let together = if ids.len() > 1 { ids.to_vec() } else { Vec::new() };
+        if meta.together == together {
+            return Ok(());
+        }
+        meta.together = together;
+        self.health.with_reserve(|| write_meta(self.host.env().disk().as_ref(), &self.path, &meta))
     }
 
     /// The last owner stopped cleanly.
@@ -435,7 +466,12 @@ fn check_meta(
         (None, Some(asked)) => asked.to_owned(),
         (None, None) => checkpoint::format_id(&random()),
     };
-    let meta = Meta { cluster_id, node_id, directory_id: directory_id.unwrap_or_else(|| new_id(random)) };
+    let together = match properties.get(TOGETHER).map(|ids| ids.split(',').map(checkpoint::parse_id).collect()) {
+        None => Vec::new(),
+        Some(Some(ids)) => ids,
+        Some(None) => return Err(StorageError::invalid(&file, format!("{TOGETHER} is no list of ids"))),
+    };
+    let meta = Meta { cluster_id, node_id, directory_id: directory_id.unwrap_or_else(|| new_id(random)), together };
     if !complete {
         write_meta(disk, path, &meta)?;
     }
@@ -443,8 +479,10 @@ fn check_meta(
 }
 
 fn write_meta(disk: &dyn Disk, path: &Path, meta: &Meta) -> Result<(), StorageError> {
+    let ids: Vec<String> = meta.together.iter().map(checkpoint::format_id).collect();
+    let together = if ids.is_empty() { String::new() } else { format!("{TOGETHER}={}\n", ids.join(",")) };
     let text = format!(
-        "#\ncluster.id={}\ndirectory.id={}\nnode.id={}\nottla.format={FORMAT_VERSION}\nversion={KAFKA_VERSION}\n",
+        "#\ncluster.id={}\ndirectory.id={}\nnode.id={}\nottla.format={FORMAT_VERSION}\n{together}version={KAFKA_VERSION}\n",
         meta.cluster_id,
         checkpoint::format_id(&meta.directory_id),
         meta.node_id

@@ -7,7 +7,7 @@
 //! A stop is clean when everything that may have been torn has been looked at and everything opened was closed. Whatever
 //! else happened, a failed start most of all, leaves the directories without the mark: the next start checks again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use ottla_log::checkpoint;
 use ottla_log::cleaner::{Cleaner, CleanerConfig};
 use ottla_log::commit::{Host, HostSettings};
-use ottla_log::directory::{DataDirectory, FoundPartition};
+use ottla_log::directory::DataDirectory;
 use ottla_log::env::Env;
 use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
 use ottla_log::metadata_log::MetadataLog;
@@ -28,12 +28,11 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use crate::disks;
+use crate::found::{FoundPartitions, find_partitions};
 use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, Update};
 use crate::random::random_bytes;
 use crate::recovery;
 use crate::replica::{Place, Replica};
-
-const METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// How an engine is opened.
 pub struct EngineOptions {
@@ -49,15 +48,9 @@ pub struct EngineOptions {
     pub cleaner: CleanerConfig,
 }
 
-/// A partition directory found at opening, and which data directory it is in.
-struct Found {
-    directory: usize,
-    partition: FoundPartition,
-}
-
 /// What publications change, one at a time.
 struct Places {
-    found: HashMap<(String, i32), Found>,
+    found: FoundPartitions,
     /// Partitions per data directory.
     counts: Vec<usize>,
 }
@@ -163,18 +156,16 @@ impl Engine {
             let what = "log.dirs names no directory".to_owned();
             return Err(StorageError::Invalid { path: PathBuf::new(), what }.into());
         };
+        let ids: Vec<_> = directories.iter().map(|directory| directory.directory_id()).collect();
+        for directory in &directories {
+            directory.check_together(&ids)?;
+        }
+        let (found, counts) = find_partitions(&directories)?;
+        for directory in &directories {
+            directory.keep_together(&ids)?;
+        }
         let was_clean = directories.iter().all(|directory| directory.was_clean());
         let metadata = MetadataLog::open(&host, first.path(), node_id, first.was_clean())?;
-        let mut found = HashMap::new();
-        let mut counts = vec![0; directories.len()];
-        for (place, directory) in directories.iter().enumerate() {
-            for partition in directory.found()? {
-                if partition.topic != METADATA_TOPIC {
-                    counts[place] += 1;
-                    found.insert((partition.topic.clone(), partition.partition), Found { directory: place, partition });
-                }
-            }
-        }
         let paths = directories.iter().map(|directory| directory.path().to_owned()).collect();
         let inner = Arc::new(Inner {
             directories: Mutex::new(directories),
@@ -251,6 +242,13 @@ impl Engine {
             if let Some(topic) = by_id.remove(id) {
                 by_name.remove(&topic.name);
                 self.delete(&topic);
+                for state in &topic.partitions {
+                    let directory = state.replica.path().parent();
+                    let place = self.paths.iter().position(|path| Some(path.as_path()) == directory);
+                    if let Some(count) = place.and_then(|place| places.counts.get_mut(place)) {
+                        *count = count.saturating_sub(1);
+                    }
+                }
             }
         }
         for update in update.topics {
@@ -325,22 +323,31 @@ impl Engine {
     fn place(&self, places: &mut Places, identity: &Identity) -> Place {
         let directories = self.inner.directories();
         let key = (identity.topic.to_string(), identity.partition);
-        if let Some(found) = places.found.remove(&key) {
-            let path = found.partition.path;
-            let is_ours = found.partition.topic_id.is_none_or(|id| id == identity.topic_id);
-            if is_ours && let Some(directory) = directories.get(found.directory) {
-                let hint = directory.hint(&identity.topic, identity.partition);
-                return Place { host: Arc::clone(&self.host), path, hint, has_files: true };
-            }
-            self.move_stray(&path);
+        let mut found = places.found.remove(&key).unwrap_or_default();
+        let own = found.iter().position(|found| found.partition.topic_id == Some(identity.topic_id));
+        let own = own.or_else(|| found.iter().position(|found| found.partition.topic_id.is_none()));
+        let own = own.map(|own| found.swap_remove(own));
+        for stray in found {
+            self.move_stray(&stray.partition.path);
             // Nor is what was known of them true of what will be there.
-            if let Some(directory) = directories.get(found.directory)
+            if let Some(directory) = directories.get(stray.directory)
                 && let Err(failure) = directory.forget(&[(&*identity.topic, identity.partition)])
             {
                 error!("{} stays in the checkpoints of {}: {failure}", identity.topic, directory.path().display());
             }
         }
-        let fewest = (0..places.counts.len()).min_by_key(|place| places.counts[*place]).unwrap_or(0);
+        if let Some(own) = own
+            && let Some(directory) = directories.get(own.directory)
+        {
+            let hint = directory.hint(&identity.topic, identity.partition);
+            return Place { host: Arc::clone(&self.host), path: own.partition.path, hint, has_files: true };
+        }
+        // One that failed takes nothing new, unless all did: then whoever asks is told why.
+        let is_online = |place: &usize| directories.get(*place).is_some_and(|one| one.health().offline().is_none());
+        let fewest = |places: &Places, choose: &dyn Fn(&usize) -> bool| {
+            (0..places.counts.len()).filter(|place| choose(place)).min_by_key(|place| places.counts[*place])
+        };
+        let fewest = fewest(places, &is_online).or_else(|| fewest(places, &|_| true)).unwrap_or(0);
         if let Some(count) = places.counts.get_mut(fewest) {
             *count += 1;
         }
@@ -438,7 +445,8 @@ impl Engine {
             return false;
         }
         // Files of unknown owner that no topic has claimed would be taken over by one of that name.
-        let has_unclaimed = || self.places.lock().found.values().any(|found| found.partition.topic_id.is_none());
+        let has_unclaimed =
+            || self.places.lock().found.values().flatten().any(|found| found.partition.topic_id.is_none());
         let has_unopened = || replicas().any(|replica| replica.has_files() && replica.opened().is_none());
         self.was_clean || (image.offset >= 0 && !has_unopened() && !has_unclaimed())
     }

@@ -16,6 +16,7 @@ pub mod disks;
 pub mod dispatch;
 pub mod engine;
 pub mod error_code;
+mod found;
 pub mod image;
 pub mod limits;
 pub mod listener;
