@@ -17,6 +17,10 @@ pub(crate) struct Indexes {
     pub txn: Option<Vec<AbortedEntry>>,
     /// How many of them the file has.
     pub txn_written: usize,
+    /// They were compared with the log once.
+    pub txn_checked: bool,
+    /// Nothing is appended here any more.
+    pub is_closed: bool,
     /// None: not read yet. Some(None): no record has a timestamp.
     pub max: Option<Option<TimeEntry>>,
     /// Timestamp of the first batch, for `segment.ms`. None: not read yet or nothing there.
@@ -35,6 +39,8 @@ impl Indexes {
             time: TimeIndex::fresh(base_offset, path(names::TIME_INDEX)),
             txn: Some(Vec::new()),
             txn_written: 0,
+            txn_checked: true,
+            is_closed: false,
             max: Some(None),
             first_timestamp_ms: None,
             bytes_since_entry: 0,
@@ -69,6 +75,14 @@ impl Indexes {
     pub fn seal(&mut self) {
         if let Some(Some(max)) = self.max {
             self.time.push(max);
+        }
+    }
+
+    /// Lets go of the aborted transactions of a closed segment, which the file has too.
+    pub fn release_aborted(&mut self) {
+        let in_file = self.txn.as_ref().is_some_and(|entries| !entries.is_empty() && entries.len() == self.txn_written);
+        if self.is_closed && in_file {
+            self.txn = None;
         }
     }
 

@@ -165,6 +165,8 @@ impl Segment {
                 time_index_bytes,
             );
             indexes.txn = None;
+            indexes.txn_checked = false;
+            indexes.is_closed = true;
             indexes.max = None;
         }
         segment.used.store(false, Ordering::Relaxed);
@@ -190,6 +192,7 @@ impl Segment {
             indexes.offset = offset;
             indexes.time = time;
             indexes.txn = None;
+            indexes.txn_checked = false;
             indexes.max = Some(max);
         }
         Ok(Some(segment))
@@ -244,6 +247,7 @@ impl Segment {
         let mut indexes = self.indexes.lock();
         indexes.offset.file().release();
         indexes.time.file().release();
+        indexes.release_aborted();
         true
     }
 

@@ -22,13 +22,18 @@ impl Segment {
         held(offset.file().is_closed(), offset.file().bytes()) + held(time.file().is_closed(), time.file().bytes())
     }
 
+    #[cfg(test)]
+    pub fn aborted_in_memory(&self) -> usize {
+        self.indexes.lock().txn.as_ref().map_or(0, Vec::len)
+    }
+
     pub fn has_loaded_aborted(&self) -> bool {
         self.indexes.lock().txn.is_some()
     }
 
-    /// None ended here, as far as was loaded.
+    /// None ended here; false as long as nothing is loaded.
     pub fn has_no_aborted(&self) -> bool {
-        self.indexes.lock().txn.as_ref().is_none_or(Vec::is_empty)
+        self.indexes.lock().txn.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// Hands the aborted transactions of this segment to `look` one by one, until it says false.

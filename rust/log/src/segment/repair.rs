@@ -113,12 +113,16 @@ impl Segment {
     /// Reads the aborted transactions, if that was not done yet. False: they do not fit the log, and [`Segment::set_aborted`] must say
     /// which there are. `older`: the segments before this one, where a transaction may have begun.
     pub fn load_aborted(&self, disk: &dyn Disk, older: &[Arc<Segment>]) -> Result<bool, StorageError> {
-        if self.indexes.lock().txn.is_some() {
-            return Ok(true);
-        }
+        let is_checked = {
+            let indexes = self.indexes.lock();
+            if indexes.txn.is_some() {
+                return Ok(true);
+            }
+            indexes.txn_checked
+        };
         let path = self.txn_path();
         let Some(entries) = txn::read(disk, &path).at("read", &path)? else { return Ok(false) };
-        for entry in &entries {
+        for entry in entries.iter().filter(|_| !is_checked) {
             if !self.ends(disk, entry)? {
                 return Ok(false);
             }
@@ -133,6 +137,7 @@ impl Segment {
         let mut indexes = self.indexes.lock();
         if indexes.txn.is_none() {
             indexes.txn_written = entries.len();
+            indexes.txn_checked = true;
             indexes.txn = Some(entries);
         }
         Ok(true)

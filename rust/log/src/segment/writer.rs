@@ -56,6 +56,7 @@ impl Segment {
         txn::write(disk, &path, &entries).at("write", &path)?;
         let mut indexes = self.indexes.lock();
         indexes.txn_written = entries.len();
+        indexes.txn_checked = true;
         indexes.txn = Some(entries);
         Ok(())
     }
@@ -121,6 +122,7 @@ impl Segment {
         let mut indexes = self.indexes.lock();
         indexes.offset.file().retire();
         indexes.time.file().retire();
+        indexes.is_closed = true;
     }
 
     /// The segment will be written on: its indexes go to memory.
@@ -128,6 +130,7 @@ impl Segment {
         let mut indexes = self.indexes.lock();
         indexes.offset.file().revive(disk).at("read the index of", &self.log_path)?;
         indexes.time.file().revive(disk).at("read the time index of", &self.log_path)?;
+        indexes.is_closed = false;
         let last_position = indexes.offset.last_position(disk).at("read the index of", &self.log_path)?;
         indexes.bytes_since_entry = self.size() - last_position;
         Ok(())
@@ -140,6 +143,7 @@ impl Segment {
         {
             let mut indexes = self.indexes.lock();
             let at = "read the index of";
+            indexes.is_closed = false;
             indexes.offset.file().revive(disk).at(at, &self.log_path)?;
             indexes.time.file().revive(disk).at(at, &self.log_path)?;
             indexes.offset.truncate(disk, position).at(at, &self.log_path)?;

@@ -226,3 +226,35 @@ fn stop_syncs_the_transaction_index() {
     let left: Vec<PathBuf> = faults.unsynced().into_iter().filter(|path| path.starts_with(bench.path())).collect();
     assert_eq!(left, [] as [PathBuf; 0]);
 }
+
+/// The aborted transactions of closed segments leave memory when nobody asks for them; who asks again is told the same, and what is written
+/// on stays.
+#[test]
+fn idle_segments_hold_no_aborted_transactions() {
+    let bench = Bench::small();
+    let partition = bench.open();
+    let abort = |sequence| {
+        send_in(&partition, transaction(1, 0, sequence), &["gone"]);
+        partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+    };
+    (0..20).for_each(abort);
+    assert!(partition.status().segments > 2);
+    partition.flush().unwrap();
+    let held = || -> Vec<usize> {
+        partition.state.read().segments.iter().map(|segment| segment.aborted_in_memory()).collect()
+    };
+    let (before, told) = (held(), (0..40).map(|from| aborted(&partition, from)).collect::<Vec<_>>());
+    assert_eq!(before.iter().sum::<usize>(), 20);
+    for _ in 0..2 {
+        partition.release_idle_files();
+    }
+    let idle = held();
+    assert_eq!(idle[..idle.len() - 1], vec![0; idle.len() - 1]);
+    assert_eq!(idle.last(), before.last());
+    assert_eq!((0..40).map(|from| aborted(&partition, from)).collect::<Vec<_>>(), told);
+    abort(20);
+    partition.truncate_to(3).unwrap();
+    assert_eq!(held(), [1]);
+    partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+    assert_eq!(aborted(&partition, 0), [(1, 0), (1, 2)]);
+}
