@@ -405,13 +405,11 @@ impl Engine {
             .collect();
         let mut first_failure = None;
         let mut failed: HashSet<PathBuf> = HashSet::new();
-        for partition in &opened {
-            if let Err(failure) = partition.close() {
-                let identity = partition.identity();
-                error!("{}-{} was not closed cleanly: {failure}", identity.topic, identity.partition);
-                failed.extend(partition.path().parent().map(Path::to_owned));
-                first_failure.get_or_insert(failure);
-            }
+        for (partition, failure) in recovery::close_in_parallel(&opened) {
+            let identity = partition.identity();
+            error!("{}-{} was not closed cleanly: {failure}", identity.topic, identity.partition);
+            failed.extend(partition.path().parent().map(Path::to_owned));
+            first_failure.get_or_insert(failure);
         }
         opened.push(Arc::clone(self.inner.metadata.partition()));
         if let Err(failure) = self.inner.metadata.close() {

@@ -1,12 +1,17 @@
-//! The first look after a crash at everything that has files.
+//! What is done to many partitions at once: the first look after a crash at everything that has files, and closing all at a stop.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ottla_log::{Partition, StorageError};
 use parking_lot::Mutex;
 
 use crate::image::Image;
 use crate::replica::Replica;
+
+/// So many partitions are closed at once. Each waits for a few syncs, and the file system makes one of those that come together.
+const CLOSING_THREADS: usize = 16;
 
 /// Opens what has files: `threads` for each data directory, so that one slow disk does not hold up the others.
 pub fn open_in_parallel(image: &Image, paths: &[PathBuf], threads: usize) {
@@ -31,4 +36,32 @@ pub fn open_in_parallel(image: &Image, paths: &[PathBuf], threads: usize) {
             }
         }
     });
+}
+
+/// Closes all of them; those that failed, in their order.
+pub fn close_in_parallel(opened: &[Arc<Partition>]) -> Vec<(&Arc<Partition>, StorageError)> {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..CLOSING_THREADS.min(opened.len()) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(partition) = opened.get(at) else { return };
+                    if let Err(failure) = partition.close() {
+                        failures.lock().push((at, failure));
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner();
+    failures.sort_unstable_by_key(|(at, _)| *at);
+    let alone = |(at, failure): (usize, StorageError)| {
+        let partition = &opened[at];
+        // On a full disk they take the reserve away from each other; one by one there is room.
+        let failure = if failure.is_no_room() { partition.close().err()? } else { failure };
+        Some((partition, failure))
+    };
+    failures.into_iter().filter_map(alone).collect()
 }
