@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benches import recovery, storage
+from benches import killed, recovery, storage
 from benches.instructions import compare
 from benches.meters import empty_page_cache
 from benches.report import markdown
@@ -48,6 +48,17 @@ def test_what_lies_past_a_recovery_point(tmp_path: Path) -> None:
     for point, expected in ((0, 111), (49, 111), (50, 11), (69, 11), (70, 1), (99, 1)):
         checkpoint.write_text(f"0\n1\nrecovery 0 {point}\n")
         assert recovery.past_recovery_point(tmp_path) == expected, point
+
+
+def test_what_a_start_after_a_kill_took() -> None:
+    """From the begin of the first scan to the end of the last; the threads' time is parted in scans and syncs."""
+    says = (
+        "INFO    server: recovered load-{} in {} ms, {} of them for syncs: scanned {} bytes in 1 segments, cut 0 bytes"
+    )
+    lines = [("12:00:01,500", says.format(0, 500, 100, 1000)), ("12:00:02,000", says.format(1, 800, 300, 500))]
+    found = killed.recovery_of("\n".join(f"2026-01-01 {at} {line}" for at, line in lines), up_s=3.0)
+    assert found == killed.Recovery(scanned_bytes=1500, took_s=1.0, scan_s=0.9, sync_s=0.4, up_s=3.0)
+    assert killed.recovery_of("nothing was recovered", 3.0).scanned_bytes == 0
 
 
 def test_what_the_brokers_say_of_a_start() -> None:
