@@ -4,8 +4,7 @@
 //! reads past them: that is the point.
 
 use std::fs;
-use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -62,23 +61,7 @@ impl File for DirectFile {
         Ok(found)
     }
 
-    fn write_at(&self, _slices: &mut [IoSlice<'_>], _position: u64) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::PermissionDenied))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::PermissionDenied))
-    }
-
-    fn set_len(&self, _length: u64) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::PermissionDenied))
-    }
-
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 }

@@ -119,13 +119,22 @@ pub trait Disk: Send + Sync + Debug {
 pub trait File: Send + Sync + Debug {
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
-    /// Writes all slices one after another from `position` on, in one system call where the machine allows.
-    fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()>;
-    fn sync_data(&self) -> io::Result<()>;
-    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// Writes all slices one after another from `position` on, in one system call where the machine allows. Refused, as all that changes
+    /// a file, by one that is only read.
+    fn write_at(&self, _slices: &mut [IoSlice<'_>], _position: u64) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+    fn set_len(&self, _length: u64) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
     fn length(&self) -> io::Result<u64>;
     /// The descriptor, for sendfile. None where there is none: then the caller reads.
-    fn fd(&self) -> Option<BorrowedFd<'_>>;
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// A held lock file: its text can be replaced (who holds it), dropping it lets go.

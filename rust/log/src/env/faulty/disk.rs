@@ -1,7 +1,6 @@
 //! The disk and the files that ask the switches first.
 
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -278,10 +277,6 @@ impl File for FaultyFile {
         self.faults.pass(Call::Length, &self.path)?;
         self.file.length()
     }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
 }
 
 /// What a direct read sees.
@@ -296,23 +291,7 @@ impl File for OnDisk {
         Ok(read)
     }
 
-    fn write_at(&self, _slices: &mut [IoSlice<'_>], _position: u64) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::PermissionDenied))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::PermissionDenied))
-    }
-
-    fn set_len(&self, _length: u64) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::PermissionDenied))
-    }
-
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.len() as u64)
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 }
