@@ -45,6 +45,11 @@ impl Pace for Unhurried {
 pub enum Halt {
     /// The pace said so, or the segments changed meanwhile.
     Stopped,
+    /// In the segment with that base offset lies, at that offset, the abort of a transaction that its index of them does not name.
+    NotIndexed {
+        segment: Offset,
+        marker: Offset,
+    },
     Storage(StorageError),
 }
 

@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::transactions::Transactions;
+use super::transactions::{NotIndexed, Transactions};
 use super::{Halt, Pace, Rules, Stats, key_map::KeyMap};
 use crate::Offset;
 use crate::batch::header::{self, DELETE_HORIZON_BIT, FRAMING_BYTES, HEADER_BYTES};
@@ -69,6 +69,10 @@ fn each_batch(
     }
 }
 
+fn not_indexed(segment: &Segment, marker: &BatchHeader) -> Halt {
+    Halt::NotIndexed { segment: segment.base_offset(), marker: marker.base_offset }
+}
+
 /// Lends the records of a batch, unpacked.
 fn with_records<T>(
     segment: &Segment,
@@ -115,7 +119,8 @@ pub fn fill(
             let header = &batch.header;
             stats.map_bytes_read += batch.batch.len() as u64;
             if header.is_control() {
-                transactions.on_control(header, &batch.batch[HEADER_BYTES..]);
+                let ended = transactions.on_control(header, &batch.batch[HEADER_BYTES..]);
+                ended.map_err(|NotIndexed| not_indexed(&source.segment, header))?;
             } else if !transactions.on_batch(header) {
                 full = !with_records(&source.segment, batch, unpacked_bytes_max, |records| {
                     for record in Records::new(records, header.record_count) {
@@ -214,11 +219,12 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Decides over a batch; what is made anew lies in `self.batch`.
-    fn filter(&mut self, segment: &Segment, batch: &Scanned<'_>, is_last: bool) -> Result<Kept, StorageError> {
+    fn filter(&mut self, segment: &Segment, batch: &Scanned<'_>, is_last: bool) -> Result<Kept, Halt> {
         let header = &batch.header;
         self.stats.records_read += u64::try_from(header.record_count).unwrap_or(0);
         let (unneeded, drop_all) = if header.is_control() {
-            let unneeded = self.transactions.on_control(header, &batch.batch[HEADER_BYTES..]);
+            let ended = self.transactions.on_control(header, &batch.batch[HEADER_BYTES..]);
+            let unneeded = ended.map_err(|NotIndexed| not_indexed(segment, header))?;
             let due = header.delete_horizon_ms().is_some_and(|horizon_ms| horizon_ms <= self.rules.now_ms);
             (unneeded, unneeded && due)
         } else {

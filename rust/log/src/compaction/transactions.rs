@@ -12,6 +12,10 @@ use crate::batch::control::{self, ControlType};
 use crate::batch::records::Records;
 use crate::index::txn::AbortedEntry;
 
+/// See [`Transactions::on_control`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotIndexed;
+
 #[derive(Debug, Default)]
 pub struct Transactions {
     /// Not begun yet, the next one last.
@@ -55,24 +59,26 @@ impl Transactions {
         }
     }
 
-    /// A control batch goes by; true when nothing before it needs it.
-    pub fn on_control(&mut self, header: &BatchHeader, records: &[u8]) -> bool {
+    /// A control batch goes by; true when nothing before it needs it. An abort of what passed for committed is one that the indexes of
+    /// aborted transactions do not name.
+    pub fn on_control(&mut self, header: &BatchHeader, records: &[u8]) -> Result<bool, NotIndexed> {
         self.begin_up_to(header.last_offset());
         let Some(Ok(record)) = Records::new(records, header.record_count).next() else {
             // Emptied by an earlier pass, which found nothing before it.
-            return header.record_count == 0;
+            return Ok(header.record_count == 0);
         };
-        match control::kind_of(record.key) {
+        Ok(match control::kind_of(record.key) {
             Some(ControlType::Abort) => match self.aborted.remove(&header.producer_id) {
                 Some((entry, true)) => {
                     self.kept.push(entry);
                     false
                 }
+                None if self.committed.contains(&header.producer_id) => return Err(NotIndexed),
                 _ => true,
             },
             Some(ControlType::Commit) => !self.committed.remove(&header.producer_id),
             _ => false,
-        }
+        })
     }
 
     /// What the index of the segment made since the last call must tell.

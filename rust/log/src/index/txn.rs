@@ -60,7 +60,11 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<AbortedEntry>
     let (chunks, rest) = bytes.as_chunks::<ENTRY_BYTES>();
     let of_this_version = chunks.iter().all(|chunk| chunk.starts_with(&VERSION.to_be_bytes()));
     let entries: Vec<AbortedEntry> = chunks.iter().map(|chunk| AbortedEntry::decode(chunk)).collect();
-    let in_order = entries.windows(2).all(|pair| pair[0].last_offset < pair[1].last_offset)
+    // The last stable offset never goes back.
+    let grows = |pair: &[AbortedEntry]| {
+        pair[0].last_offset < pair[1].last_offset && pair[0].last_stable_offset <= pair[1].last_stable_offset
+    };
+    let in_order = entries.windows(2).all(grows)
         && entries.iter().all(|entry| {
             (0..=entry.last_offset).contains(&entry.first_offset)
                 && (0..=entry.last_offset.saturating_add(1)).contains(&entry.last_stable_offset)
@@ -92,4 +96,32 @@ pub fn write_even_empty(disk: &dyn Disk, path: &Path, entries: &[AbortedEntry]) 
     let file = disk.open(path, OpenMode::Truncate)?;
     file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::memory::MemoryDisk;
+
+    /// Entries out of order, by where they end or by what was stable then, are no index.
+    #[test]
+    fn order() {
+        let disk = MemoryDisk::new();
+        disk.create_dir_all(Path::new("/t")).unwrap();
+        let path = Path::new("/t/0.txnindex");
+        let entry = |first_offset, last_offset, last_stable_offset| AbortedEntry {
+            producer_id: 1,
+            first_offset,
+            last_offset,
+            last_stable_offset,
+        };
+        let taken = |entries: &[AbortedEntry]| {
+            write(&disk, path, entries).unwrap();
+            read(&disk, path).unwrap().is_some()
+        };
+        assert!(taken(&[entry(0, 3, 2), entry(2, 5, 2), entry(4, 9, 10)]));
+        assert!(!taken(&[entry(0, 5, 2), entry(2, 3, 4)]), "the ends");
+        assert!(!taken(&[entry(0, 3, 4), entry(2, 5, 2)]), "what was stable");
+        assert!(!taken(&[entry(4, 3, 2)]), "an end before its begin");
+    }
 }

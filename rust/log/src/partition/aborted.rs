@@ -79,6 +79,19 @@ impl Partition {
         segment.set_aborted(self.disk(), aborted)
     }
 
+    /// The same for the segment that begins at `base`, if it is still there: it does not name the transaction aborted at `marker`.
+    pub(super) fn index_aborted_again(&self, base: Offset, marker: Offset) -> Result<(), StorageError> {
+        let segments = self.state.read().segments.to_vec();
+        let Some(at) = segments.iter().position(|segment| segment.base_offset() == base) else { return Ok(()) };
+        let segment = &segments[at];
+        self.rebuild_aborted(segment, &segments[..at])?;
+        if segment.aborted(self.disk(), |entry| entry.last_offset != marker)? {
+            let what = format!("of the transaction aborted at offset {marker} no begin is known");
+            return Err(StorageError::corrupt(segment.log_path(), 0, what));
+        }
+        Ok(())
+    }
+
     /// The producers as they were where a segment begins.
     fn producers_at(&self, offset: Offset, older: &[Arc<Segment>]) -> Result<Producers, StorageError> {
         let disk = self.disk();

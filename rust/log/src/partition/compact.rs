@@ -135,6 +135,8 @@ impl Partition {
         match self.compact_alone(map_size, pace) {
             Ok(done) => Ok(done),
             Err(Halt::Stopped) => Ok(None),
+            // What was aborted passed for committed. The next pass knows better.
+            Err(Halt::NotIndexed { segment, marker }) => self.index_aborted_again(segment, marker).map(|()| None),
             // The files went with the partition.
             Err(Halt::Storage(_)) if self.state.read().closed => Ok(None),
             Err(Halt::Storage(error)) => Err(error),

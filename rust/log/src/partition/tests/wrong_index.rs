@@ -1,7 +1,9 @@
 //! Indexes that are of a possible length and wrong: every answer is what it was before, with no restart, and the file is right afterwards.
 
+use super::compact::{MAP, compact, compacted, contents, put as put_keyed, put_in};
 use super::*;
 use crate::batch::Marker;
+use crate::compaction::Unhurried;
 use crate::env::{OpenMode, read_file};
 use crate::partition::AbortedTransaction;
 
@@ -200,4 +202,36 @@ fn damaged_log_below_the_recovery_point() {
     assert!(read(offset - 2).unwrap() < offset - 1);
     let behind: Vec<i64> = (offset + 4..offset + 8).map(|from| read(from).unwrap()).collect();
     assert!(behind.iter().zip(offset + 4..).all(|(first, from)| (from - 1..=from).contains(first)), "{behind:?}");
+}
+
+/// A pass notices that an index of aborted transactions is gone, and makes it anew: what was aborted does not take the place of what was
+/// committed. The abort lies in another segment than what it ends.
+#[test]
+fn a_lost_index_of_aborted_transactions() {
+    let lived = |is_lost: bool| {
+        let bench = compacted();
+        let partition = bench.open();
+        put_keyed(&partition, &[("a", "committed")]);
+        put_in(&partition, transaction(1, 0, 0), &[("a", "aborted")]);
+        put_keyed(&partition, &[("b", "1")]);
+        partition.roll().unwrap();
+        partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+        partition.roll().unwrap();
+        put_keyed(&partition, &[("c", "1")]);
+        partition.close().unwrap();
+        drop(partition);
+        if is_lost {
+            bench.host.env().disk().remove_file(&bench.path().join("00000000000000000003.txnindex")).unwrap();
+        }
+        let partition = bench.open_with(Bench::clean()).0;
+        if is_lost {
+            assert!(partition.compact(MAP, &mut Unhurried).unwrap().is_none(), "nothing is decided by a wrong index");
+        }
+        compact(&partition);
+        let read = partition.read(0, 1000, ReadUpTo::LastStable, true).unwrap();
+        (contents(&partition), read.aborted)
+    };
+    let (kept, aborted) = lived(true);
+    assert!(kept.contains(&(0, "a".to_owned(), "committed".to_owned())), "{kept:?}");
+    assert_eq!((kept, aborted), lived(false));
 }
