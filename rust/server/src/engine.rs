@@ -275,8 +275,10 @@ impl Engine {
     /// in between must not tell a successor of that name where its predecessor started.
     fn delete(&self, topic: &Topic) {
         self.forget(topic);
-        for state in &topic.partitions {
-            state.replica.delete();
+        let partitions: Vec<Arc<Partition>> =
+            topic.partitions.iter().filter_map(|state| state.replica.delete()).collect();
+        for (partition, failure) in Partition::delete_all(&partitions) {
+            error!("cannot delete the files of {partition:?}: {failure}");
         }
         self.forget(topic);
     }

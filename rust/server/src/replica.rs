@@ -296,7 +296,7 @@ impl Replica {
     }
 
     /// Stops serving and removes the files.
-    pub fn delete(&self) {
+    pub fn delete(&self) -> Option<Arc<Partition>> {
         self.is_deleted.store(true, Ordering::Release);
         self.watch.waiters.wake_all();
         // One that was never opened may still have files; they go by the same way. One that has none is not opened any more: an append
@@ -308,10 +308,12 @@ impl Replica {
             let _opening = self.opening.lock();
             self.partition.get_or_init(closed).as_ref().map_err(Clone::clone)
         };
-        match partition.and_then(|partition| partition.delete()) {
-            Ok(()) | Err(StorageError::Closed { .. }) => {}
+        match partition {
+            Ok(partition) => Some(Arc::clone(partition)),
+            Err(StorageError::Closed { .. }) => None,
             Err(failure) => {
                 error!("cannot delete the files of {}-{}: {failure}", self.identity.topic, self.identity.partition);
+                None
             }
         }
     }

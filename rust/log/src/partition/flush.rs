@@ -5,7 +5,9 @@
 //! directories that got new names. After a failed sync nothing is tried again: the pages may be marked clean without being on disk. The
 //! partition goes offline with the error, and so does everybody waiting for it.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -263,8 +265,44 @@ impl Partition {
 
     /// Takes the partition out of service and its directory out of sight; the files go after `file.delete.delay.ms`.
     pub fn delete(&self) -> Result<(), StorageError> {
+        let Some(target) = self.take_away()? else { return Ok(()) };
+        if let Some(parent) = self.path.parent() {
+            self.disk().sync_dir(parent).at("sync", parent)?;
+        }
+        self.host.remove_later(vec![target], true, self.config.load().file_delete_delay_ms);
+        Ok(())
+    }
+
+    /// The same for many, with one sync of each directory they lie in; what went wrong with which.
+    pub fn delete_all(partitions: &[Arc<Partition>]) -> Vec<(Arc<Partition>, StorageError)> {
+        let mut failed = Vec::new();
+        let mut taken: BTreeMap<&Path, Vec<(&Arc<Partition>, PathBuf)>> = BTreeMap::new();
+        for partition in partitions {
+            match (partition.take_away(), partition.path.parent()) {
+                (Ok(Some(target)), Some(parent)) => taken.entry(parent).or_default().push((partition, target)),
+                (Ok(_), _) => {}
+                (Err(error), _) => failed.push((partition.clone(), error)),
+            }
+        }
+        for (parent, taken) in taken {
+            let synced = taken[0].0.disk().sync_dir(parent).at("sync", parent);
+            for (partition, target) in taken {
+                match &synced {
+                    Ok(()) => {
+                        let delay_ms = partition.config.load().file_delete_delay_ms;
+                        partition.host.remove_later(vec![target], true, delay_ms);
+                    }
+                    // The names may come back with a power cut: then the files should be there.
+                    Err(error) => failed.push((partition.clone(), error.clone())),
+                }
+            }
+        }
+        failed
+    }
+
+    /// Out of service, and under another name, if it has a directory. That name is not synced.
+    fn take_away(&self) -> Result<Option<PathBuf>, StorageError> {
         let disk = self.disk();
-        let delay_ms = self.config.load().file_delete_delay_ms;
         let _trim = self.trim.lock();
         let mut state = self.state.write();
         state.closed = true;
@@ -273,17 +311,12 @@ impl Partition {
             segment.mark_removed();
         }
         if !state.made {
-            return Ok(());
+            return Ok(None);
         }
         let target = self.path.with_file_name(deleted_name(&self.name, &self.host.unique()));
         disk.rename(&self.path, &target).at("rename", &self.path)?;
-        if let Some(parent) = self.path.parent() {
-            disk.sync_dir(parent).at("sync", parent)?;
-        }
         state.made = false;
-        drop(state);
-        self.host.remove_later(vec![target], true, delay_ms);
-        Ok(())
+        Ok(Some(target))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Truncation, DeleteRecords, retention, deletion.
 
 use super::*;
-use crate::env::faulty::Call;
+use crate::env::faulty::{Call, EIO, Fault};
 use crate::error::{ReadError, StorageError};
 
 /// Truncating at every offset leaves exactly what lies before the batch that holds it, and appends go on there.
@@ -150,4 +150,33 @@ fn deleting_records_waits_for_no_disk() {
             assert_eq!(ends(&bench.open_with(hint).0), before, "{left} left, {clean}");
         }
     }
+}
+
+/// Many are deleted with one sync of the directory they lie in; one that cannot be is told of and holds up no other, and where the sync fails
+/// nothing is removed.
+#[test]
+fn deleted_together() {
+    let (mut bench, faults) = brittle(Durability::Os, 0);
+    bench.config.file_delete_delay_ms = 0;
+    let open = |partition: i32| {
+        let identity = Identity { topic: "t".into(), topic_id: [7; 16], partition };
+        let path = PathBuf::from(format!("/data/t-{partition}"));
+        let config = Arc::new(bench.config.clone());
+        let (partition, _) = Partition::open(&bench.host, path, identity, config, 0, OpenHint::default()).unwrap();
+        send_values(&partition, &["v"]);
+        partition
+    };
+    let there = || bench.host.env().disk().list("/data".as_ref()).unwrap().len();
+    let all: Vec<Arc<Partition>> = (0..4).map(open).collect();
+    faults.fail(Fault::new(EIO).of(&[Call::Rename]).after(2).once());
+    faults.trace();
+    let failed = Partition::delete_all(&all);
+    assert_eq!(failed.iter().map(|(partition, _)| partition.identity().partition).collect::<Vec<_>>(), [2]);
+    let syncs = faults.traced().into_iter().filter(|(call, _)| *call == Call::SyncDir).map(|(_, path)| path);
+    assert_eq!(syncs.collect::<Vec<_>>(), [PathBuf::from("/data")]);
+    assert_eq!(there(), 1);
+    let all: Vec<Arc<Partition>> = (4..6).map(open).collect();
+    faults.fail(Fault::new(EIO).of(&[Call::SyncDir]).at("/data").once());
+    assert_eq!(Partition::delete_all(&all).len(), 2);
+    assert_eq!(there(), 3);
 }
