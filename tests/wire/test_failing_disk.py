@@ -8,10 +8,12 @@ descriptor to an answer on the wire and a restart.
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ class Traced(OttlaProcess):
     fault_words: tuple[str, ...] = tuple(
         word for word in OttlaProcess.fault_words if not word.startswith("Nothing can be changed")
     )
-    # path in the data directory, system calls, errno, which calls
+    # path in the data directory, system calls, errno or how long they take, which calls
     faults_injected: Sequence[tuple[str, str, str, str]] = ()
 
     def command(self) -> list[str]:
@@ -53,8 +55,11 @@ class Traced(OttlaProcess):
         paths = [word for path, *_ in self.faults_injected for word in ("-P", str(self.data_dir / path))]
         inject = [
             word
-            for _, calls, errno, when in self.faults_injected
-            for word in ("-e", f"inject={calls}:error={errno}:when={when}")
+            for _, calls, fault, when in self.faults_injected
+            for word in (
+                "-e",
+                f"inject={calls}:{'delay_enter' if fault.endswith('s') else 'error'}={fault}:when={when}",
+            )
         ]
         calls = ",".join(calls for _, calls, _, _ in self.faults_injected)
         trace = str(self.folder / "strace.log")
@@ -74,6 +79,17 @@ class Traced(OttlaProcess):
             "KILL",
             *serve,
         ]
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM for the broker (strace keeps its own), until it is heard: a thread that strace holds may get it."""
+        broker = self._broker_pid()
+        assert broker is not None
+        heard = False
+        while not heard:
+            os.kill(broker, signal.SIGTERM)
+            with suppress(AssertionError):
+                wait_until(lambda: "stopping on SIGTERM" in self.output(), "heard", wait_s=5)
+                heard = True
 
     def injected(self) -> int:
         return (self.folder / "strace.log").read_text().count("(INJECTED)")
@@ -334,6 +350,20 @@ def test_what_was_acknowledged_is_there(traced: Traced, unique: str, path: str, 
     assert log_end(talk, unique) == codes.count("none")
     assert produce(talk, unique, b"goes on")[0] == "none"
     talk.close()
+
+
+def test_a_stop_says_what_it_waits_for(traced: Traced, unique: str) -> None:
+    """A disk that does not answer holds up a clean stop; which file, and how many are left, is said now and then."""
+    traced.faults_injected = [(f"{unique}-0/{LOG}", "fdatasync", "600s", "1+")]
+    traced.start()
+    talk = Talk(traced, unique)
+    talk.create()
+    assert produce(talk, unique, b"v", acks=1)[0] == "none"
+    talk.close()
+    traced.ask_to_stop()
+    waits = re.compile(rf"stopping for \d+ s: waiting for .*/{unique}-0 to be on the disk, after \d+ of \d+ partitions")
+    wait_until(lambda: waits.search(traced.output()) is not None, "it says what it waits for")
+    assert traced.running
 
 
 def test_a_topic_that_does_not_wait_for_the_disk(traced: Traced, unique: str) -> None:

@@ -33,6 +33,7 @@ use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, U
 use crate::random::random_bytes;
 use crate::recovery;
 use crate::replica::{Place, Replica};
+use crate::slow_stop::SlowStop;
 
 /// How an engine is opened.
 pub struct EngineOptions {
@@ -383,7 +384,7 @@ impl Engine {
         &self.paths
     }
 
-    /// Closes every partition and marks the directories clean, unless something in them was never looked at that should
+    /// Closes every partition, however long the disk takes, and marks the directories clean, unless something in them was never looked at that should
     /// have been. Idempotent.
     ///
     /// # Errors
@@ -392,9 +393,12 @@ impl Engine {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let slow = SlowStop::begin(self.env());
         if let Some(cleaner) = self.cleaner.lock().take() {
+            slow.waits_for("a pass of compaction".into());
             cleaner.stop();
         }
+        slow.waits_for("retention, flushes and checkpoints that have begun".into());
         if let Some(maintenance) = self.maintenance.lock().take() {
             maintenance.stop();
         }
@@ -407,13 +411,14 @@ impl Engine {
             .collect();
         let mut first_failure = None;
         let mut failed: HashSet<PathBuf> = HashSet::new();
-        for (partition, failure) in recovery::close_in_parallel(&opened) {
+        for (partition, failure) in recovery::close_in_parallel(&opened, &slow) {
             let identity = partition.identity();
             error!("{}-{} was not closed cleanly: {failure}", identity.topic, identity.partition);
             failed.extend(partition.path().parent().map(Path::to_owned));
             first_failure.get_or_insert(failure);
         }
         opened.push(Arc::clone(self.inner.metadata.partition()));
+        slow.waits_for(format!("{} to be on the disk", self.inner.metadata.partition().path().display()));
         if let Err(failure) = self.inner.metadata.close() {
             error!("the metadata log was not closed cleanly: {failure}");
             failed.extend(self.inner.metadata.partition().path().parent().map(Path::to_owned));
@@ -429,6 +434,7 @@ impl Engine {
                 // Dropped, the lock is let go without the clean marker.
                 continue;
             }
+            slow.waits_for(format!("the checkpoints of {}", directory.path().display()));
             let own = in_directory(directory.path(), &opened);
             if let Err(failure) = directory.close(&own) {
                 first_failure.get_or_insert(failure);

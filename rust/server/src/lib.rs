@@ -27,6 +27,7 @@ pub mod replica;
 pub mod reply;
 pub mod room;
 pub mod sessions;
+mod slow_stop;
 pub mod transport;
 pub mod upkeep;
 pub mod waiting;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::image::Image;
 use crate::replica::Replica;
+use crate::slow_stop::SlowStop;
 
 /// So many partitions are closed at once. Each waits for a few syncs, and the file system makes one of those that come together.
 const CLOSING_THREADS: usize = 16;
@@ -39,7 +40,10 @@ pub fn open_in_parallel(image: &Image, paths: &[PathBuf], threads: usize) {
 }
 
 /// Closes all of them; those that failed, in their order.
-pub fn close_in_parallel(opened: &[Arc<Partition>]) -> Vec<(&Arc<Partition>, StorageError)> {
+pub(crate) fn close_in_parallel<'a>(
+    opened: &'a [Arc<Partition>],
+    slow: &SlowStop,
+) -> Vec<(&'a Arc<Partition>, StorageError)> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -48,9 +52,11 @@ pub fn close_in_parallel(opened: &[Arc<Partition>]) -> Vec<(&Arc<Partition>, Sto
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(partition) = opened.get(at) else { return };
+                    slow.closing(at, partition.path(), opened.len());
                     if let Err(failure) = partition.close() {
                         failures.lock().push((at, failure));
                     }
+                    slow.closed(at);
                 }
             });
         }
