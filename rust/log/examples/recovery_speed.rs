@@ -2,7 +2,8 @@
 //! `recovery_speed DIRECTORY [MiB per partition] [partitions] [rounds] [idle partitions] [--json]`.
 //!
 //! Writes partitions of 64 KiB batches that nothing was checkpointed of and forgets them, as a kill does; opens them again with two
-//! threads, and tells scan and sync apart. Beside it the machine's limit: two threads that read the same files from the page cache with
+//! threads, and tells scan and sync apart; then once more as with durability `fsync`, which compares what memory shows with the disk (what was
+//! written is synced by then). Beside it the machine's limit: two threads that read the same files from the page cache with
 //! their CRC32C, and the sync of as many new bytes in as many files. Then, if asked for, makes idle partitions with a record each, and
 //! opens all of them after a clean stop and after a crash.
 
@@ -60,9 +61,14 @@ fn share<T: Send, E: Send>(count: i32, work: impl Fn(i32) -> Result<T, E> + Sync
 }
 
 /// Opens partitions 0.. of a topic.
-fn open_all(host: &Arc<Host>, owner: &DataDirectory, topic: &str, count: i32) -> Result<Opened, StorageError> {
-    let config =
-        Arc::new(PartitionConfig { durability: Durability::Os, retention_ms: None, ..PartitionConfig::default() });
+fn open_all(
+    host: &Arc<Host>,
+    owner: &DataDirectory,
+    topic: &str,
+    count: i32,
+    durability: Durability,
+) -> Result<Opened, StorageError> {
+    let config = Arc::new(PartitionConfig { durability, retention_ms: None, ..PartitionConfig::default() });
     let name: Arc<str> = topic.into();
     share(count, |partition| {
         let identity = Identity { topic: name.clone(), topic_id: [9; 16], partition };
@@ -134,7 +140,7 @@ fn main() -> Outcome<()> {
     for round in 0..rounds {
         let path = scratch.path().join(format!("round-{round}"));
         let owner = directory(&host, &path)?;
-        let busy = open_all(&host, &owner, "busy", partitions)?;
+        let busy = open_all(&host, &owner, "busy", partitions, Durability::Os)?;
         for _ in 0..batches {
             for (partition, _) in &busy {
                 header::place(&mut batch, 0, -1);
@@ -144,7 +150,7 @@ fn main() -> Outcome<()> {
         drop((busy, owner));
 
         let (begun, owner) = (Instant::now(), directory(&host, &path)?);
-        let busy = open_all(&host, &owner, "busy", partitions)?;
+        let busy = open_all(&host, &owner, "busy", partitions, Durability::Os)?;
         let open_s = begun.elapsed().as_secs_f64();
         let gib = busy.iter().map(|(_, report)| report.bytes_scanned).sum::<u64>() as f64 / GIB;
         // Of each thread.
@@ -153,6 +159,9 @@ fn main() -> Outcome<()> {
         };
         let (took_s, sync_s) = (thread_s(|report| report.took_ms), thread_s(|report| report.sync_ms));
         drop((busy, owner));
+        let (begun, owner) = (Instant::now(), directory(&host, &path)?);
+        drop((open_all(&host, &owner, "busy", partitions, Durability::Fsync)?, owner));
+        let compared_s = begun.elapsed().as_secs_f64();
         let (limit_read_s, limit_sync_s) = limit(&host, &path, partitions, &batch, batches)?;
         report.add(
             "recovery",
@@ -162,6 +171,7 @@ fn main() -> Outcome<()> {
                 ("scan_s", took_s - sync_s),
                 ("sync_s", sync_s),
                 ("scan_gib_per_s", gib / (took_s - sync_s)),
+                ("compared_gib_per_s", gib / compared_s),
                 ("limit_scan_gib_per_s", gib / limit_read_s),
                 ("limit_sync_s", limit_sync_s),
             ],
@@ -178,7 +188,7 @@ fn main() -> Outcome<()> {
 /// Many partitions with a record each: how long until all are open, and what they take.
 fn open_idle(host: &Arc<Host>, path: &Path, count: i32, report: &mut Report) -> Outcome<()> {
     let owner = directory(host, path)?;
-    let made = open_all(host, &owner, "idle", count)?;
+    let made = open_all(host, &owner, "idle", count, Durability::Os)?;
     let now_ms = host.env().clock().now_ms();
     let record = NewRecord { timestamp_ms: now_ms, key: None, value: Some(b"value"), headers: &[] };
     for (partition, _) in &made {
@@ -193,7 +203,7 @@ fn open_idle(host: &Arc<Host>, path: &Path, count: i32, report: &mut Report) -> 
         let (begun, owner) = (Instant::now(), directory(host, path)?);
         let found = owner.found()?.len();
         let found_s = begun.elapsed().as_secs_f64();
-        let all = open_all(host, &owner, "idle", count)?;
+        let all = open_all(host, &owner, "idle", count, Durability::Fsync)?;
         let open_s = begun.elapsed().as_secs_f64();
         let files = std::fs::read_dir("/proc/self/fd")?.count();
         report.add(

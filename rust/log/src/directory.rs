@@ -239,14 +239,15 @@ impl DataDirectory {
     }
 
     /// Truncates a partition ([`Partition::truncate_to`]). Its recovery point is lowered first: what is written behind the cut is not
-    /// synced, whatever was known of these offsets before. (Kafka writes that checkpoint after the cut.)
+    /// synced, whatever was known of these offsets before. (Kafka writes that checkpoint after the cut.) It is lowered to less than the new
+    /// end: a log that ends right at its recovery point passes for synced, and after a kill the cut may not be.
     pub fn truncate(&self, partition: &Partition, offset: Offset) -> Result<(), StorageError> {
-        let end = partition.end_if_truncated(offset)?;
+        let Some(synced) = partition.synced_if_truncated(offset)? else { return partition.truncate_to(offset) };
         let identity = partition.identity();
         let key = (identity.topic.to_string(), identity.partition);
         let is_lowered = self.recovery_points.lock().get_mut(&key).is_some_and(|point| {
-            let is_above = *point > end;
-            *point = end.min(*point);
+            let is_above = *point > synced;
+            *point = synced.min(*point);
             is_above
         });
         if is_lowered {

@@ -6,7 +6,8 @@
 //! sees the pages in doubt, and needs no disk. Then the partition's durable offset is written to its marker and synced; with that on the
 //! disk the next start knows where to cut, and the note says yes again. When the marker cannot be written the whole directory goes
 //! offline and the note stays: the next start reads past the page cache what is past the recovery points ([`Trust::Disk`]). The note
-//! names the running kernel: another one has none of the pages.
+//! names the running kernel: another one has none of the pages. A process that is killed between the failed sync and the note leaves no
+//! word of it: so after every stop that was not clean, under the same kernel, tails are compared with the disk ([`Trust::Compared`]).
 //!
 //! A reserve (`.ottla_reserve`) is given back to the file system when a marker, a checkpoint or metadata meets a full disk, and taken
 //! again as soon as there is room; while it is out, records are refused, which would eat it.
@@ -35,6 +36,9 @@ pub enum Trust {
     /// The file as every program sees it.
     #[default]
     Memory,
+    /// The same, as far as direct reads bring the same, where there are any: the last owner was killed, perhaps between a sync that
+    /// failed and the note of it.
+    Compared,
     /// What direct reads bring: memory may show what is not on the disk.
     Disk,
 }
@@ -59,8 +63,8 @@ pub struct Health {
 
 struct Note {
     file: Option<Arc<dyn File>>,
-    /// Said by the last owner: what it left has not all been looked at yet.
-    inherited: bool,
+    /// What the last owner left, and has not all been looked at yet, is read from.
+    inherited: Trust,
     /// Failed syncs whose markers are not on the disk yet.
     open_failures: usize,
 }
@@ -86,8 +90,12 @@ fn read_note(env: &Env, path: &Path, boot_id: &str) -> Result<Trust, StorageErro
     let words = String::from_utf8(bytes).unwrap_or_default();
     let value = |name: &str| words.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let other_kernel = value("boot_id:").is_some_and(|id| !id.is_empty() && !boot_id.is_empty() && id != boot_id);
-    // A note that is missing or damaged may be one that could only be removed.
-    Ok(if other_kernel || value("page_cache:") == Some("trusted") { Trust::Memory } else { Trust::Disk })
+    Ok(match value("page_cache:") {
+        _ if other_kernel => Trust::Memory,
+        Some("trusted") => Trust::Compared,
+        // A note that is missing or damaged may be one that could only be removed.
+        _ => Trust::Disk,
+    })
 }
 
 impl Health {
@@ -106,7 +114,7 @@ impl Health {
             env: env.clone(),
             path: path.to_path_buf(),
             boot_id,
-            note: Mutex::new(Note { file: None, inherited: trust == Trust::Disk, open_failures: 0 }),
+            note: Mutex::new(Note { file: None, inherited: trust, open_failures: 0 }),
             offline: OnceLock::new(),
             observer: OnceLock::new(),
             reserve_bytes,
@@ -129,7 +137,7 @@ impl Health {
     fn begin_note(&self, path: &Path) -> Result<(), StorageError> {
         let mut note = self.note.lock();
         let file = self.env.disk().open(path, OpenMode::Create).at("create", path)?;
-        let content = text(!note.inherited, &self.boot_id);
+        let content = text(note.inherited != Trust::Disk, &self.boot_id);
         file.write_at(&mut [IoSlice::new(content.as_bytes())], 0).at("write", path)?;
         if file.length().at("look at", path)? > content.len() as u64 {
             file.set_len(content.len() as u64).at("truncate", path)?;
@@ -162,7 +170,7 @@ impl Health {
 
     /// What the last owner left is read from.
     pub fn trust(&self) -> Trust {
-        if self.note.lock().inherited { Trust::Disk } else { Trust::Memory }
+        self.note.lock().inherited
     }
 
     /// A sync or a write failed for good: `write_marker` is to bring to the disk how far the partition was durable. If it cannot, the
@@ -190,9 +198,10 @@ impl Health {
 
     fn note_failures(&self, change: isize) {
         let mut note = self.note.lock();
-        let was_trusted = note.open_failures == 0 && !note.inherited;
+        let may_be_trusted = note.inherited != Trust::Disk;
+        let was_trusted = note.open_failures == 0 && may_be_trusted;
         note.open_failures = note.open_failures.saturating_add_signed(change);
-        let trusted = note.open_failures == 0 && !note.inherited;
+        let trusted = note.open_failures == 0 && may_be_trusted;
         if trusted == was_trusted {
             return;
         }

@@ -147,6 +147,25 @@ fn every_sync_fails_from_some_on() {
     assert!(directories > syncs / 4, "the directory went offline {directories} times in {syncs}");
 }
 
+/// A process that is killed between a sync that failed and the note of it leaves no word, and memory shows the kernel's next process pages
+/// that look clean: what they have and the disk has not is not served. (Here the note and the marker fail, which leaves as little.)
+#[test]
+fn killed_before_a_failed_sync_is_noted() {
+    for at in 0..30 {
+        let world = World::new(0);
+        world.faults.fail(Fault::new(EIO).of(&[Call::Sync]).at("t-0/00000000000000000000.log").after(at).once());
+        world.faults.fail(Fault::new(EIO).of(&[Call::Write, Call::RemoveFile]).at(ottla_log::health::NOTE).after(1));
+        world.faults.fail(Fault::new(EIO).at("ottla-durable-offset.tmp"));
+        let told = world.live_and_crash();
+        if !told.directory_failed {
+            assert!(at > 3, "the log is synced at each append");
+            break;
+        }
+        world.faults.heal();
+        world.check(&told, &format!("killed at sync {at}"));
+    }
+}
+
 const RESERVE: u64 = 16 << 10;
 
 /// The disk is full from some byte on. Whatever is refused leaves nothing behind; reads, DeleteRecords, checkpoints, metadata and a clean stop

@@ -9,7 +9,8 @@
 //!
 //! Names change in order within a directory, as in every journalling file system (ext4, XFS, btrfs); POSIX promises less. A power cut
 //! comes when [`PowerDisk::cut_after`] says so, in the middle of an operation: from then on everything fails, until
-//! [`PowerDisk::power_on`] decides what was kept. A process that dies with the power on leaves everything where it is.
+//! [`PowerDisk::power_on`] decides what was kept. If it was the process that died there and not the power, everything is where it was
+//! left: [`PowerDisk::start_again`].
 
 pub mod content;
 mod handle;
@@ -56,8 +57,10 @@ struct State {
     is_on: bool,
     /// Changing operations left before the power goes.
     left: Option<u64>,
-    /// Counts power cuts: descriptors from before one are dead.
+    /// Counts processes: descriptors of one that died are dead.
     life: u64,
+    /// Counts kernels.
+    boot: u64,
     /// Changing operations so far.
     operations: u64,
     locks: HashSet<PathBuf>,
@@ -185,6 +188,13 @@ impl State {
         }
     }
 
+    fn start_again(&mut self) {
+        self.locks.clear();
+        self.left = None;
+        self.is_on = true;
+        self.life += 1;
+    }
+
     fn find(&self, path: &Path) -> io::Result<Inode> {
         let mut at = ROOT;
         for component in path.components() {
@@ -253,6 +263,7 @@ impl PowerDisk {
             is_on: true,
             left: None,
             life: 0,
+            boot: 0,
             operations: 0,
             locks: HashSet::new(),
             random: Random::new(seed),
@@ -261,7 +272,7 @@ impl PowerDisk {
         PowerDisk { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// The power goes in the middle of the changing operation after the next `operations`. None: it stays.
+    /// The power goes, or the process dies, in the middle of the changing operation after the next `operations`. None: it stays.
     pub fn cut_after(&self, operations: Option<u64>) {
         self.state.lock().left = operations;
     }
@@ -296,10 +307,13 @@ impl PowerDisk {
                 None => {}
             }
         }
-        state.locks.clear();
-        state.left = None;
-        state.is_on = true;
-        state.life += 1;
+        state.boot += 1;
+        state.start_again();
+    }
+
+    /// The process died, if it did not yet, and nothing else: what it did is there, locks are free.
+    pub fn start_again(&self) {
+        self.state.lock().start_again();
     }
 }
 
@@ -405,7 +419,7 @@ impl Disk for PowerDisk {
     }
 
     fn boot_id(&self) -> Option<String> {
-        Some(self.state.lock().life.to_string())
+        Some(self.state.lock().boot.to_string())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {

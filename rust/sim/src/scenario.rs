@@ -1,5 +1,5 @@
 //! A run of operations made from a seed, over the engine on a [`PowerDisk`], with cuts anywhere: in the middle of an operation, while
-//! nothing happens, and again while the log is being recovered. After each start everything that was promised is looked for.
+//! nothing happens, and again while the log is being recovered. Or the process dies there and the power stays. After each start everything that was promised is looked for.
 //!
 //! What is promised: what lies below an offset that was told to be durable is there, byte for byte; nothing is there that was not
 //! appended, and nothing is missing in between; a log start that was written down does not go back; a producer's last batch is known and
@@ -38,6 +38,7 @@ const CODECS: [Compression; 5] =
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
     pub steps: usize,
+    /// Of the power, or of the process in the middle of an operation.
     pub cuts: usize,
     /// Cuts while the log was being opened after another one.
     pub cuts_in_recovery: usize,
@@ -149,7 +150,7 @@ impl World {
             self.outcome.steps += 1;
             if self.random.one_in(8) {
                 let operations = self.random.below(12) as u64;
-                self.note(format!("(the power will go after {operations} operations)"));
+                self.note(format!("(it ends after {operations} operations)"));
                 self.disk.cut_after(Some(operations));
             }
             match self.step() {
@@ -173,10 +174,21 @@ impl World {
 
     fn cut(&mut self) -> Result<(), String> {
         self.outcome.cuts += 1;
-        self.note("the power goes and comes back".into());
-        self.die();
-        self.disk.power_on();
+        self.end("");
         self.start()
+    }
+
+    /// The process ends in the middle of what it does, as a rule with the power.
+    fn end(&mut self, when: &str) {
+        let is_killed = self.random.one_in(3);
+        self.note(if is_killed { "the process is killed" } else { "the power goes and comes back" }.to_owned() + when);
+        self.die();
+        if is_killed {
+            self.outcome.kills += 1;
+            self.disk.start_again();
+        } else {
+            self.disk.power_on();
+        }
     }
 
     /// Opens everything, with cuts on the way, and looks for what was promised.
@@ -190,9 +202,7 @@ impl World {
                 Ok(()) if self.disk.is_on() => break,
                 Ok(()) | Err(Failed::Power) => {
                     self.outcome.cuts_in_recovery += 1;
-                    self.note("the power goes while starting".into());
-                    self.die();
-                    self.disk.power_on();
+                    self.end(" while starting");
                 }
                 Err(Failed::Broken(what)) => return Err(what),
             }

@@ -108,7 +108,7 @@ fn recovery_point_above_a_truncation() {
     drop((partition, directory));
     world.disk.power_on_with(Fate::Nothing);
     let directory = world.directory();
-    assert_eq!(directory.hint("t", 0).recovery_point, 4);
+    assert!(directory.hint("t", 0).recovery_point < 4);
     assert_eq!(world.open(&directory).offsets().log_end, 4);
 }
 
@@ -214,4 +214,33 @@ fn last_batch_of_a_producer_that_is_not_synced() {
     let partition = world.open(&directory);
     let again = send(&partition, 1);
     assert_eq!((again.base_offset, again.duplicate), (2, true));
+}
+
+/// A process that dies anywhere inside a truncation leaves a log that the next one opens. What that one takes for durable is just what
+/// is there after a power cut: bytes that were cut off, and the cut not synced, do not come back.
+#[test]
+fn killed_inside_a_truncation() {
+    for (offset, operations) in [0, 4, 7].into_iter().flat_map(|offset| (0..12).map(move |after| (offset, after))) {
+        let world = World::new();
+        let directory = world.directory();
+        let partition = world.open(&directory);
+        append(&partition, 5);
+        partition.roll().unwrap();
+        append(&partition, 5);
+        partition.flush().unwrap();
+        directory.checkpoint(std::slice::from_ref(&partition)).unwrap();
+        world.disk.cut_after(Some(operations));
+        let _ = directory.truncate(&partition, offset);
+        drop((partition, directory));
+        world.disk.start_again();
+        let directory = world.directory();
+        let partition = world.open(&directory);
+        let found = partition.offsets();
+        assert_eq!(found.durable, found.log_end);
+        drop((partition, directory));
+        world.disk.power_on_with(Fate::Nothing);
+        let directory = world.directory();
+        let after = world.open(&directory).offsets();
+        assert_eq!(after, found, "killed after {operations} operations of a truncation to {offset}");
+    }
 }

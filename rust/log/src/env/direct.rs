@@ -8,20 +8,26 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use parking_lot::Mutex;
+
 use super::File;
 
 /// Enough for every block size in use; buffers, positions and lengths are multiples of it.
 const ALIGN_BYTES: usize = 4096;
 
 #[derive(Debug)]
-pub(super) struct DirectFile(fs::File);
+pub(super) struct DirectFile {
+    file: fs::File,
+    /// Read into, and kept for the next read.
+    buffer: Mutex<Vec<u8>>,
+}
 
 impl DirectFile {
     /// None: the file system has no such reads.
     pub(super) fn open(path: &Path) -> io::Result<Option<DirectFile>> {
         let refused = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP));
         let file = match fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path) {
-            Ok(file) => DirectFile(file),
+            Ok(file) => DirectFile { file, buffer: Mutex::default() },
             Err(error) if refused(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -38,12 +44,15 @@ impl File for DirectFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let ahead = (position % ALIGN_BYTES as u64) as usize;
         let wish = (ahead + buffer.len()).next_multiple_of(ALIGN_BYTES);
-        let mut bytes = vec![0; wish + ALIGN_BYTES];
+        let mut bytes = self.buffer.lock();
+        if bytes.len() < wish + ALIGN_BYTES {
+            *bytes = vec![0; wish + ALIGN_BYTES];
+        }
         let begin = bytes.as_ptr().align_offset(ALIGN_BYTES);
         let aligned = &mut bytes[begin..begin + wish];
         let mut done = 0;
         while done < wish {
-            match self.0.read_at(&mut aligned[done..], position - ahead as u64 + done as u64) {
+            match self.file.read_at(&mut aligned[done..], position - ahead as u64 + done as u64) {
                 Ok(0) => break,
                 Ok(read) => {
                     done += read;
@@ -62,6 +71,6 @@ impl File for DirectFile {
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }

@@ -6,6 +6,7 @@
 //! trim      truncate, DeleteRecords, retention, roll                       recover   what opening finds and repairs
 //! offsets, epochs, producers, snapshot: the state, each with its own rules          marker    how far it was durable when the disk failed
 //! ending    where recovery must stop           replay    what good batches mean to producers and epochs
+//! witness   whose leader epoch is right
 //! compact   a pass of compaction, and its result put in place      listing   what files there are
 //! ```
 //!
@@ -36,6 +37,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod witness;
 
 use std::any::Any;
 use std::path::PathBuf;

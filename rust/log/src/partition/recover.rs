@@ -19,11 +19,12 @@ use super::ending::Ending;
 use super::epochs::Epochs;
 use super::listing::Listing;
 use super::producers::Producers;
-use super::replay::{remove_if_there, replay_segment, wrong_epoch};
+use super::replay::{remove_if_there, replay_segment};
+use super::witness::{Follower, Wrong, epochs_of, judge_epoch, wrong_epoch};
 use super::{OpenHint, RecoveryReport, snapshot};
 use crate::batch::control;
 use crate::batch::header::HEADER_BYTES;
-use crate::env::{Clock, Disk, Env, OpenMode, read_file};
+use crate::env::{Clock, Disk, Env, OpenMode};
 use crate::error::{IoContext, StorageError};
 use crate::health::Trust;
 use crate::index::{offset, time};
@@ -60,10 +61,10 @@ pub(super) fn load(
     let disk = env.disk().as_ref();
     let mut report = RecoveryReport::default();
     let Some(listing) = Listing::take(disk, path, &mut report.damage)? else { return Ok(None) };
-    let ending = Ending::find(disk, path, trust, &mut hint, &mut report.damage)?;
+    let ending = Ending::find(disk, path, trust, config.durability, &mut hint, &mut report.damage)?;
     let cleaned = hint.cleaned.unwrap_or(0);
     let clock = env.clock().as_ref();
-    let mut load = Load { disk, clock, path, config, cleaned, listing, report, ending };
+    let mut load = Load { disk, clock, path, config, cleaned, listing, report, ending, epochs_are_wrong: false };
     let loaded = load.run(hint)?;
     load.ending.settle(disk, path)?;
     Ok(Some(loaded))
@@ -79,6 +80,8 @@ struct Load<'a> {
     listing: Listing,
     report: RecoveryReport,
     ending: Ending,
+    /// The epoch checkpoint says otherwise than the batches.
+    epochs_are_wrong: bool,
 }
 
 impl Load<'_> {
@@ -117,14 +120,18 @@ impl Load<'_> {
         }
 
         let scan_base = bases.get(scan_from).copied().unwrap_or(log_end);
-        let (mut producers, snapshot_offset) = self.newest_snapshot(scan_base)?;
+        let (mut producers, snapshot_offset) =
+            self.listing.newest_snapshot(self.disk, self.path, scan_base, &mut self.report.damage)?;
         let mut epochs = known.clone().unwrap_or_default();
         self.replay(&segments, snapshot_offset, scan_base, &mut producers, stored.is_none().then_some(&mut epochs))?;
-        self.drop_snapshots_above(scan_base)?;
+        self.listing.drop_snapshots_above(self.disk, self.path, scan_base)?;
         if scan_from < bases.len() {
             epochs.truncate_end(scan_base);
             let tail = Tail { bases: &bases[scan_from..], stored: known.as_ref(), recovery_point: hint.recovery_point };
             log_end = self.scan(&tail, &mut segments, &mut producers, &mut epochs)?;
+        }
+        if self.epochs_are_wrong {
+            epochs = epochs_of(self.disk, &segments)?;
         }
         // An epoch that began at the very end wrote nothing yet, but its leader was there.
         epochs.truncate_end(log_end.saturating_add(1));
@@ -155,7 +162,7 @@ impl Load<'_> {
         if said.as_ref() != Some(&epochs) {
             checkpoint::write_epochs(self.disk, &self.path.join(names::LEADER_EPOCHS), epochs.entries())?;
         }
-        self.drop_stray_snapshots(&segments, snapshot_offset)?;
+        self.listing.drop_stray_snapshots(self.disk, self.path, &segments, snapshot_offset)?;
         // A recovery point inside the last segment was written after the names were synced.
         let names_are_synced =
             self.report.segments_scanned < 2 && self.report.bytes_cut == 0 && hint.recovery_point > last;
@@ -301,25 +308,6 @@ impl Load<'_> {
         Ok(false)
     }
 
-    /// The newest snapshot at or below `offset` that can be read, and the offset it stands for.
-    fn newest_snapshot(&mut self, offset: Offset) -> Result<(Producers, Option<Offset>), StorageError> {
-        let first = self.listing.logs.keys().next().copied().unwrap_or(0);
-        // Behind an older one batches are missing: what it says of a producer would refuse that producer's next batch.
-        for at in self.listing.snapshots.iter().rev().copied().filter(|at| (first..=offset).contains(at)) {
-            let path = names::file(self.path, at, names::PRODUCER_SNAPSHOT);
-            let bytes = match read_file(self.disk, &path, snapshot::BYTES_MAX) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
-                Err(error) => return Err(StorageError::io("read", &path, error)),
-            };
-            match snapshot::decode(&bytes) {
-                Some(producers) => return Ok((producers, Some(at))),
-                None => self.report.damage.push(format!("{} is damaged; an older one is used", path.display())),
-            }
-        }
-        Ok((Producers::default(), None))
-    }
-
     /// Enters batches between the snapshot and `until` into the producers, and into the epochs when their file was lost.
     fn replay(
         &mut self,
@@ -356,6 +344,7 @@ impl Load<'_> {
                 self.report
                     .damage
                     .push(format!("{} begins before offset {log_end}, where the log is already", log_path.display()));
+                self.ending.will_cut(self.disk, self.path, log_end)?;
                 self.drop_segments(&bases[index..])?;
                 break;
             }
@@ -372,16 +361,35 @@ impl Load<'_> {
             let next_base = bases.get(index + 1).copied();
             let gaps = self.gaps(base, next_base);
             let shown = segment.log(self.disk)?;
-            let mut scan = Scan::new(self.ending.source(self.disk, &shown, &log_path)?, base, u64::from(size), gaps);
+            let mut scan = Scan::new(shown.clone(), base, u64::from(size), gaps);
+            let (mut beyond, mut is_beyond) = (None, false);
             let stop = loop {
+                if !is_beyond && log_end >= recovery_point && !scan.is_at_end() {
+                    is_beyond = true;
+                    beyond = self.ending.beyond(self.disk, &shown, &log_path)?;
+                    beyond.iter().for_each(|file| scan.go_on_in(file.clone()));
+                }
                 match scan.step().at("read", &log_path)? {
                     Step::End => break None,
-                    Step::Stopped(stop) => break Some(stop),
+                    Step::Stopped(mut stop) => {
+                        if beyond.as_ref().is_some_and(|file| file.differs()) {
+                            stop.what = format!("memory shows other bytes than the disk ({})", stop.what);
+                        }
+                        break Some(stop);
+                    }
                     Step::Batch(batch) => {
-                        let wrong = match wrong_epoch(stored, &batch.header) {
-                            None => self.ending.past(&batch, shown.as_ref()).at("read", &log_path)?,
-                            wrong => wrong,
-                        };
+                        let mut wrong = self.ending.past(&batch.header);
+                        if wrong.is_none() && !self.epochs_are_wrong {
+                            let follower = Follower { log: &shown, path: &log_path, size, next_base };
+                            match judge_epoch(self.disk, self.path, stored, &batch, &follower)? {
+                                None => {}
+                                Some(Wrong::Batch(what)) => wrong = Some(what),
+                                Some(Wrong::Checkpoint(what)) => {
+                                    self.report.damage.push(what);
+                                    self.epochs_are_wrong = true;
+                                }
+                            }
+                        }
                         if let Some(what) = wrong {
                             break Some(Stop { position: u64::from(batch.position), what });
                         }
@@ -420,6 +428,10 @@ impl Load<'_> {
                     stop.position,
                     stop.what
                 ));
+                // Elsewhere the next start sees that the log does not end where it was known to, and syncs it.
+                if log_end == recovery_point || index + 1 < bases.len() {
+                    self.ending.will_cut(self.disk, self.path, log_end)?;
+                }
                 segment.cut_log(self.disk, stop.position as u32)?;
             }
             if !aborted.is_empty() || self.listing.txn_indexes.contains(&base) {
@@ -447,14 +459,17 @@ impl Load<'_> {
                 segment.seal_indexes(self.disk, true)?;
                 segment.retire();
             }
-            // What the crash left in the page cache. A log that ends right at its recovery point was on the disk before; one that ends
-            // below it was cut, which may not be.
-            if stop.is_some() || log_end != recovery_point || self.ending.has_marker() {
+            // What the crash left in the page cache. A log that ends right at its recovery point was on the disk before, but for one that
+            // was truncated to nothing; one that ends below it was cut, which may not be.
+            if stop.is_some() || log_end != recovery_point || log_end == 0 || self.ending.has_marker() {
                 segment.sync_log(self.disk)?;
             }
             self.report.sync_ms += self.clock.monotonic_ms() - scanned_ms;
             segments.push(Arc::new(segment));
             if is_last {
+                if index + 1 < bases.len() {
+                    self.ending.will_cut(self.disk, self.path, log_end)?;
+                }
                 self.drop_segments(&bases[index + 1..])?;
                 break;
             }
@@ -472,27 +487,6 @@ impl Load<'_> {
             self.report.bytes_cut += u64::from(self.length_of(*base));
             for suffix in [names::LOG, names::OFFSET_INDEX, names::TIME_INDEX, names::TXN_INDEX] {
                 remove_if_there(self.disk, &names::file(self.path, *base, suffix))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Snapshots of batches that will be scanned again, or that lie behind the end, say nothing any more.
-    fn drop_snapshots_above(&mut self, limit: Offset) -> Result<(), StorageError> {
-        for at in self.listing.snapshots.iter().filter(|at| **at > limit) {
-            remove_if_there(self.disk, &names::file(self.path, *at, names::PRODUCER_SNAPSHOT))?;
-        }
-        self.listing.snapshots.retain(|at| *at <= limit);
-        Ok(())
-    }
-
-    /// Each stop leaves a snapshot at an offset of its own: kept are those segments begin with and the one that was used (Kafka's
-    /// `removeStraySnapshots`).
-    fn drop_stray_snapshots(&mut self, segments: &[Arc<Segment>], used: Option<Offset>) -> Result<(), StorageError> {
-        for at in &self.listing.snapshots {
-            let begins_segment = segments.iter().any(|segment| segment.base_offset() == *at);
-            if !begins_segment && Some(*at) != used {
-                remove_if_there(self.disk, &names::file(self.path, *at, names::PRODUCER_SNAPSHOT))?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What batches that are known to be good mean to producers and epochs, and what of them can be told wrong without a checksum.
+//! What batches that are known to be good mean to producers and epochs.
 
 use std::io;
 use std::path::Path;
@@ -6,18 +6,12 @@ use std::path::Path;
 use super::epochs::Epochs;
 use super::producers::Producers;
 use crate::Offset;
+use crate::batch::control;
 use crate::batch::header::HEADER_BYTES;
-use crate::batch::{BatchHeader, control};
 use crate::env::Disk;
 use crate::error::StorageError;
 use crate::index::txn::AbortedEntry;
 use crate::segment::Segment;
-
-/// The epoch is outside the checksum, but the checkpoint was synced before its first batch was written.
-pub(super) fn wrong_epoch(stored: Option<&Epochs>, header: &BatchHeader) -> Option<String> {
-    let known = stored?.at(header.base_offset)?;
-    (known != header.leader_epoch).then(|| format!("leader epoch {}, the checkpoint has {known}", header.leader_epoch))
-}
 
 pub(super) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
     match disk.remove_file(path) {

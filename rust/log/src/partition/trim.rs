@@ -217,17 +217,19 @@ impl Partition {
         self.rebuild_producers(state)
     }
 
-    /// Where the log would end if it were truncated to `offset`.
-    pub(crate) fn end_if_truncated(&self, offset: Offset) -> Result<Offset, StorageError> {
+    /// Up to where everything would be known to be on the disk if the log were truncated to `offset`. That is below the new end and, so that the
+    /// names of segments that go are synced too, not behind the begin of the last one that stays. None: nothing would be cut.
+    pub(crate) fn synced_if_truncated(&self, offset: Offset) -> Result<Option<Offset>, StorageError> {
         let state = self.state.read();
         state.check_online(&self.path)?;
         let offset = offset.max(state.log_start);
         let Some(index) = state.segment_index(offset).filter(|_| offset < state.log_end.offset) else {
-            return Ok(offset.min(state.log_end.offset));
+            return Ok(None);
         };
         let segment = &state.segments[index];
         let found = segment.find(self.disk(), offset, segment.size())?;
-        Ok(found.map_or(offset, |found| found.header.base_offset.min(offset)))
+        let end = found.map_or(offset, |found| found.header.base_offset.min(offset));
+        Ok(Some(segment.base_offset().min(end - 1).max(0)))
     }
 
     /// The producers as they were at the log end: from the newest snapshot below it and the batches since.

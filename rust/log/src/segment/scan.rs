@@ -86,6 +86,18 @@ impl Scan {
         self.compacted
     }
 
+    /// The limit was reached.
+    pub fn is_at_end(&self) -> bool {
+        self.position >= self.limit
+    }
+
+    /// From the next batch on reads that file.
+    pub fn go_on_in(&mut self, file: Arc<dyn File>) {
+        self.file = file;
+        self.buffer.clear();
+        self.buffer_at = self.position;
+    }
+
     /// The offset the next batch is expected to have.
     pub fn next_offset(&self) -> Offset {
         self.next_offset

@@ -38,7 +38,7 @@ impl Drop for HeldLock {
 pub(super) struct Handle {
     pub disk: PowerDisk,
     pub inode: Inode,
-    /// Which one opened it: a power cut ends it.
+    /// Which process opened it.
     pub life: u64,
     pub writable: bool,
 }

@@ -167,6 +167,8 @@ impl Disk for FaultyDisk {
     fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         self.faults.pass(Call::OpenDirect, path)?;
         if self.faults.images.lock().is_some() {
+            // What is dirty goes to the disk first; what a failed sync left looks clean.
+            self.faults.synced(path, self.inner.open(path, OpenMode::Read)?.as_ref(), true)?;
             return Ok(Some(Arc::new(OnDisk(self.faults.on_disk(path).unwrap_or_default()))));
         }
         self.inner.open_direct(path)

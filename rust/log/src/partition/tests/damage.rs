@@ -1,13 +1,15 @@
 //! Bits that changed on the disk, region by region, and who finds that out.
 //!
 //! ```text
-//! batch, bytes 0-20    recovery: framing, magic, order of offsets, epoch checkpoint; a broken length costs up to the next index entry
+//! batch, bytes 0-20    recovery: framing, magic, order of offsets, epochs; a broken length costs up to the next index entry
 //! batch, byte 21 on    recovery and embedded reads: the checksum
 //! snapshot             its checksum: an older one and more of the log
-//! epoch checkpoint     its form; a wrong epoch costs no more than a tail
+//! epoch checkpoint     its form, and the batches: one that does not fit them is made anew
 //! ```
 
 use std::io::IoSlice;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::batch::BatchHeader;
@@ -18,6 +20,7 @@ use crate::segment::names as segment_names;
 
 /// Where in a batch that field lies.
 const LAST_OFFSET_DELTA: std::ops::Range<usize> = 23..27;
+const EPOCH: std::ops::Range<usize> = 12..16;
 const BITS: [u8; 3] = [0x01, 0x10, 0x80];
 
 /// Five segments of idempotent batches, closed cleanly; how many records.
@@ -75,20 +78,30 @@ fn saved(bench: &Bench) -> impl Fn() {
     }
 }
 
-/// Recovery cuts the log before the batch with the flipped bit, wherever in the batch it is, and says which file and byte.
+/// Recovery cuts the log before the batch with the flipped bit, wherever in the batch it is, and says which file and byte. Only the last
+/// batch stays if nothing but its epoch changed: then there is the checkpoint alone to say so.
 #[test]
 fn recovery_finds_every_flipped_bit_of_a_batch() {
-    let (bench, _) = written();
+    let (bench, count) = written();
     let restore = saved(&bench);
-    for (path, bytes) in files(&bench, ".log") {
-        let starts = starts(&bytes);
+    let logs = files(&bench, ".log");
+    for (number, (path, bytes)) in logs.iter().enumerate() {
+        let starts = starts(bytes);
         for at in 0..bytes.len() {
             let start = *starts.iter().rfind(|start| **start <= at).unwrap();
             let expected = BatchHeader::read(&bytes[start..]).unwrap().base_offset;
             for bit in BITS {
                 restore();
-                put(&bench, &path, &flipped(&bytes, at, bit));
+                put(&bench, path, &flipped(bytes, at, bit));
                 let (partition, report) = bench.open_with(OpenHint::default());
+                let is_last = number + 1 == logs.len() && start == *starts.last().unwrap();
+                let is_negative = (at, bit) == (start + EPOCH.start, 0x80);
+                if is_last && EPOCH.contains(&(at - start)) && !is_negative {
+                    assert_eq!(partition.offsets().log_end, count, "{report:?}");
+                    let place = format!("{} at byte {start}, offset {expected}", path.display());
+                    assert!(report.damage[0].contains(&place), "{report:?}");
+                    continue;
+                }
                 let region = format!("{} byte {at} ({} of its batch) ^ {bit:#x}", path.display(), at - start);
                 assert_eq!(partition.offsets().log_end, expected, "{region}: {report:?}");
                 let place = format!("{} cut at byte {start}, offset {expected}", path.display());
@@ -187,7 +200,7 @@ fn snapshots_notice_every_flipped_bit() {
     }
 }
 
-/// The epoch checkpoint has no checksum: what is wrong with it may cut a tail after a crash, and is otherwise put right.
+/// The epoch checkpoint has no checksum: what is wrong with it costs no record, and is put right where a batch tells.
 #[test]
 fn flipped_bits_of_the_epoch_checkpoint() {
     let (bench, count) = written();
@@ -200,10 +213,11 @@ fn flipped_bits_of_the_epoch_checkpoint() {
                 put(&bench, &path, &flipped(&bytes, at, bit));
                 let (partition, report) = bench.open_with(hint);
                 let found = records(&partition, ReadUpTo::LogEnd);
-                assert_eq!(found.len() as i64, partition.offsets().log_end, "byte {at}");
-                assert!(found.len() as i64 == count || !report.damage.is_empty(), "byte {at} ^ {bit:#x}: {report:?}");
-                let next = partition.offsets().log_end;
-                assert_eq!(send_values(&partition, &["on"]).base_offset, next);
+                assert_eq!(found.len() as i64, count, "byte {at} ^ {bit:#x}: {report:?}");
+                assert_eq!(send_values(&partition, &["on"]).base_offset, count);
+                // A wrong start says nothing of the batches before it.
+                let known = partition.state.read().epochs.entries().to_vec();
+                assert!(matches!(known[..], [(2, 0..20)]), "byte {at} ^ {bit:#x}: {known:?}, {report:?}");
             }
         }
     }
@@ -306,6 +320,57 @@ fn names_at_the_end_of_all_offsets() {
                 partition.close().unwrap();
                 assert_eq!(bench.open_with(hint).0.offsets().log_end, far + 2 * taken as i64);
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever an epoch checkpoint says, no record is lost for it; and if it contradicts a batch that is scanned, the epochs are those of the
+    /// batches afterwards, and stay so.
+    #[test]
+    fn any_epoch_checkpoint(
+        said in proptest::collection::btree_map(0..6i32, 0..24i64, 0..5),
+        recovery_point in prop_oneof![Just(0i64), Just(20), 1..20i64],
+        clean in any::<bool>(),
+    ) {
+        let mut bench = Bench::small();
+        bench.config.segment_bytes = 500;
+        let partition = bench.open();
+        let mut truth = Vec::new();
+        for number in 0..20 {
+            if number % 6 == 0 {
+                partition.set_leader_epoch(number / 6 + 1).unwrap();
+                truth.push((number / 6 + 1, i64::from(number)));
+            }
+            send_values(&partition, &["some value"]);
+        }
+        partition.close().unwrap();
+        let mut starts: Vec<i64> = said.values().copied().collect();
+        starts.sort_unstable();
+        let said: Vec<(i32, i64)> = said.keys().copied().zip(starts).collect();
+        let path = bench.path().join("leader-epoch-checkpoint");
+        crate::checkpoint::write_epochs(bench.host.env().disk().as_ref(), &path, &said).unwrap();
+        bench.epoch = 4;
+        let hint = OpenHint { clean, recovery_point, ..OpenHint::default() };
+        let (partition, report) = bench.open_with(hint);
+        prop_assert_eq!(partition.offsets().log_end, 20, "{:?}", report);
+        prop_assert_eq!(records(&partition, ReadUpTo::LogEnd).len(), 20);
+        let epoch_at = |epochs: &[(i32, i64)], offset: i64| {
+            epochs.iter().rfind(|(_, start)| *start <= offset).map(|(epoch, _)| *epoch)
+        };
+        let contradicts = |offset: &i64| {
+            epoch_at(&said, *offset).is_some_and(|epoch| Some(epoch) != epoch_at(&truth, *offset))
+        };
+        if !clean && (recovery_point..20).any(|offset| contradicts(&offset)) {
+            let found = partition.state.read().epochs.entries().to_vec();
+            prop_assert_eq!(&found, &truth, "{:?}", report);
+            drop(partition);
+            let (partition, report) = bench.open_with(hint);
+            prop_assert_eq!(report.damage, Vec::<String>::new());
+            let found = partition.state.read().epochs.entries().to_vec();
+            prop_assert_eq!(&found, &truth);
         }
     }
 }

@@ -66,7 +66,10 @@ fn memory_that_differs_from_the_disk() {
     let mut other = batch(NOBODY, &["x"]);
     header::place(&mut other, 1, 0);
     assert_eq!(other.len(), length);
-    disk.open(&path, OpenMode::Write).unwrap().write_at(&mut [IoSlice::new(&other)], length as u64).unwrap();
+    let file = disk.open(&path, OpenMode::Write).unwrap();
+    file.write_at(&mut [IoSlice::new(&other)], length as u64).unwrap();
+    faults.fail(Fault::new(EIO).of(&[Call::Sync]).at(".log").once());
+    assert!(file.sync_data().is_err());
     let marker = disk.open(&bench.path().join(files::DURABLE_OFFSET), OpenMode::Create).unwrap();
     marker.write_at(&mut [IoSlice::new(b"version: 0\n")], 0).unwrap();
     let (partition, report) = bench.open_with(OpenHint::default());
