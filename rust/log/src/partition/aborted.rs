@@ -63,7 +63,7 @@ impl Partition {
         if segment.has_loaded_aborted() {
             return Ok(());
         }
-        let segments = self.state.read().segments.clone();
+        let segments = self.state.read().segments.to_vec();
         let older = &segments[..segments.partition_point(|older| older.base_offset() < segment.base_offset())];
         let is_right = segment.load_aborted(self.disk(), older)?;
         self.host.open_files().used(segment);

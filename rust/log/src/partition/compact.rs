@@ -76,7 +76,7 @@ impl Partition {
         let (segments, limits) = {
             let state = self.state.read();
             state.check_online(&self.path)?;
-            (state.segments.clone(), self.compaction_limits(&state))
+            (state.segments.to_vec(), self.compaction_limits(&state))
         };
         match self.compaction_facts(&segments, &limits) {
             Ok(facts) => Ok(plan::choose(&facts, &limits)),
@@ -158,7 +158,7 @@ impl Partition {
             let state = self.state.read();
             state.check_online(&self.path)?;
             let view = View {
-                segments: state.segments.clone(),
+                segments: state.segments.to_vec(),
                 last_records: last_records(&state),
                 truncations: state.truncations,
             };
@@ -331,7 +331,7 @@ impl Partition {
             for source in sources {
                 source.segment.mark_removed();
             }
-            state.segments.splice(first..first + sources.len(), [made.clone()]);
+            state.segments.replace(first..first + sources.len(), made.clone());
             state.recent.clear();
             // Only marks that lost their segment move: what lies behind the durable one, indexes of closed segments too, is yet to be
             // synced.

@@ -307,7 +307,7 @@ impl Partition {
         let mut state = self.state.write();
         state.closed = true;
         self.recount_unsynced(&mut state);
-        for segment in &state.segments {
+        for segment in state.segments.iter() {
             segment.mark_removed();
         }
         if !state.made {

@@ -8,6 +8,7 @@
 //! ending    where recovery must stop           replay    what good batches mean to producers and epochs
 //! witness   whose leader epoch is right
 //! compact   a pass of compaction, and its result put in place      listing   what files there are
+//! segments  the list, and in which of them a look-up by time begins
 //! ```
 //!
 //! One lock guards the state. Appends hold it for a write to the page cache; reads hold it to learn which segment and how far, and do
@@ -32,6 +33,7 @@ mod producers;
 mod read;
 mod recover;
 mod replay;
+mod segments;
 mod snapshot;
 mod state;
 #[cfg(test)]

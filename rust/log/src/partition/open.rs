@@ -52,7 +52,7 @@ impl Partition {
                 let end = Mark { offset: loaded.log_end, segment, position };
                 let mut state = State {
                     made: true,
-                    segments: loaded.segments,
+                    segments: loaded.segments.into(),
                     log_start: loaded.log_start,
                     log_end: end,
                     high_watermark: end,

@@ -7,6 +7,7 @@ use std::thread::Thread;
 
 use super::epochs::Epochs;
 use super::producers::Producers;
+use super::segments::Segments;
 use crate::env::Disk;
 use crate::error::StorageError;
 use crate::health::Health;
@@ -119,7 +120,7 @@ pub struct State {
     /// The directory exists.
     pub made: bool,
     /// In ascending order; the last is being written. Empty until the first append.
-    pub segments: Vec<Arc<Segment>>,
+    pub segments: Segments,
     pub log_start: Offset,
     pub log_end: Mark,
     pub high_watermark: Mark,
@@ -161,7 +162,7 @@ impl State {
         let start = Mark { offset: 0, segment: 0, position: 0 };
         State {
             made: false,
-            segments: Vec::new(),
+            segments: Segments::default(),
             log_start: 0,
             log_end: start,
             high_watermark: start,

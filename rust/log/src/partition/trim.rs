@@ -47,7 +47,7 @@ impl Partition {
         let segments = {
             let state = self.state.read();
             state.check_online(&self.path)?;
-            state.segments.clone()
+            state.segments.to_vec()
         };
         // Timestamps of closed segments may come from disk: looked at without the lock.
         let mut largest_ms = Vec::with_capacity(segments.len());
@@ -131,8 +131,7 @@ impl Partition {
     fn drop_front(&self, state: &mut State, reasons: &[Reason], delay_ms: i64) -> Result<(), StorageError> {
         let first = state.segments.get(reasons.len()).map_or(state.log_end.offset, |segment| segment.base_offset());
         move_log_start(state, first);
-        let rest = state.segments.split_off(reasons.len());
-        let gone = std::mem::replace(&mut state.segments, rest);
+        let gone = state.segments.take_front(reasons.len());
         self.recount_unsynced(state);
         let mut files = Vec::new();
         for (segment, reason) in gone.iter().zip(reasons) {

@@ -15,7 +15,7 @@ mod writer;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -28,6 +28,7 @@ use crate::index::offset::OffsetIndex;
 use crate::index::time::{TimeEntry, TimeIndex};
 use crate::index::txn::{self, AbortedEntry};
 pub(crate) use indexes::Indexes;
+pub use repair::rebuilds;
 
 /// Bytes read at once when walking from an index entry to a batch: as a rule the whole way.
 const WALK_BYTES: usize = 4096 + HEADER_BYTES;

@@ -148,6 +148,11 @@ impl Segment {
         Ok(*self.indexes.lock().max.get_or_insert(last))
     }
 
+    /// The greatest timestamp, if it is known without a look at the disk; [`i64::MIN`] when no record has one.
+    pub fn largest_known_ms(&self) -> Option<i64> {
+        self.indexes.lock().max.map(|max| max.map_or(i64::MIN, |max| max.timestamp_ms))
+    }
+
     /// For retention: the greatest timestamp, or when the file was last written if no record has one.
     pub fn largest_timestamp_ms(&self, disk: &dyn Disk) -> Result<i64, StorageError> {
         Ok(self.max_timestamp(disk)?.map_or(self.created_ms, |max| max.timestamp_ms))

@@ -14,6 +14,14 @@ const REBUILT_INTERVAL_BYTES: u32 = 4096;
 /// How much of a segment's end is looked at for records that its time index should know of.
 const TAIL_BYTES: u32 = 1 << 20;
 
+/// Of all segments of this process.
+static REBUILDS: AtomicU64 = AtomicU64::new(0);
+
+/// How many segments had indexes that were wrong. While it stays the same, what a closed segment said of itself holds.
+pub fn rebuilds() -> u64 {
+    REBUILDS.load(Ordering::Acquire)
+}
+
 impl Segment {
     /// Does the entry name a whole batch that ends with its offset?
     pub(super) fn fits(&self, disk: &dyn Disk, entry: OffsetEntry) -> Result<bool, StorageError> {
@@ -92,6 +100,7 @@ impl Segment {
         indexes.max = fresh.max;
         indexes.first_timestamp_ms = fresh.first_timestamp_ms;
         indexes.bytes_since_entry = fresh.bytes_since_entry;
+        REBUILDS.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 

@@ -14,11 +14,12 @@ use crate::partition::state::Mark;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Producer (none for 0), records, codec.
+    /// Producer (none for 0), records, codec, and how much later than [`T0`] the first record is.
     Append {
         producer: i64,
         records: usize,
         codec: usize,
+        later_ms: i64,
     },
     /// One record in the producer's transaction, which begins with it if none is open.
     Transact {
@@ -66,7 +67,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        8 => (0..3i64, 1..6usize, 0..5usize).prop_map(|(producer, records, codec)| Step::Append { producer, records, codec }),
+        8 => (0..3i64, 1..6usize, 0..5usize, -50..50i64).prop_map(|(producer, records, codec, later_ms)| Step::Append { producer, records, codec, later_ms }),
         2 => (1..3i64).prop_map(|producer| Step::Repeat { producer }),
         4 => (10..13i64).prop_map(|producer| Step::Transact { producer }),
         2 => (10..13i64, any::<bool>()).prop_map(|(producer, commit)| Step::End { producer, commit }),
@@ -100,9 +101,9 @@ fn key_of(value: &str) -> &'static str {
     ["a", "b", "c", "d", "e"][value.bytes().map(usize::from).sum::<usize>() % 5]
 }
 
-fn keyed_batch(who: Who, compression: Compression, values: &[&str]) -> Vec<u8> {
+fn keyed_batch(who: Who, compression: Compression, timestamp_ms: i64, values: &[&str]) -> Vec<u8> {
     let records: Vec<(&str, &str)> = values.iter().map(|value| (key_of(value), *value)).collect();
-    super::compact::keyed(who, compression, T0, &records)
+    super::compact::keyed(who, compression, timestamp_ms, &records)
 }
 
 /// The model: batches as (base offset, values, kind), and where each producer is.
@@ -257,6 +258,31 @@ impl Place {
     }
 }
 
+/// A look-up by time finds what a walk through all records does.
+fn same_by_time(partition: &Partition, step: &Step) {
+    let mut times = Vec::new();
+    let (mut at, offsets) = (partition.offsets().log_start, partition.offsets());
+    while at < offsets.log_end {
+        let note = |record: &crate::batch::records::RecordRef<'_>| times.push((record.timestamp_ms, record.offset));
+        at = partition.for_each_record(at, u32::MAX, ReadUpTo::LogEnd, note).unwrap();
+    }
+    for target in (-52..60).step_by(7).map(|later_ms| T0 + later_ms).chain([0, i64::MAX]) {
+        let expected = times.iter().find(|(timestamp_ms, _)| *timestamp_ms >= target).copied();
+        let found = partition.lookup_timestamp(target).unwrap().map(|found| (found.timestamp_ms, found.offset));
+        assert_eq!(found, expected, "{target} after {step:?}");
+    }
+    let greatest_ms = times.iter().map(|(timestamp_ms, _)| *timestamp_ms).max();
+    let found = partition.max_timestamp().unwrap().map(|found| (found.timestamp_ms, found.offset));
+    match found {
+        // Below the log start, as in Kafka.
+        Some((timestamp_ms, offset)) if offset < offsets.log_start => assert!(Some(timestamp_ms) >= greatest_ms),
+        found => {
+            let expected = times.iter().find(|(timestamp_ms, _)| Some(*timestamp_ms) == greatest_ms).copied();
+            assert_eq!(found, expected, "after {step:?}");
+        }
+    }
+}
+
 fn run(steps: Vec<Step>, mut place: Place) {
     place.bench.config.cleanup_policy = CleanupPolicy { delete: true, compact: true };
     let mut model = Model::default();
@@ -265,13 +291,13 @@ fn run(steps: Vec<Step>, mut place: Place) {
     let mut partition = place.open(OpenHint::default());
     for step in steps {
         match step.clone() {
-            Step::Append { producer: id, records, codec: index } => {
+            Step::Append { producer: id, records, codec: index, later_ms } => {
                 let values: Vec<String> = (0..records).map(|at| format!("{}-{at}", model.written)).collect();
                 model.written += 1;
                 let words: Vec<&str> = values.iter().map(String::as_str).collect();
                 let sequence = model.next_sequence(id);
                 let who = if id == 0 { NOBODY } else { producer(id, 0, sequence) };
-                let bytes = keyed_batch(who, codec(index), &words);
+                let bytes = keyed_batch(who, codec(index), T0 + later_ms, &words);
                 let appended = send(&partition, bytes.clone()).unwrap();
                 assert_eq!((appended.base_offset, appended.duplicate), (model.log_end, false));
                 if id != 0 {
@@ -286,7 +312,7 @@ fn run(steps: Vec<Step>, mut place: Place) {
                 assert_eq!(guard.is_none(), model.transactions().0.contains_key(&id), "before {step:?}");
                 let value = format!("transaction-{}", model.written);
                 model.written += 1;
-                let mut bytes = keyed_batch(transaction(id, 0, sequence), Compression::None, &[value.as_str()]);
+                let mut bytes = keyed_batch(transaction(id, 0, sequence), Compression::None, T0, &[value.as_str()]);
                 let sent = bytes.clone();
                 partition
                     .append(&mut bytes, Origin::Client, AppendOptions { guard, ..AppendOptions::default() })
@@ -380,7 +406,7 @@ fn run(steps: Vec<Step>, mut place: Place) {
                 if let Some(done) = partition.compact(size, &mut Unhurried).unwrap() {
                     model.committed = committed;
                     // The segments it touched are one or more whole ones.
-                    let segments = partition.state.read().segments.clone();
+                    let segments = partition.state.read().segments.to_vec();
                     let touched =
                         segments.iter().map(|segment| segment.base_offset()).find(|base| *base >= done.cleaned);
                     model.compact(done.cleaned, touched.unwrap_or(done.plan.until).min(done.plan.until));
@@ -400,6 +426,7 @@ fn run(steps: Vec<Step>, mut place: Place) {
             "after {step:?}"
         );
         assert_eq!(records(&partition, ReadUpTo::HighWatermark), model.records(), "after {step:?}");
+        same_by_time(&partition, &step);
         let (open, aborted) = model.transactions();
         let stable = open.values().copied().min().unwrap_or(model.log_end).max(model.log_start);
         assert_eq!(offsets.last_stable, stable, "after {step:?}");
