@@ -115,8 +115,9 @@ def test_an_altered_time_for_tombstones(make_broker: MakeBroker, unique: str) ->
     wait_until(lambda: 0 not in table.offsets(), "what the tombstone deletes is gone")
     table.put(("c", "5"))
     table.put(("c", "6"))
-    wait_until(lambda: 2 not in table.offsets(), "the tombstone is gone")
-    assert table.read() == [(1, "b", "2"), (4, "c", "5"), (5, "c", "6")]
+    # A pass that begins between the two takes the tombstone, and the next one what the last record replaces.
+    left = [(1, "b", "2"), (4, "c", "5"), (5, "c", "6")]
+    wait_until(lambda: table.read() == left, "the tombstone is gone")
 
 
 @pytest.mark.ottla
