@@ -244,3 +244,31 @@ fn killed_inside_a_truncation() {
         assert_eq!(after, found, "killed after {operations} operations of a truncation to {offset}");
     }
 }
+
+/// A log that a power cut left behind its log start is made empty there, and stays so: its old files do not come back after a clean stop.
+#[test]
+fn an_emptied_log_stays_empty() {
+    let world = World::new();
+    let directory = world.directory();
+    let partition = world.open(&directory);
+    append(&partition, 5);
+    partition.flush().unwrap();
+    append(&partition, 8);
+    partition.delete_records_before(13).unwrap();
+    directory.checkpoint(std::slice::from_ref(&partition)).unwrap();
+    drop((partition, directory));
+    world.disk.power_on_with(Fate::Nothing);
+    let directory = world.directory();
+    let partition = world.open(&directory);
+    assert_eq!((partition.offsets().log_start, partition.offsets().log_end), (13, 13));
+    partition.close().unwrap();
+    directory.close(std::slice::from_ref(&partition)).unwrap();
+    drop((partition, directory));
+    world.disk.power_on_with(Fate::Nothing);
+    let directory = world.directory();
+    assert!(directory.was_clean());
+    let partition = world.open(&directory);
+    assert_eq!((partition.offsets().log_start, partition.offsets().log_end), (13, 13));
+    append(&partition, 1);
+    assert_eq!(partition.offsets().log_end, 14);
+}

@@ -149,6 +149,8 @@ impl Load<'_> {
             // What was cut reached past the log start. Offsets are never given out twice: the log goes on from there, empty.
             let bases: Vec<Offset> = segments.drain(..).map(|segment| segment.base_offset()).collect();
             self.drop_segments(&bases)?;
+            // Files that came back behind a clean stop would tell of another log.
+            self.disk.sync_dir(self.path).at("sync", self.path)?;
             return self.nothing(hint);
         }
         let first = segments.first().map_or(log_end, |segment| segment.base_offset());
