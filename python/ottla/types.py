@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
+    from ottla.errors import ErrorCode
+
 # A record of an internal topic: key and value, either may be null.
 Record = tuple[bytes | None, bytes | None]
 
@@ -166,4 +168,47 @@ class Codec(Protocol):
 
     def decode_struct(self, name: str, version: int, body: bytes) -> Struct:
         """The message of this Kafka name that a body holds, without any prefix."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionMarker:
+    """The end of a transaction, as it is to be written into partitions that took part in it."""
+
+    producer_id: int
+    # The epoch the marker carries; with transactions v2 that is one more than the records have.
+    producer_epoch: int
+    committed: bool
+    # Leader epoch of the coordinator's own partition: an older coordinator cannot end what a newer one has begun.
+    coordinator_epoch: int
+    # 0 or 1 for clients before KIP-890, 2 since: how strictly the epoch is compared.
+    transaction_version: int
+    partitions: tuple[tuple[str, int], ...]
+
+
+class Markers(Protocol):
+    """Writes the ends of transactions into the partitions that took part."""
+
+    def write(self, marker: TransactionMarker, answer: Callable[[dict[tuple[str, int], ErrorCode]], None]) -> None:
+        """End a transaction in the marker's partitions; a repetition does no harm.
+
+        `answer` is called once per call, with a code for every partition, when each marker is committed or refused.
+        """
+        ...
+
+
+class TransactionGate(Protocol):
+    """Whether a producer's transaction is open in some partitions."""
+
+    def ask(
+        self,
+        transactional_id: str,
+        producer_id: int,
+        producer_epoch: int,
+        partitions: Sequence[tuple[str, int]],
+        *,
+        adds: bool,
+        answer: Callable[[ErrorCode], None],
+    ) -> None:
+        """Add the partitions to the transaction (`adds`: KIP-890 v2), or only verify that they are in it (v1)."""
         ...

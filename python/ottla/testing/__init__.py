@@ -7,5 +7,16 @@ from ottla.clock import DeadlineQueue, SeededRandom, VirtualClock
 from ottla.testing.journal import MemoryJournal
 from ottla.testing.metadata import MemoryMetadataJournal
 from ottla.testing.time import run_until
+from ottla.testing.transactions import GateQuestion, MemoryMarkers, MemoryTransactionGate
 
-__all__ = ["DeadlineQueue", "MemoryJournal", "MemoryMetadataJournal", "SeededRandom", "VirtualClock", "run_until"]
+__all__ = [
+    "DeadlineQueue",
+    "GateQuestion",
+    "MemoryJournal",
+    "MemoryMarkers",
+    "MemoryMetadataJournal",
+    "MemoryTransactionGate",
+    "SeededRandom",
+    "VirtualClock",
+    "run_until",
+]
