@@ -33,6 +33,7 @@ LEVELS = {
     "protocol": 2,
     "security": 2,
     "broker": 3,
+    "coordinators": 3,
     "embed": 3,
     "admin": 4,
     "cli": 5,

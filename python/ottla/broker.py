@@ -38,8 +38,7 @@ from ottla.controller.internal_topics import offsets_topic
 from ottla.controller.names import INTERNAL_TOPICS, METADATA_TOPIC, OFFSETS_TOPIC
 from ottla.controller.producer_ids import ProducerIds
 from ottla.controller.registration import SUPPORTED_FEATURES, check_features, register
-from ottla.coordinator.group.coordinator import GroupCoordinator
-from ottla.coordinator.group.settings import GroupSettings
+from ottla.coordinators import Coordinators
 from ottla.errors import ConfigError, NewerFormat, NotReady, RequestError
 from ottla.protocol.background import Background
 from ottla.protocol.commits import Commits, CommittingJournal, CommittingMetadataLog
@@ -251,15 +250,13 @@ class _Running:
                 "version that wrote it"
             )
         random = SystemRandom()
-        self.groups = GroupCoordinator(
-            journals=lambda index: CommittingJournal(engine.journal(OFFSETS_TOPIC, index), self.commits),
-            # Until the topic is there: then what exists counts, see `_load_groups`.
-            partition_count=config.integer("offsets.topic.num.partitions"),
+        self.coordinators = Coordinators(
+            config=config,
+            journals=lambda topic, index: CommittingJournal(engine.journal(topic, index), self.commits),
             codec=codec,
-            scheduler=self.deadlines,
             clock=engine,
+            scheduler=self.deadlines,
             random=random,
-            settings=GroupSettings.from_config(config),
         )
         defaults = TopicDefaults(
             config.integer("num.partitions"),
@@ -282,7 +279,7 @@ class _Running:
                 self.controller, internal_topics, defaults, random, enabled=bool(config["auto.create.topics.enable"])
             ),
             internal_topics=internal_topics,
-            groups=self.groups,
+            groups=self.coordinators.groups,
             storage=engine,
             background=self.background,
         )
@@ -292,7 +289,7 @@ class _Running:
             engine,
             self.deadlines,
             self.commits,
-            flush=self.groups.flush_turn,
+            flush=self.coordinators.flush_turn,
             request_turn=self.loop.request_turn,
         )
         try:
@@ -426,19 +423,7 @@ class _Running:
             finalized_features=list(image.features.items()),
             finalized_epoch=self.controller.applied_offset,
         )
-        if OFFSETS_TOPIC in change.deleted.values():
-            for index in range(self.groups.partition_count):
-                self.groups.unload(index)
-        for topic in change.topics.values():
-            if topic.name == OFFSETS_TOPIC:
-                self._load_groups(topic)
-        # A start finds deletions of long ago here. Of a name that is in use again, offsets without an id may be of the
-        # topic that has it now.
-        deleted = {
-            name: topic_id for topic_id, name in change.deleted.items() if self._shown or name not in image.topics
-        }
-        if deleted:
-            self.groups.on_topics_deleted(deleted)
+        self.coordinators.show(image, change, first=not self._shown)
 
     def _topic(self, image: MetadataImage, topic: Topic) -> _core.TopicTuple:
         overrides = image.topic_config(topic.name)
@@ -465,15 +450,6 @@ class _Running:
             ],
         )
 
-    def _load_groups(self, topic: Topic) -> None:
-        # Groups are found by this number. It never changes while the topic exists: growing it is refused.
-        self.groups.partition_count = len(topic.partitions)
-        for partition in topic.partitions:
-            if partition.leader == self.config.node_id:
-                self.groups.load(partition.index)
-            else:
-                self.groups.unload(partition.index)
-
     # What people are told.
 
     @property
@@ -494,7 +470,7 @@ class _Running:
             failure=controller.halted,
             controller=controller,
             dispatcher=self.dispatcher.status,
-            groups=self.groups.status,
+            groups=self.coordinators.groups.status,
             engine=self.engine.status(),
             server=self.server.status(),
         )

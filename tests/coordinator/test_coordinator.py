@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ottla.coordinator.group.coordinator import java_string_hash, partition_for
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.coordinator.group.state import TRANSITIONS, GroupState, StateMachine
+from ottla.coordinator.key_partition import java_string_hash, partition_for
 from ottla.errors import ErrorCode, StorageError
 from ottla.messages import (
     GroupMetadataKey,

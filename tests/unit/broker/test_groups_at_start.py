@@ -12,7 +12,8 @@ from kafka.structs import OffsetAndMetadata
 
 import ottla
 from ottla.controller.names import OFFSETS_TOPIC
-from ottla.coordinator.group.coordinator import GroupCoordinator, partition_for
+from ottla.coordinator.group.coordinator import GroupCoordinator
+from ottla.coordinator.key_partition import partition_for
 from ottla.coordinator.shard import State
 from tests.wire.client import Connection
 

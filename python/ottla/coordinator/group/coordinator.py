@@ -3,21 +3,19 @@
 Finds the shard of a group, checks what does not need one, and turns a refusal of the runtime into the answer Apache
 Kafka gives for it (GroupCoordinatorService): every request has its own shape of "no".
 
-The shard of a group is the partition abs(hashCode(group id)) % partitions of `__consumer_offsets`, with Java's hash
-of a string (over UTF-16 units), so that a directory of Kafka's opens here and the other way round. (abs of the
-smallest int is 0.)
+The shard of a group is the partition of `__consumer_offsets` that its id falls on (`coordinator.key_partition`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ottla.coordinator.group.machine import GroupMachine
 from ottla.coordinator.group.members import Reply
 from ottla.coordinator.group.rebalance import append_error
 from ottla.coordinator.group.settings import GroupSettings
+from ottla.coordinator.key_partition import partition_for
 from ottla.coordinator.runtime import CoordinatorRuntime, RuntimeSettings
 from ottla.coordinator.shard import Result
 from ottla.errors import ErrorCode
@@ -57,32 +55,6 @@ if TYPE_CHECKING:
     from ottla.types import Answer, Clock, Codec, Journal, Random, RequestContext, Scheduler
 
 OFFSETS_TOPIC: Final = "__consumer_offsets"
-# Ids whose partition is remembered: a few hundred kilobytes at most.
-_CACHED_IDS_MAX: Final = 1024
-_CACHED_CHARS_MAX: Final = 128
-
-
-def java_string_hash(text: str) -> int:
-    """String.hashCode of Java: over UTF-16 units, in 32 signed bits."""
-    value = 0
-    units = text.encode("utf-16-be", "surrogatepass")
-    for high, low in zip(units[::2], units[1::2], strict=True):
-        value = (value * 31 + (high << 8 | low)) & 0xFFFF_FFFF
-    return value - (1 << 32) if value & 0x8000_0000 else value
-
-
-def partition_for(group_id: str, partition_count: int) -> int:
-    """Which partition of the offsets topic a group lives on."""
-    # Asked with every request: it is looked up where ids are no longer than anybody gives them.
-    return (_cached_partition if len(group_id) <= _CACHED_CHARS_MAX else _partition)(group_id, partition_count)
-
-
-def _partition(group_id: str, partition_count: int) -> int:
-    value = java_string_hash(group_id)
-    return 0 if value == -(1 << 31) else abs(value) % partition_count
-
-
-_cached_partition = lru_cache(maxsize=_CACHED_IDS_MAX)(_partition)
 
 
 class GroupCoordinator:

@@ -1,0 +1,89 @@
+"""The coordinators of a broker: made from its settings, and told what exists.
+
+Each lives on the partitions of a topic of its own. A shard of it is loaded when this broker comes to lead its partition
+and unloaded when it does not any more, or when the topic is deleted.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from ottla.controller.names import OFFSETS_TOPIC
+from ottla.coordinator.group.coordinator import GroupCoordinator
+from ottla.coordinator.group.settings import GroupSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ottla.config import BrokerConfig
+    from ottla.controller.image import Change, MetadataImage, Topic
+    from ottla.types import Clock, Codec, Journal, Random, Scheduler
+
+
+class Coordinator(Protocol):
+    """What the coordinators have in common, seen from here."""
+
+    partition_count: int
+
+    def load(self, partition: int) -> None: ...
+    def unload(self, partition: int) -> None: ...
+    def flush_turn(self) -> None: ...
+
+
+class Coordinators:
+    """All of them; on the control-plane thread only."""
+
+    def __init__(
+        self,
+        *,
+        config: BrokerConfig,
+        journals: Callable[[str, int], Journal],
+        codec: Codec,
+        clock: Clock,
+        scheduler: Scheduler,
+        random: Random,
+    ) -> None:
+        self._node_id = config.node_id
+        self.groups = GroupCoordinator(
+            journals=partial(journals, OFFSETS_TOPIC),
+            # Until the topic is there: then what exists counts, see `_lead`.
+            partition_count=config.integer("offsets.topic.num.partitions"),
+            codec=codec,
+            scheduler=scheduler,
+            clock=clock,
+            random=random,
+            settings=GroupSettings.from_config(config),
+        )
+        self._by_topic: dict[str, Coordinator] = {OFFSETS_TOPIC: self.groups}
+
+    def flush_turn(self) -> None:
+        """The turn of the loop is over: write what it decided."""
+        for coordinator in self._by_topic.values():
+            coordinator.flush_turn()
+
+    def show(self, image: MetadataImage, change: Change, *, first: bool) -> None:
+        """Follow a change of what exists; the first one, at a start, is everything there is."""
+        for name in change.deleted.values():
+            coordinator = self._by_topic.get(name)
+            if coordinator is not None:
+                for index in range(coordinator.partition_count):
+                    coordinator.unload(index)
+        for topic in change.topics.values():
+            coordinator = self._by_topic.get(topic.name)
+            if coordinator is not None:
+                self._lead(coordinator, topic)
+        # A start finds deletions of long ago here. Of a name that is in use again, offsets without an id may be of the
+        # topic that has it now.
+        deleted = {name: topic_id for topic_id, name in change.deleted.items() if not first or name not in image.topics}
+        if deleted:
+            self.groups.on_topics_deleted(deleted)
+
+    def _lead(self, coordinator: Coordinator, topic: Topic) -> None:
+        # Keys are found by this number. It never changes while the topic exists: growing it is refused.
+        coordinator.partition_count = len(topic.partitions)
+        for partition in topic.partitions:
+            if partition.leader == self._node_id:
+                coordinator.load(partition.index)
+            else:
+                coordinator.unload(partition.index)
