@@ -33,6 +33,7 @@ TEST_SETTINGS = {
     "group.min.session.timeout.ms": "100",
     "offsets.topic.num.partitions": "4",
     "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "4",
     "ottla.decompressed.bytes.max": str(32 << 20),
 }
 BROKERS: dict[str, type[Process]] = {"ottla": OttlaProcess, "kafka": KafkaProcess}

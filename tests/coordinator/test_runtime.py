@@ -418,3 +418,29 @@ def test_what_follows_a_commit_may_write_again(slow: Rig) -> None:
     slow.runtime.flush_turn()
     slow.journals[0].commit()
     assert slow.read("b") == 2
+
+
+def test_what_follows_from_a_commit_may_write_within_the_append() -> None:
+    """A log that commits at once tells so while it is appended to; what follows is no mistake."""
+    rig = Rig()
+    rig.runtime.load(0)
+    rig.write(
+        lambda machine: Result(
+            records=[record("a", 1)],
+            done=lambda _code: machine.shard.submit(lambda: machine.put("b", 2)),
+        )
+    )
+    rig.runtime.flush_turn()
+    assert [len(batch) for batch in rig.journals[0].batches] == [1, 1]
+    assert (rig.read("a"), rig.read("b")) == (1, 2)
+    assert rig.runtime.status.shards[0].state is State.ACTIVE
+
+
+def test_what_is_submitted_outside_of_an_operation_runs_in_the_same_turn() -> None:
+    """An answer from elsewhere may have something done, and nothing else happens in that turn."""
+    rig = Rig()
+    rig.runtime.load(0)
+    machine = rig.runtime.machines()[0][0]
+    machine.shard.submit(lambda: machine.put("a", 1))
+    rig.runtime.flush_turn()
+    assert rig.read("a") == 1

@@ -45,6 +45,10 @@ API = {
         21: "delete_records",
         22: "init_producer_id",
         23: "offset_for_leader_epoch",
+        24: "add_partitions_to_txn",
+        25: "add_offsets_to_txn",
+        26: "end_txn",
+        27: "write_txn_markers",
         32: "describe_configs",
         33: "alter_configs",
         35: "describe_log_dirs",
@@ -53,6 +57,8 @@ API = {
         44: "incremental_alter_configs",
         47: "offset_delete",
         60: "describe_cluster",
+        65: "describe_transactions",
+        66: "list_transactions",
         75: "describe_topic_partitions",
     }.items()
 }

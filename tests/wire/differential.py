@@ -159,6 +159,18 @@ class Talk:
                     return
             assert time.monotonic() < deadline, answer
 
+    def coordinate_transactions(self, transactional_id: str) -> None:
+        """Waits until the coordinator of a transactional id answers, and hands out producer ids."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            answer = self.quietly("find_coordinator", 4, key_type=1, coordinator_keys=[transactional_id])
+            if answer["coordinators"][0]["error_code"] == "none":
+                fields = {"transactional_id": f"{transactional_id}-first", "transaction_timeout": 1000}
+                answer = self.quietly("init_producer_id", 4, producer_id=-1, producer_epoch=-1, **fields)
+                if answer["error_code"] == "none":
+                    return
+            assert time.monotonic() < deadline, answer
+
 
 def ready(topic: Plain, partitions: int) -> bool:
     return len(topic["partitions"]) == partitions and all(each["leader_id"] >= 0 for each in topic["partitions"])

@@ -128,3 +128,19 @@ class Batch:
                 waiter.fail(ErrorCode.REQUEST_TIMED_OUT)
         self._arm()
         self._expired()
+
+
+def append_error(code: ErrorCode) -> ErrorCode:
+    """What a client is told when the records of its request were not written (as Kafka maps it).
+
+    Only codes whose meaning clients of a coordinator know: retry here, or look for it again.
+    """
+    match code:
+        case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION | ErrorCode.NOT_ENOUGH_REPLICAS | ErrorCode.REQUEST_TIMED_OUT:
+            return ErrorCode.COORDINATOR_NOT_AVAILABLE
+        case ErrorCode.NOT_LEADER_OR_FOLLOWER | ErrorCode.KAFKA_STORAGE_ERROR:
+            return ErrorCode.NOT_COORDINATOR
+        case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE | ErrorCode.INVALID_FETCH_SIZE:
+            return ErrorCode.UNKNOWN_SERVER_ERROR
+        case _:
+            return code

@@ -377,6 +377,8 @@ class CoordinatorRuntime(Generic[M]):
 
         Responses may leave in here, and what follows from them may write again; nothing is left when this returns.
         """
+        # What was submitted outside of any operation: by an answer from somewhere else.
+        self._run_submitted()
         while self._dirty:
             self._flush(next(iter(self._dirty)))
             self._run_submitted()
@@ -394,6 +396,8 @@ class CoordinatorRuntime(Generic[M]):
             self._append_failed(shard, error)
             return False
         count, waiters = len(shard.records), shard.waiters
+        # Looked at before anybody is told, who may write again at once.
+        expected_end = shard.next_offset
         shard.clear_buffer()
         if self._failing and self._failing.pop(shard.partition, None) is not None:
             log.warning("%s coordinator %d: its log can be written again", self.topic_kind, shard.partition)
@@ -403,10 +407,10 @@ class CoordinatorRuntime(Generic[M]):
         shard.batches.append(batch)
         batch.park(waiters)
         self._when_committed(shard, last_offset, lambda: self._committed(shard, last_offset))
-        if last_offset + 1 != shard.next_offset:
+        if last_offset + 1 != expected_end:
             log.error(
                 "%s coordinator %d: the log ends at %d where %d was expected, starting again from the log",
-                *(self.topic_kind, shard.partition, last_offset + 1, shard.next_offset),
+                *(self.topic_kind, shard.partition, last_offset + 1, expected_end),
             )
             self._fail(shard)
         return True

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from ottla.coordinator.batch import append_error
 from ottla.coordinator.group.machine import GroupMachine
 from ottla.coordinator.group.members import Reply
-from ottla.coordinator.group.rebalance import append_error
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.coordinator.key_partition import partition_for
 from ottla.coordinator.runtime import CoordinatorRuntime, RuntimeSettings

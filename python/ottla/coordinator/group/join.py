@@ -20,9 +20,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from ottla.coordinator.batch import append_error
 from ottla.coordinator.group.classic_group import ClassicGroup
 from ottla.coordinator.group.members import Member, Reply, protocol_list
-from ottla.coordinator.group.rebalance import Rebalancer, append_error
+from ottla.coordinator.group.rebalance import Rebalancer
 from ottla.coordinator.group.records import group_metadata, new_group
 from ottla.coordinator.group.state import GroupState
 from ottla.coordinator.shard import NOTHING, Result

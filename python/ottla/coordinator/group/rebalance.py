@@ -34,22 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def append_error(code: ErrorCode) -> ErrorCode:
-    """What a client is told when the records of its request were not written (as Kafka maps it).
-
-    Only codes whose meaning clients of the group protocol know: retry here, or look for the coordinator again.
-    """
-    match code:
-        case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION | ErrorCode.NOT_ENOUGH_REPLICAS | ErrorCode.REQUEST_TIMED_OUT:
-            return ErrorCode.COORDINATOR_NOT_AVAILABLE
-        case ErrorCode.NOT_LEADER_OR_FOLLOWER | ErrorCode.KAFKA_STORAGE_ERROR:
-            return ErrorCode.NOT_COORDINATOR
-        case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE | ErrorCode.INVALID_FETCH_SIZE:
-            return ErrorCode.UNKNOWN_SERVER_ERROR
-        case _:
-            return code
-
-
 class Rebalancer:
     """Moves the groups of one shard through their rounds."""
 

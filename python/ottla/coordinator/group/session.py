@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ottla.coordinator.group.rebalance import Rebalancer, append_error
+from ottla.coordinator.batch import append_error
+from ottla.coordinator.group.rebalance import Rebalancer
 from ottla.coordinator.group.records import group_metadata
 from ottla.coordinator.group.state import GroupState
 from ottla.coordinator.shard import NOTHING, Result
