@@ -21,8 +21,11 @@ __all__ = [
     "Server",
     "VirtualClock",
     "__version__",
+    "check_pattern",
     "flush_logs",
+    "match_patterns",
     "set_log_level",
+    "xxh3_64",
 ]
 
 __version__: str
@@ -40,6 +43,15 @@ def flush_logs() -> None:
 
 def set_log_level(level: int) -> None:
     """The least severe native lines that reach `logging`, by its numbers (10 debug ... 40 error)."""
+
+def check_pattern(pattern: str) -> str | None:
+    """Why this is no regular expression of the RE2 family (or one too large to be compiled); None if it is one."""
+
+def match_patterns(patterns: Sequence[str], names: Sequence[str]) -> list[list[str]]:
+    """For each pattern the names it matches as a whole, in their order; none if it is no pattern."""
+
+def xxh3_64(data: bytes) -> int:
+    """XXH3 in 64 bits, unsigned, without a seed."""
 
 @final
 class VirtualClock:

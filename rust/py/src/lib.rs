@@ -10,6 +10,7 @@ mod errors;
 mod gil;
 mod journal;
 mod log_relay;
+mod patterns;
 mod server;
 mod wake;
 
@@ -28,5 +29,8 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(log_relay::flush_logs, module)?)?;
     module.add_function(wrap_pyfunction!(log_relay::set_log_level, module)?)?;
+    module.add_function(wrap_pyfunction!(patterns::check_pattern, module)?)?;
+    module.add_function(wrap_pyfunction!(patterns::match_patterns, module)?)?;
+    module.add_function(wrap_pyfunction!(patterns::xxh3_64, module)?)?;
     Ok(())
 }
