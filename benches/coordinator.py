@@ -25,6 +25,7 @@ from ottla.messages import (
     OffsetCommitRequestTopic,
     SyncGroupRequest,
 )
+from ottla.testing import MemoryTopics, memory_cluster
 from ottla.types import JournalRecord, Record, RequestContext
 
 PER_TURN = 100
@@ -70,7 +71,13 @@ class Rig:
         self.answers: list[Struct] = []
         self.deadlines = DeadlineQueue()
         self.coordinator = GroupCoordinator(
-            lambda _: self.journal, 1, Codec(), self.deadlines, SystemClock(), SystemRandom()
+            lambda _: self.journal,
+            1,
+            Codec(),
+            self.deadlines,
+            SystemClock(),
+            SystemRandom(),
+            memory_cluster(MemoryTopics()),
         )
         self.coordinator.load(0)
         self.member_id = self._join()

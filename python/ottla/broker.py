@@ -34,10 +34,13 @@ from ottla.config.sources import given_by
 from ottla.config.topic_config import effective, unreadable
 from ottla.controller.controller import Controller
 from ottla.controller.create_topics import TopicDefaults
+from ottla.controller.group_config import group_config
 from ottla.controller.internal_topics import offsets_topic
 from ottla.controller.names import INTERNAL_TOPICS, METADATA_TOPIC, OFFSETS_TOPIC
 from ottla.controller.producer_ids import ProducerIds
 from ottla.controller.registration import SUPPORTED_FEATURES, check_features, register
+from ottla.controller.topics_view import ImageTopics
+from ottla.coordinator.group.consumer.topics import Cluster, Patterns
 from ottla.coordinators import Coordinators
 from ottla.errors import ConfigError, NewerFormat, NotReady, RequestError
 from ottla.protocol.background import Background
@@ -257,6 +260,12 @@ class _Running:
             clock=engine,
             scheduler=self.deadlines,
             random=random,
+            cluster=Cluster(
+                ImageTopics(self.controller),
+                Patterns(_core.check_pattern, _core.match_patterns),
+                _core.xxh3_64,
+                lambda group_id: group_config(self.controller.image, group_id),
+            ),
         )
         defaults = TopicDefaults(
             config.integer("num.partitions"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ottla.config import BrokerConfig
     from ottla.controller.image import Change, MetadataImage, Topic
+    from ottla.coordinator.group.consumer.topics import Cluster
     from ottla.types import Clock, Codec, Journal, Random, Scheduler
 
 
@@ -43,6 +44,7 @@ class Coordinators:
         clock: Clock,
         scheduler: Scheduler,
         random: Random,
+        cluster: Cluster,
     ) -> None:
         self._node_id = config.node_id
         self.groups = GroupCoordinator(
@@ -53,6 +55,7 @@ class Coordinators:
             scheduler=scheduler,
             clock=clock,
             random=random,
+            cluster=cluster,
             settings=GroupSettings.from_config(config),
         )
         self._by_topic: dict[str, Coordinator] = {OFFSETS_TOPIC: self.groups}
@@ -78,6 +81,9 @@ class Coordinators:
         deleted = {name: topic_id for topic_id, name in change.deleted.items() if not first or name not in image.topics}
         if deleted:
             self.groups.on_topics_deleted(deleted)
+        changed = {*(topic.name for topic in change.topics.values()), *change.deleted.values()}
+        if changed:
+            self.groups.on_topics_changed(changed, created=bool(change.created))
 
     def _lead(self, coordinator: Coordinator, topic: Topic) -> None:
         # Keys are found by this number. It never changes while the topic exists: growing it is refused.

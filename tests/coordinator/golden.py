@@ -81,7 +81,7 @@ class Player:
         self.output: list[str] = []
         self.ids: dict[str, str] = {}
         self.who = ""
-        self.settings: dict[str, int] = {}
+        self.settings: dict[str, Any] = {}
         self._world: PlayedWorld | None = None
         self.shown_batches = 0
 

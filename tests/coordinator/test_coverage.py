@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from ottla.coordinator.group.classic_group import ClassicGroup
+from ottla.coordinator.group.groups import classic_group
 from ottla.coordinator.group.rebalance import Rebalancer
 from ottla.coordinator.group.state import TRANSITIONS, GroupState, StateMachine
 from tests.coordinator.golden import Player, scripts
@@ -53,7 +55,12 @@ class WatchingPlayer(Player):
         verb, *rest = words
         if verb != "set":
             machines, _ = self.world.coordinator._runtime.machines()
-            groups = {group_id: group for machine in machines for group_id, group in machine.groups.items()}
+            groups = {
+                group_id: group
+                for machine in machines
+                for group_id, group in machine.groups.items()
+                if isinstance(group, ClassicGroup)
+            }
             if verb in FOR_ALL_GROUPS:
                 asked = list(groups)
             elif verb in ("describe", "delete-groups"):
@@ -95,7 +102,7 @@ def seen() -> Iterator[Seen]:
             fire = getattr(Rebalancer, name)
 
             def watched(rebalancer: Rebalancer, group_id: str, *details: Any) -> Any:
-                group = rebalancer._groups.get(group_id)
+                group = classic_group(rebalancer._groups, group_id)
                 if group is not None and has_something_to_do(name, group, details[0] if details else None):
                     found.deadlines.add((name, group.state.current))
                 return fire(rebalancer, group_id, *details)

@@ -56,8 +56,7 @@ def test_static_members_survive_the_coordinator(world: World) -> None:
     member_id = joined.response.member_id
     assert world.sync(member_id, 1, {member_id: b"all"}).code is ErrorCode.NONE
     world.start()
-    group = world.machine().groups.get("g")
-    assert group is not None
+    group = world.classic()
     (member,) = group.members.values()
     assert (member.instance_id, member.session_timeout_ms, member.rebalance_timeout_ms) == ("one", 7_000, 30_000)
     assert (member.client_id, member.client_host) == ("c", "/127.0.0.1")

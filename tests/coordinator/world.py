@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from ottla import messages
 from ottla.clock import DeadlineQueue, VirtualClock
+from ottla.coordinator.group.classic_group import ClassicGroup
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.group.machine import GroupMachine
 from ottla.coordinator.group.settings import GroupSettings
@@ -38,7 +39,7 @@ from ottla.messages import (
     SyncGroupRequest,
     SyncGroupRequestAssignment,
 )
-from ottla.testing import MemoryJournal
+from ottla.testing import MemoryJournal, MemoryTopics, memory_cluster
 from ottla.types import Codec, Record, RequestContext
 
 KEYS = {"join": 11, "sync": 14, "heartbeat": 12, "leave": 13, "commit": 8}
@@ -169,6 +170,8 @@ class World:
         self.journals = {
             partition: MemoryJournal(commit_at_once=commit_at_once) for partition in range(partition_count)
         }
+        self.topics = MemoryTopics()
+        self.group_configs: dict[str, dict[str, int]] = {}
         self.boxes: list[Box] = []
         RAISED.errors.clear()
         self.start()
@@ -185,6 +188,7 @@ class World:
             self.deadlines,
             self.clock,
             self.random,
+            memory_cluster(self.topics, self.group_configs),
             self.settings,
         )
         for partition in self.journals:
@@ -210,6 +214,12 @@ class World:
         """The shard of a group."""
         partition = self.coordinator.partition_for(group_id)
         return self.coordinator._runtime._shards[partition].machine
+
+    def classic(self, group_id: str = "g") -> ClassicGroup:
+        """A group of the classic protocol, which is there."""
+        group = self.machine(group_id).groups.get(group_id)
+        assert isinstance(group, ClassicGroup)
+        return group
 
     def journal(self, group_id: str = "g") -> MemoryJournal:
         """The log of a group's shard."""
@@ -361,6 +371,8 @@ class World:
         *,
         group: str = "g",
         require_stable: bool = False,
+        member_id: str | None = None,
+        epoch: int = -1,
         topic_id: bytes = bytes(16),
         current_ids: dict[str, bytes] | None = None,
         end_turn: bool = True,
@@ -373,7 +385,9 @@ class World:
             OffsetFetchRequestTopics(name=name, topic_id=topic_id, partition_indexes=indexes)
             for name, indexes in topics.items()
         ]
-        request = OffsetFetchRequestGroup(group_id=group, topics=None if partitions is None else asked)
+        request = OffsetFetchRequestGroup(
+            group_id=group, member_id=member_id, member_epoch=epoch, topics=None if partitions is None else asked
+        )
         self.coordinator.fetch_offsets(
             request, require_stable, box, current_id=lambda name: (current_ids or {}).get(name, bytes(16))
         )

@@ -236,6 +236,13 @@ def _contradictions(values: dict[str, SettingValue], given: dict[str, Given]) ->
 
     at_most("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms")
     at_most("group.min.session.timeout.ms", "group.max.session.timeout.ms")
+    for what in ("session.timeout.ms", "heartbeat.interval.ms", "assignment.interval.ms"):
+        at_most(f"group.consumer.min.{what}", f"group.consumer.max.{what}")
+        at_most(f"group.consumer.min.{what}", f"group.consumer.{what}")
+        at_most(f"group.consumer.{what}", f"group.consumer.max.{what}")
+    heartbeat, session = "group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms"
+    if values[heartbeat] >= values[session]:  # type: ignore[operator]
+        found.append(f"{heartbeat}={values[heartbeat]} must be less than {session}={values[session]}")
     roles = values["process.roles"] or []
     if "broker" not in roles:  # type: ignore[operator]
         found.append("process.roles: a controller without a broker is not served in this version; add broker")

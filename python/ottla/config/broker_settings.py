@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 
-from ottla.config.setting import DAY_MS, INT_MAX, LONG_MAX, MEBIBYTE, MINUTE_MS, SECOND_MS, Kind, Setting, table
+from ottla.config.group_settings import GROUP_SETTINGS
+from ottla.config.setting import DAY_MS, LONG_MAX, MEBIBYTE, MINUTE_MS, SECOND_MS, Kind, Setting, table
 from ottla.config.topic_settings import TOPIC_SETTINGS
 
 # Lower bounds that a broker setting has, but not the topic setting whose default it gives (or the other way round).
@@ -279,83 +280,6 @@ _TOPICS = [
     ),
 ]
 
-_GROUPS = [
-    Setting(
-        name="group.min.session.timeout.ms",
-        kind=Kind.INT,
-        default=6 * SECOND_MS,
-        doc="The shortest session time-out a member may ask for.",
-    ),
-    Setting(
-        name="group.max.session.timeout.ms",
-        kind=Kind.INT,
-        default=30 * MINUTE_MS,
-        doc="The longest session time-out a member may ask for.",
-    ),
-    Setting(
-        name="group.initial.rebalance.delay.ms",
-        kind=Kind.INT,
-        default=3 * SECOND_MS,
-        doc="How long a new group waits for more members before its first rebalance.",
-    ),
-    Setting(
-        name="group.max.size",
-        kind=Kind.INT,
-        default=INT_MAX,
-        doc="How many members a group may have.",
-        low=1,
-    ),
-    Setting(
-        name="offset.metadata.max.bytes",
-        kind=Kind.INT,
-        default=4096,
-        doc="The longest text that may be stored with a committed offset.",
-    ),
-    Setting(
-        name="offsets.commit.timeout.ms",
-        kind=Kind.INT,
-        default=5 * SECOND_MS,
-        doc="How long a commit may wait until it is safe before the client is told to try again.",
-        low=1,
-    ),
-    Setting(
-        name="offsets.retention.minutes",
-        kind=Kind.INT,
-        default=7 * 24 * 60,
-        doc="How long committed offsets of a group without members are kept.",
-        low=1,
-    ),
-    Setting(
-        name="offsets.retention.check.interval.ms",
-        kind=Kind.LONG,
-        default=10 * MINUTE_MS,
-        doc="How often expired offsets are looked for.",
-        low=1,
-    ),
-    Setting(
-        name="offsets.topic.num.partitions",
-        kind=Kind.INT,
-        default=50,
-        doc="Partitions of the offsets topic. Not to be changed once it exists: groups are found by it.",
-        low=1,
-    ),
-    Setting(
-        name="offsets.topic.replication.factor",
-        kind=Kind.SHORT,
-        default=3,
-        doc="Replicas of the offsets topic. With fewer brokers alive it is created with as many as there are, so that "
-        "a lone broker works with the default (Apache Kafka would wait for three).",
-        low=1,
-    ),
-    Setting(
-        name="offsets.topic.segment.bytes",
-        kind=Kind.INT,
-        default=100 * MEBIBYTE,
-        doc="Segment size of the offsets topic.",
-        low=1,
-    ),
-]
-
 _METADATA = [
     Setting(
         name="metadata.log.max.record.bytes.between.snapshots",
@@ -422,7 +346,7 @@ _OTTLA = [
     ),
 ]
 
-BROKER_SETTINGS = table(*_IDENTITY, *_NETWORK, *_TOPICS, *_defaults_of_topics(), *_GROUPS, *_METADATA, *_OTTLA)
+BROKER_SETTINGS = table(*_IDENTITY, *_NETWORK, *_TOPICS, *_defaults_of_topics(), *GROUP_SETTINGS, *_METADATA, *_OTTLA)
 
 assert BROKER_SETTINGS["fetch.max.bytes"].default == 57_671_680
 assert BROKER_SETTINGS["log.flush.scheduler.interval.ms"].default == LONG_MAX

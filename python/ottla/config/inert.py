@@ -15,7 +15,7 @@ _METRICS = "there are no JMX metrics to sample or report"
 _TLS = "no listener speaks TLS or SASL in this version"
 _QUOTAS = "quotas are not served in this version"
 _TRANSACTIONS = "transactions are not served in this version"
-_CONSUMER = "the consumer group protocol of KIP-848 is not served in this version"
+_PROTOCOLS = "which group protocols are served follows from the feature group.version"
 _SHARE = "share groups are not served in this version"
 _STREAMS = "streams groups are not served in this version"
 _TIERED = "tiered storage is not served in this version"
@@ -124,22 +124,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "transaction.two.phase.commit.enable",
         "transactional.id.expiration.ms",
     ),
-    _CONSUMER: (
-        "group.consumer.assignment.interval.ms",
-        "group.consumer.assignors",
-        "group.consumer.heartbeat.interval.ms",
-        "group.consumer.max.assignment.interval.ms",
-        "group.consumer.max.heartbeat.interval.ms",
-        "group.consumer.max.session.timeout.ms",
-        "group.consumer.max.size",
-        "group.consumer.migration.policy",
-        "group.consumer.min.assignment.interval.ms",
-        "group.consumer.min.heartbeat.interval.ms",
-        "group.consumer.min.session.timeout.ms",
-        "group.consumer.regex.refresh.interval.ms",
-        "group.consumer.session.timeout.ms",
-        "group.coordinator.rebalance.protocols",
-    ),
+    _PROTOCOLS: ("group.coordinator.rebalance.protocols",),
     _TIERED: ("follower.fetch.last.tiered.offset.enable",),
     _TOKENS: (
         "delegation.token.expiry.check.interval.ms",

@@ -87,6 +87,8 @@ class Setting:
     # A value allowed although it lies outside the bounds (-1 as "the codec's own default").
     beside: int | None = None
     choices: tuple[str, ...] = ()
+    # A text may be any case of its choice.
+    ignores_case: bool = False
     # Whether a list may be empty (and, as Kafka does for most, `a,,b` be refused).
     empty_ok: bool = True
     # For a topic setting: the broker settings that give its default, strongest first.
@@ -195,8 +197,9 @@ class Setting:
         if isinstance(value, list):
             self._check_list(value)
         elif isinstance(value, str):
-            if self.choices and value not in self.choices:
-                raise InvalidValue(value, f"String must be one of: {', '.join(self.choices)}")
+            if self.choices and (value.lower() if self.ignores_case else value) not in self.choices:
+                how = " (case insensitive)" if self.ignores_case else ""
+                raise InvalidValue(value, f"String must be one of{how}: {', '.join(self.choices)}")
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and value != self.beside:
             inside = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
             if self.beside is not None and not inside:

@@ -59,6 +59,7 @@ LEADER_UNCHANGED = -2
 # Types of a ConfigRecord's resource.
 TOPIC_RESOURCE = 2
 BROKER_RESOURCE = 4
+GROUP_RESOURCE = 32
 
 _COLLIDING = str.maketrans(".", "_")
 
@@ -96,6 +97,8 @@ class Change:
     # Topics created or changed, by id; those deleted meanwhile are only in `deleted`.
     topics: dict[bytes, Topic] = field(default_factory=dict)
     deleted: dict[bytes, str] = field(default_factory=dict)
+    # Those of `topics` that were not there before.
+    created: set[bytes] = field(default_factory=set)
     # Whether brokers or features changed: both are small and shown whole.
     cluster: bool = False
 
@@ -214,6 +217,7 @@ class MetadataImage:
         if "." in topic.name or "_" in topic.name:
             self.colliding_names.setdefault(collision_key(topic.name), set()).add(topic.name)
         self._change.topics[topic.topic_id] = topic
+        self._change.created.add(topic.topic_id)
 
     def _remove_topic(self, record: RemoveTopicRecord) -> None:
         topic = self.topics_by_id.pop(record.topic_id)
@@ -225,6 +229,7 @@ class MetadataImage:
             if not names:
                 del self.colliding_names[collision_key(topic.name)]
         self._change.topics.pop(topic.topic_id, None)
+        self._change.created.discard(topic.topic_id)
         self._change.deleted[topic.topic_id] = topic.name
 
     def _partition(self, record: PartitionRecord) -> None:

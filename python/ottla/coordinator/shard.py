@@ -102,6 +102,10 @@ class ShardContext(Protocol):
         """Forget the operation of that key, if there is one."""
         ...
 
+    def is_pending(self, key: object) -> bool:
+        """Whether there is an operation of that key."""
+        ...
+
     def submit(self, operation: Callable[[], Result]) -> None:
         """Make `operation` a write in this turn, after the one that is under way."""
         ...
@@ -251,6 +255,10 @@ class Shard(Generic[M]):
         timer = self.timers.pop(key, None)
         if timer is not None:
             timer.cancel()
+
+    def is_pending(self, key: object) -> bool:
+        """Whether there is an operation of that key."""
+        return key in self.timers
 
     def submit(self, operation: Callable[[], Result]) -> None:
         """Make `operation` a write in this turn, after the one that is under way."""

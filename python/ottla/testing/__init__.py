@@ -4,6 +4,7 @@ Fakes, not mocks: each behaves like the real thing, kept in memory, with the lev
 """
 
 from ottla.clock import DeadlineQueue, SeededRandom, VirtualClock
+from ottla.testing.cluster import MemoryTopics, memory_cluster
 from ottla.testing.journal import MemoryJournal
 from ottla.testing.metadata import MemoryMetadataJournal
 from ottla.testing.time import run_until
@@ -15,8 +16,10 @@ __all__ = [
     "MemoryJournal",
     "MemoryMarkers",
     "MemoryMetadataJournal",
+    "MemoryTopics",
     "MemoryTransactionGate",
     "SeededRandom",
     "VirtualClock",
+    "memory_cluster",
     "run_until",
 ]

@@ -79,6 +79,11 @@ class ClassicGroup:
         return self.state.current in states
 
     @property
+    def is_empty(self) -> bool:
+        """Nobody is in it, or comes."""
+        return self.is_in(GroupState.EMPTY)
+
+    @property
     def all_have_joined(self) -> bool:
         """Nobody is missing to finish the first round."""
         return not self.pending_joins and self.awaiting_join == len(self.members)

@@ -12,14 +12,18 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from ottla.coordinator.batch import append_error
+from ottla.coordinator.group.consumer.heartbeat import check_request
 from ottla.coordinator.group.machine import GroupMachine
 from ottla.coordinator.group.members import Reply
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.coordinator.key_partition import partition_for
 from ottla.coordinator.runtime import CoordinatorRuntime, RuntimeSettings
 from ottla.coordinator.shard import Result
-from ottla.errors import ErrorCode
+from ottla.errors import ErrorCode, RequestError
 from ottla.messages import (
+    ConsumerGroupDescribeResponse,
+    ConsumerGroupDescribeResponseDescribedGroup,
+    ConsumerGroupHeartbeatResponse,
     DeleteGroupsResponse,
     DeleteGroupsResponseDeletableGroupResult,
     DescribeGroupsResponse,
@@ -37,12 +41,14 @@ from ottla.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from msgspec import Struct
 
+    from ottla.coordinator.group.consumer.topics import Cluster
     from ottla.coordinator.runtime import RuntimeStatus
     from ottla.messages import (
+        ConsumerGroupHeartbeatRequest,
         HeartbeatRequest,
         JoinGroupRequest,
         LeaveGroupRequest,
@@ -72,15 +78,19 @@ class GroupCoordinator:
         scheduler: Scheduler,
         clock: Clock,
         random: Random,
+        cluster: Cluster,
         settings: GroupSettings | None = None,
     ) -> None:
         settings = settings or GroupSettings()
+        self._cluster = cluster
         self._settings = settings
         self.partition_count = partition_count
         self._runtime: CoordinatorRuntime[GroupMachine] = CoordinatorRuntime(
             topic_kind="group",
             journals=journals,
-            make=lambda shard: GroupMachine(shard, codec=codec, clock=clock, random=random, settings=settings),
+            make=lambda shard: GroupMachine(
+                shard, cluster=cluster, codec=codec, clock=clock, random=random, settings=settings
+            ),
             codec=codec,
             clock=clock,
             scheduler=scheduler,
@@ -114,6 +124,65 @@ class GroupCoordinator:
         """Topics were deleted: nothing committed for them means anything now, loaded already or not."""
         self._runtime.write_all(lambda machine: machine.offsets.delete_topics(topic_ids_by_name))
 
+    def on_topics_changed(self, names: Collection[str], *, created: bool) -> None:
+        """These topics were created, changed or deleted: what groups of the consumer protocol assign may change."""
+        self._cluster.on_topics_changed(names, created=created)
+        machines, _ = self._runtime.machines()
+        for machine in machines:
+            machine.consumers.on_topics_changed(names)
+
+    # The consumer protocol.
+
+    def consumer_group_heartbeat(
+        self, context: RequestContext, request: ConsumerGroupHeartbeatRequest, answer: Answer
+    ) -> None:
+        """ConsumerGroupHeartbeat."""
+        try:
+            check_request(request, context.api_version, self._settings.consumer_assignors)
+        except RequestError as error:
+            answer(ConsumerGroupHeartbeatResponse(error_code=error.code, error_message=error.message))
+            return
+
+        def refuse(code: ErrorCode) -> None:
+            code = append_error(code)
+            answer(ConsumerGroupHeartbeatResponse(error_code=code, error_message=code.message))
+
+        self._runtime.write(
+            self.partition_for(request.group_id),
+            lambda machine: machine.consumers.heartbeats.heartbeat(context, request),
+            answer,
+            refuse,
+        )
+
+    def describe_consumer_groups(self, group_ids: Sequence[str], answer: Answer) -> None:
+        """ConsumerGroupDescribe, in the order asked for."""
+        found: dict[str, ConsumerGroupDescribeResponseDescribedGroup] = {}
+        for group_id in dict.fromkeys(group_ids):
+            if group_id:
+                self._describe_consumer_group(group_id, found)
+            else:
+                found[group_id] = ConsumerGroupDescribeResponseDescribedGroup(error_code=ErrorCode.INVALID_GROUP_ID)
+        answer(ConsumerGroupDescribeResponse(groups=[found[group_id] for group_id in group_ids]))
+
+    def _describe_consumer_group(
+        self, group_id: str, found: dict[str, ConsumerGroupDescribeResponseDescribedGroup]
+    ) -> None:
+        def receive(response: Struct) -> None:
+            assert isinstance(response, ConsumerGroupDescribeResponse)
+            (found[group_id],) = response.groups
+
+        def refuse(code: ErrorCode) -> None:
+            found[group_id] = ConsumerGroupDescribeResponseDescribedGroup(
+                group_id=group_id, error_code=append_error(code)
+            )
+
+        self._runtime.read(
+            self.partition_for(group_id),
+            lambda machine: ConsumerGroupDescribeResponse(groups=machine.consumer_groups_described([group_id])),
+            receive,
+            refuse,
+        )
+
     # The classic protocol.
 
     def join_group(self, context: RequestContext, request: JoinGroupRequest, answer: Answer) -> None:
@@ -131,7 +200,7 @@ class GroupCoordinator:
             reply = Reply(answer)
             self._runtime.write(
                 self.partition_for(request.group_id),
-                lambda machine: machine.joiner.join(context, request, reply),
+                lambda machine: machine.join(context, request, reply),
                 None,
                 lambda code: reply(refusal(append_error(code))),
             )
@@ -144,7 +213,7 @@ class GroupCoordinator:
         reply = Reply(answer)
         self._runtime.write(
             self.partition_for(request.group_id),
-            lambda machine: machine.sessions.sync(request, reply),
+            lambda machine: machine.sync(request, reply),
             None,
             lambda code: reply(SyncGroupResponse(error_code=append_error(code))),
         )
@@ -162,7 +231,7 @@ class GroupCoordinator:
             answer(HeartbeatResponse(error_code=append_error(code)))
 
         self._runtime.write(
-            self.partition_for(request.group_id), lambda machine: machine.sessions.heartbeat(request), answer, refuse
+            self.partition_for(request.group_id), lambda machine: machine.heartbeat(request), answer, refuse
         )
 
     def leave_group(self, _context: RequestContext, request: LeaveGroupRequest, answer: Answer) -> None:
@@ -172,7 +241,7 @@ class GroupCoordinator:
             return
         self._runtime.write(
             self.partition_for(request.group_id),
-            lambda machine: machine.sessions.leave(request),
+            lambda machine: machine.leave(request),
             answer,
             lambda code: answer(LeaveGroupResponse(error_code=append_error(code))),
         )

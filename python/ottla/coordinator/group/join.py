@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from ottla.coordinator.batch import append_error
 from ottla.coordinator.group.classic_group import ClassicGroup
+from ottla.coordinator.group.groups import tombstones
 from ottla.coordinator.group.members import Member, Reply, protocol_list
 from ottla.coordinator.group.rebalance import Rebalancer
 from ottla.coordinator.group.records import group_metadata, new_group
@@ -31,8 +32,9 @@ from ottla.errors import ErrorCode, RequestError
 from ottla.messages import JoinGroupResponse
 
 if TYPE_CHECKING:
+    from ottla.coordinator.group.groups import Groups
     from ottla.coordinator.group.settings import GroupSettings
-    from ottla.coordinator.timeline import TimelineDict
+    from ottla.coordinator.shard import CoordinatorRecord
     from ottla.messages import JoinGroupRequest
     from ottla.types import Clock, Random, RequestContext
 
@@ -47,7 +49,7 @@ class Joiner:
 
     def __init__(
         self,
-        groups: TimelineDict[str, ClassicGroup],
+        groups: Groups,
         rebalancer: Rebalancer,
         clock: Clock,
         random: Random,
@@ -61,12 +63,17 @@ class Joiner:
 
     def join(self, context: RequestContext, request: JoinGroupRequest, reply: Reply) -> Result:
         """Answer, or park the answer in the member it belongs to."""
-        group = self._groups.get(request.group_id)
+        there = self._groups.get(request.group_id)
+        group = there if isinstance(there, ClassicGroup) else None
         is_new_group = group is None
+        ended: list[CoordinatorRecord] = []
         if group is None:
             if request.member_id:
                 reply(_refusal(ErrorCode.UNKNOWN_MEMBER_ID, request.member_id))
                 return NOTHING
+            if there is not None:
+                # A consumer group nobody is in makes room.
+                ended = tombstones(there)
             group = ClassicGroup(request.group_id, since_ms=self._clock.now_ms())
             self._groups.set(request.group_id, group)
             # Who has an answer finds the group in ListGroups. (In Kafka only a moment later; there the moment is short,
@@ -77,7 +84,7 @@ class Joiner:
             assert result is NOTHING, "the first rebalance of a group ends by time"
             # Nothing else would tell the log that this group exists.
             return Result(
-                records=[new_group(group)], applied=True, done=lambda code: reply.release(drop=code is not None)
+                records=[*ended, new_group(group)], applied=True, done=lambda code: reply.release(drop=code is not None)
             )
         return result
 
@@ -210,7 +217,7 @@ class Joiner:
         """Nothing changes but the id: write that down, and give the member the running generation."""
 
         def done(code: ErrorCode | None) -> None:
-            if member.join_reply is not reply:
+            if member.join_reply is not reply or self._groups.get(group.group_id) is not group:
                 return
             if code is not None:
                 # What we know stays ahead of the log. The member comes again without an id, and is given another one.

@@ -6,6 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ottla.coordinator.group.classic_group import CLASSIC_TYPE, ClassicGroup
+from ottla.coordinator.group.consumer.describe import described, listed
+from ottla.coordinator.group.consumer.environment import Environment
+from ottla.coordinator.group.consumer.group import CONSUMER_TYPE, ConsumerGroup
+from ottla.coordinator.group.consumer.machine import CONSUMER_GROUP_KEYS, ConsumerProtocol
+from ottla.coordinator.group.groups import classic_group
 from ottla.coordinator.group.join import Joiner
 from ottla.coordinator.group.members import Member
 from ottla.coordinator.group.offsets import Offsets
@@ -16,6 +21,7 @@ from ottla.coordinator.shard import Result
 from ottla.coordinator.timeline import TimelineDict
 from ottla.errors import ErrorCode, RequestError
 from ottla.messages import (
+    ConsumerGroupDescribeResponseDescribedGroup,
     DeleteGroupsResponse,
     DeleteGroupsResponseDeletableGroupResult,
     DescribeGroupsResponseDescribedGroup,
@@ -32,10 +38,19 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
+    from ottla.coordinator.group.consumer.topics import Cluster
+    from ottla.coordinator.group.groups import Groups
+    from ottla.coordinator.group.members import Reply
     from ottla.coordinator.group.settings import GroupSettings
     from ottla.coordinator.shard import CoordinatorRecord, ShardContext
-    from ottla.messages import ListGroupsResponseListedGroup
-    from ottla.types import Clock, Codec, Random
+    from ottla.messages import (
+        HeartbeatRequest,
+        JoinGroupRequest,
+        LeaveGroupRequest,
+        ListGroupsResponseListedGroup,
+        SyncGroupRequest,
+    )
+    from ottla.types import Clock, Codec, Random, RequestContext
 
 # From here on DescribeGroups says that a group does not exist; before it is described as dead (KIP-1043).
 GROUP_NOT_FOUND_VERSION_MIN: Final = 6
@@ -45,16 +60,28 @@ class GroupMachine:
     """The groups of one partition, and what can be done to them."""
 
     def __init__(
-        self, shard: ShardContext, *, codec: Codec, clock: Clock, random: Random, settings: GroupSettings
+        self,
+        shard: ShardContext,
+        *,
+        cluster: Cluster,
+        codec: Codec,
+        clock: Clock,
+        random: Random,
+        settings: GroupSettings,
     ) -> None:
         self._shard = shard
         self._settings = settings
         self._clock = clock
-        self.groups: TimelineDict[str, ClassicGroup] = TimelineDict(shard.timeline)
+        self.groups: Groups = TimelineDict(shard.timeline)
         self.rebalancer = Rebalancer(shard, self.groups, codec, clock, settings)
         self.joiner = Joiner(self.groups, self.rebalancer, clock, random, settings)
         self.sessions = Sessions(self.groups, self.rebalancer)
         self.offsets = Offsets(shard.timeline, self.groups, self.rebalancer, clock, settings)
+        environment = Environment(
+            shard, self.groups, cluster=cluster, codec=codec, clock=clock, random=random, settings=settings
+        )
+        self._topics = cluster.topics
+        self.consumers = ConsumerProtocol(environment, shard.timeline, self.rebalancer)
 
     # The fold.
 
@@ -75,6 +102,8 @@ class GroupMachine:
                         offset=value.offset, metadata=value.metadata, commit_timestamp=value.commit_timestamp
                     )
                 self._apply_offset(OffsetCommitKey(group=key.group, topic=key.topic, partition=key.partition), modern)
+            case _ if isinstance(key, CONSUMER_GROUP_KEYS):
+                self.consumers.apply(key, value)
             case _:
                 # Records of protocols that are not served here (a Kafka directory may have them) change nothing.
                 pass
@@ -88,7 +117,8 @@ class GroupMachine:
     def _apply_group(self, group_id: str, value: GroupMetadataValue | None) -> None:
         if value is None:
             # Its state stays: who reads what is committed sees it as it was until its end is.
-            self.groups.remove(group_id)
+            if classic_group(self.groups, group_id) is not None:
+                self.groups.remove(group_id)
             return
         group = ClassicGroup(
             group_id,
@@ -118,6 +148,9 @@ class GroupMachine:
     def on_loaded(self) -> None:
         """Begin the sessions of the members the log knows, and look for expired offsets from now on."""
         for group in self.groups.values():
+            if isinstance(group, ConsumerGroup):
+                self.consumers.on_loaded(group)
+                continue
             self.rebalancer.read_subscriptions(group)
             self._shard.submit(partial(self.rebalancer.on_loaded, group))
         self._expire_later()
@@ -125,7 +158,43 @@ class GroupMachine:
     def on_unloaded(self) -> None:
         """Whoever waits here looks for the coordinator again."""
         for group in self.groups.values():
-            self.rebalancer.on_unloaded(group)
+            if isinstance(group, ClassicGroup):
+                self.rebalancer.on_unloaded(group)
+
+    # Requests of the classic protocol: a consumer group may have members that speak it.
+
+    def join(self, context: RequestContext, request: JoinGroupRequest, reply: Reply) -> Result:
+        """JoinGroup."""
+        group = self._consumer_group(request.group_id)
+        if group is None:
+            return self.joiner.join(context, request, reply)
+        return self.consumers.classic_members.join(context, request, group, reply)
+
+    def sync(self, request: SyncGroupRequest, reply: Reply) -> Result:
+        """SyncGroup."""
+        group = self._consumer_group(request.group_id)
+        if group is None:
+            return self.sessions.sync(request, reply)
+        return self.consumers.classic_members.sync(request, group, reply)
+
+    def heartbeat(self, request: HeartbeatRequest) -> Result:
+        """Heartbeat."""
+        group = self._consumer_group(request.group_id)
+        if group is None:
+            return self.sessions.heartbeat(request)
+        return self.consumers.classic_members.heartbeat(request, group)
+
+    def leave(self, request: LeaveGroupRequest) -> Result:
+        """LeaveGroup."""
+        group = self._consumer_group(request.group_id)
+        if group is None:
+            return self.sessions.leave(request)
+        return self.consumers.classic_members.leave(request, group)
+
+    def _consumer_group(self, group_id: str) -> ConsumerGroup | None:
+        """One with members: an empty one is nobody's, and makes room for a classic group."""
+        group = self.groups.get(group_id)
+        return group if isinstance(group, ConsumerGroup) and not group.is_empty else None
 
     # The end of groups.
 
@@ -156,25 +225,46 @@ class GroupMachine:
 
     def listed(self, states: frozenset[str], types: frozenset[str]) -> list[ListGroupsResponseListedGroup]:
         """The groups in one of the states and of one of the types, lower case; empty sets stand for all."""
-        if types and CLASSIC_TYPE not in types:
-            return []
-        return [
-            group.listed()
-            for _, group in self.groups.committed_items()
-            if not states or group.state.current.value.lower() in states
-        ]
+        found = []
+        for _, group in self.groups.committed_items():
+            kind = CLASSIC_TYPE if isinstance(group, ClassicGroup) else CONSUMER_TYPE
+            if types and kind not in types:
+                continue
+            line = group.listed() if isinstance(group, ClassicGroup) else listed(group)
+            if not states or line.group_state.lower() in states:
+                found.append(line)
+        return found
 
     def described(self, group_ids: Iterable[str], api_version: int) -> list[DescribeGroupsResponseDescribedGroup]:
         """Each of the groups; one that does not exist is described as dead."""
         found = []
         for group_id in group_ids:
             group = self.groups.committed_get(group_id)
-            if group is not None:
+            if isinstance(group, ClassicGroup):
                 found.append(group.described())
                 continue
             missing = DescribeGroupsResponseDescribedGroup(group_id=group_id, group_state=GroupState.DEAD.value)
             if api_version >= GROUP_NOT_FOUND_VERSION_MIN:
                 missing.error_code = ErrorCode.GROUP_ID_NOT_FOUND
-                missing.error_message = f"Group {group_id} not found."
+                what = "not found" if group is None else "is not a classic group"
+                missing.error_message = f"Group {group_id} {what}."
             found.append(missing)
+        return found
+
+    def consumer_groups_described(self, group_ids: Iterable[str]) -> list[ConsumerGroupDescribeResponseDescribedGroup]:
+        """Each of the groups of the consumer protocol."""
+        found = []
+        for group_id in group_ids:
+            group = self.groups.committed_get(group_id)
+            if isinstance(group, ConsumerGroup):
+                found.append(described(group, self._topics, self._settings.consumer_assignors[0]))
+                continue
+            what = "not found" if group is None else "is not a consumer group"
+            found.append(
+                ConsumerGroupDescribeResponseDescribedGroup(
+                    group_id=group_id,
+                    error_code=ErrorCode.GROUP_ID_NOT_FOUND,
+                    error_message=f"Group {group_id} {what}.",
+                )
+            )
         return found

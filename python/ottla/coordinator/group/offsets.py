@@ -6,6 +6,7 @@ expires (KIP-211), which depends on the group:
     simple consumer (never had members) ... `offsets.retention.minutes` after the commit
     group without members ................. that long after it became empty
     consumer group in STABLE .............. that long after the commit, if no member subscribes to the topic
+    consumer group (KIP-848) .............. that long after the commit, if no member subscribes to the topic
     any other group with members .......... never
     committed with its own end (v2-4) ..... then, and not before
 
@@ -19,7 +20,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ottla.coordinator.group.records import group_tombstone, offset_commit, offset_tombstone
+from ottla.coordinator.group.classic_group import ClassicGroup
+from ottla.coordinator.group.consumer.group import ConsumerGroup
+from ottla.coordinator.group.consumer.offset_rules import check_fetch, commit_rule
+from ottla.coordinator.group.groups import tombstones
+from ottla.coordinator.group.records import offset_commit, offset_tombstone
 from ottla.coordinator.group.state import GroupState
 from ottla.coordinator.shard import Result
 from ottla.coordinator.timeline import TimelineDict
@@ -39,7 +44,8 @@ from ottla.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ottla.coordinator.group.classic_group import ClassicGroup
+    from ottla.coordinator.group.consumer.offset_rules import PartitionRule
+    from ottla.coordinator.group.groups import AnyGroup, Groups
     from ottla.coordinator.group.rebalance import Rebalancer
     from ottla.coordinator.group.settings import GroupSettings
     from ottla.coordinator.shard import CoordinatorRecord
@@ -84,7 +90,7 @@ class Offsets:
     def __init__(
         self,
         timeline: Timeline,
-        groups: TimelineDict[str, ClassicGroup],
+        groups: Groups,
         rebalancer: Rebalancer,
         clock: Clock,
         settings: GroupSettings,
@@ -132,7 +138,10 @@ class Offsets:
         """Write the offsets. The topics have been resolved: each has a name, and an id if it is known."""
         generation = request.generation_id_or_member_epoch
         group = self._groups.get(request.group_id)
-        if group is not None:
+        rule: PartitionRule | None = None
+        if isinstance(group, ConsumerGroup):
+            rule = commit_rule(group, request.member_id, request.group_instance_id, generation, api_version=api_version)
+        elif group is not None:
             group.validate_commit(request.member_id, request.group_instance_id, generation)
             if group.is_in(GroupState.STABLE, GroupState.PREPARING_REBALANCE):
                 # In the classic protocol a commit keeps the session alive like a heartbeat.
@@ -147,7 +156,9 @@ class Offsets:
         retention_ms = request.retention_time_ms
         expire_ms = NO_TIMESTAMP if retention_ms < 0 else now_ms + retention_ms
         records: list[CoordinatorRecord] = []
-        topics = [self._commit_topic(request.group_id, topic, now_ms, expire_ms, records) for topic in request.topics]
+        topics = [
+            self._commit_topic(request.group_id, topic, rule, now_ms, expire_ms, records) for topic in request.topics
+        ]
         response = OffsetCommitResponse(topics=topics)
         return Result(records=records, response=response, undoable=True, founds=group is None)
 
@@ -155,6 +166,7 @@ class Offsets:
         self,
         group_id: str,
         topic: OffsetCommitRequestTopic,
+        rule: PartitionRule | None,
         now_ms: int,
         expire_ms: int,
         records: list[CoordinatorRecord],
@@ -165,6 +177,8 @@ class Offsets:
             if self._is_too_long(partition):
                 code = ErrorCode.OFFSET_METADATA_TOO_LARGE
             else:
+                if rule is not None:
+                    rule(topic.topic_id, partition.partition_index)
                 committed = CommittedOffset(
                     partition.committed_offset,
                     partition.committed_leader_epoch,
@@ -197,6 +211,9 @@ class Offsets:
         between the two must not make consumers of the new topic skip its records. (Apache Kafka compares ids only
         where the request has them.)
         """
+        group = self._groups.committed_get(request.group_id) if committed_only else self._groups.get(request.group_id)
+        if isinstance(group, ConsumerGroup):
+            check_fetch(group, request.member_id, request.member_epoch, committed_only=committed_only)
         offsets = self._by_group.get(request.group_id)
         if request.topics is None:
             topics = self._fetch_all(offsets, current_id, committed_only=committed_only)
@@ -244,7 +261,7 @@ class Offsets:
         group = self._groups.get(request.group_id)
         if group is None:
             raise RequestError(ErrorCode.GROUP_ID_NOT_FOUND)
-        if not group.is_in(GroupState.EMPTY) and not group.is_consumer_group:
+        if isinstance(group, ClassicGroup) and not group.is_empty and not group.is_consumer_group:
             # What such members read cannot be known.
             raise RequestError(ErrorCode.NON_EMPTY_GROUP)
         offsets = self._by_group.get(request.group_id)
@@ -267,10 +284,10 @@ class Offsets:
         group = self._groups.get(group_id)
         if group is None:
             raise RequestError(ErrorCode.GROUP_ID_NOT_FOUND)
-        if not group.is_in(GroupState.EMPTY):
+        if not group.is_empty:
             raise RequestError(ErrorCode.NON_EMPTY_GROUP)
         records = [offset_tombstone(group_id, topic, index) for (topic, index), _ in self.of_group(group_id)]
-        return [*records, group_tombstone(group_id)]
+        return [*records, *tombstones(group)]
 
     def delete_topics(self, topic_ids_by_name: dict[str, bytes]) -> Result:
         """Topics were deleted: their offsets go, unless they were committed for another topic of that name."""
@@ -286,14 +303,14 @@ class Offsets:
         """Write the end of what has expired, and of groups that have nothing left."""
         now_ms = self._clock.now_ms()
         records: list[CoordinatorRecord] = []
-        for group_id, group in self._groups.items():
-            if self._expire_group(group, now_ms, records) and group.is_in(GroupState.EMPTY):
-                records.append(group_tombstone(group_id))
+        for group in self._groups.values():
+            if self._expire_group(group, now_ms, records) and group.is_empty:
+                records += tombstones(group)
         for group_id in [group_id for group_id, offsets in self._by_group.items() if offsets.is_forgotten]:
             del self._by_group[group_id]
         return Result(records=records, atomic=False)
 
-    def _expire_group(self, group: ClassicGroup, now_ms: int, records: list[CoordinatorRecord]) -> bool:
+    def _expire_group(self, group: AnyGroup, now_ms: int, records: list[CoordinatorRecord]) -> bool:
         """True if nothing is left."""
         offsets = self.of_group(group.group_id)
         if not offsets:
@@ -309,9 +326,9 @@ class Offsets:
                 all_expired = False
         return all_expired
 
-    def _expiry_base_ms(self, group: ClassicGroup) -> int | None:
+    def _expiry_base_ms(self, group: AnyGroup) -> int | None:
         """From when on the offsets of the group age: a wall clock, 0 for "their commit", None for never."""
-        if group.protocol_type is None:
+        if isinstance(group, ConsumerGroup) or group.protocol_type is None:
             return 0
         if group.is_in(GroupState.EMPTY):
             return group.state.since_ms or 0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from ottla.coordinator.group.groups import classic_group
 from ottla.coordinator.group.records import group_metadata
 from ottla.coordinator.group.state import GroupState
 from ottla.coordinator.group.subscription import subscribed_topics
@@ -25,10 +26,10 @@ from ottla.messages import JoinGroupResponse, SyncGroupResponse
 
 if TYPE_CHECKING:
     from ottla.coordinator.group.classic_group import ClassicGroup
+    from ottla.coordinator.group.groups import Groups
     from ottla.coordinator.group.members import Member
     from ottla.coordinator.group.settings import GroupSettings
     from ottla.coordinator.shard import ShardContext
-    from ottla.coordinator.timeline import TimelineDict
     from ottla.types import Clock, Codec
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Rebalancer:
     def __init__(
         self,
         shard: ShardContext,
-        groups: TimelineDict[str, ClassicGroup],
+        groups: Groups,
         codec: Codec,
         clock: Clock,
         settings: GroupSettings,
@@ -67,7 +68,7 @@ class Rebalancer:
         self._shard.cancel(("session", group_id, member_id))
 
     def _session_expired(self, group_id: str, member_id: str) -> Result:
-        group = self._groups.get(group_id)
+        group = classic_group(self._groups, group_id)
         if group is None:
             return NOTHING
         if member_id in group.pending_joins:
@@ -137,7 +138,7 @@ class Rebalancer:
         self._shard.after(("join", group_id), group.rebalance_timeout_ms, lambda: self._join_expired(group_id))
 
     def _join_expired(self, group_id: str) -> Result:
-        group = self._groups.get(group_id)
+        group = classic_group(self._groups, group_id)
         if group is None or not group.is_in(GroupState.PREPARING_REBALANCE):
             return NOTHING
         return self.complete(group)
@@ -146,7 +147,7 @@ class Rebalancer:
         self._shard.after(("join", group_id), delay_ms, lambda: self._waited(group_id, delay_ms, remaining_ms))
 
     def _waited(self, group_id: str, delay_ms: int, remaining_ms: int) -> Result:
-        group = self._groups.get(group_id)
+        group = classic_group(self._groups, group_id)
         if group is None or not group.is_in(GroupState.PREPARING_REBALANCE):
             return NOTHING
         if group.new_member_added and remaining_ms:
@@ -213,7 +214,7 @@ class Rebalancer:
         )
 
     def _sync_expired(self, group_id: str, generation: int) -> Result:
-        group = self._groups.get(group_id)
+        group = classic_group(self._groups, group_id)
         if group is None or group.generation != generation or not group.pending_syncs:
             return NOTHING
         if not group.is_in(GroupState.COMPLETING_REBALANCE, GroupState.STABLE):
@@ -257,6 +258,13 @@ class Rebalancer:
         reply(response)
         # While it waited its session may have ended without effect: it needs a new one.
         self.heard_of(group, member)
+
+    def abandon(self, group: ClassicGroup) -> None:
+        """The group has become another one: none of its deadlines counts any more."""
+        for key in ("join", "sync"):
+            self._shard.cancel((key, group.group_id))
+        for member_id in (*group.members, *group.pending_joins):
+            self.forget_session(group.group_id, member_id)
 
     # Coming and going of the shard.
 

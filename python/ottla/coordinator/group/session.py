@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ottla.coordinator.batch import append_error
+from ottla.coordinator.group.groups import classic_group
 from ottla.coordinator.group.rebalance import Rebalancer
 from ottla.coordinator.group.records import group_metadata
 from ottla.coordinator.group.state import GroupState
@@ -22,8 +23,8 @@ from ottla.messages import (
 
 if TYPE_CHECKING:
     from ottla.coordinator.group.classic_group import ClassicGroup
+    from ottla.coordinator.group.groups import Groups
     from ottla.coordinator.group.members import Member, Reply
-    from ottla.coordinator.timeline import TimelineDict
     from ottla.messages import (
         HeartbeatRequest,
         LeaveGroupRequest,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class Sessions:
     """Handles the requests of members for the groups of one shard."""
 
-    def __init__(self, groups: TimelineDict[str, ClassicGroup], rebalancer: Rebalancer) -> None:
+    def __init__(self, groups: Groups, rebalancer: Rebalancer) -> None:
         self._groups = groups
         self._rebalancer = rebalancer
 
@@ -67,7 +68,7 @@ class Sessions:
         return self._take_assignment(group, request)
 
     def _check_sync(self, request: SyncGroupRequest) -> tuple[ClassicGroup, Member]:
-        group = self._groups.get(request.group_id)
+        group = classic_group(self._groups, request.group_id)
         if group is None or group.is_in(GroupState.EMPTY):
             raise RequestError(ErrorCode.UNKNOWN_MEMBER_ID)
         member = group.validate_member(request.member_id, request.group_instance_id)
@@ -90,6 +91,9 @@ class Sessions:
             if not group.is_in(GroupState.COMPLETING_REBALANCE) or group.generation != generation:
                 # The next rebalance has begun while this was being written.
                 return
+            if classic_group(self._groups, group.group_id) is not group:
+                # So has the life of the group under the other protocol.
+                return
             if code is None:
                 self._rebalancer.become_stable(group, assignment)
                 return
@@ -102,7 +106,7 @@ class Sessions:
 
     def heartbeat(self, request: HeartbeatRequest) -> Result:
         """The member lives; it hears whether it shall join again."""
-        group = self._groups.get(request.group_id)
+        group = classic_group(self._groups, request.group_id)
         if group is None:
             raise RequestError(ErrorCode.UNKNOWN_MEMBER_ID)
         member = group.validate_member(request.member_id, request.group_instance_id)
@@ -118,7 +122,7 @@ class Sessions:
 
     def leave(self, request: LeaveGroupRequest) -> Result:
         """Take members out, several at once from v3 on (KIP-345: admin tools remove static members)."""
-        group = self._groups.get(request.group_id)
+        group = classic_group(self._groups, request.group_id)
         if group is None:
             return Result(
                 response=LeaveGroupResponse(

@@ -36,6 +36,36 @@ class GroupSettings:
     # How long a member's first JoinGroup may be parked before the member is given up. Kafka has it in its code, as a
     # constant of five minutes: such a member has no session yet that could expire.
     new_member_join_timeout_ms: int = 5 * 60 * 1000
+    # group.consumer.session.timeout.ms and its bounds, which hold for what a group sets itself, too
+    consumer_session_timeout_ms: int = 45_000
+    consumer_session_timeout_ms_min: int = 45_000
+    consumer_session_timeout_ms_max: int = 60_000
+    # group.consumer.heartbeat.interval.ms and its bounds
+    consumer_heartbeat_interval_ms: int = 5_000
+    consumer_heartbeat_interval_ms_min: int = 5_000
+    consumer_heartbeat_interval_ms_max: int = 15_000
+    # group.consumer.assignment.interval.ms and its bounds
+    consumer_assignment_interval_ms: int = 1_000
+    consumer_assignment_interval_ms_min: int = 0
+    consumer_assignment_interval_ms_max: int = 15_000
+    # group.consumer.max.size
+    consumer_group_size_max: int = 2**31 - 1
+    # group.consumer.assignors: the first one is for groups whose members ask for none.
+    consumer_assignors: tuple[str, ...] = ("uniform", "range")
+    # group.consumer.migration.policy, as one of MIGRATION_POLICIES
+    consumer_migration_policy: str = "bidirectional"
+    # group.consumer.regex.refresh.interval.ms
+    consumer_pattern_refresh_interval_ms: int = 10 * 60 * 1000
+
+    @property
+    def may_upgrade(self) -> bool:
+        """Classic groups with members may become consumer groups."""
+        return self.consumer_migration_policy in {"bidirectional", "upgrade"}
+
+    @property
+    def may_downgrade(self) -> bool:
+        """Consumer groups with members may become classic ones."""
+        return self.consumer_migration_policy in {"bidirectional", "downgrade"}
 
     @classmethod
     def from_config(cls, config: BrokerConfig) -> GroupSettings:
@@ -49,4 +79,17 @@ class GroupSettings:
             offsets_retention_ms=config.integer("offsets.retention.minutes") * 60_000,
             offsets_retention_check_interval_ms=config.integer("offsets.retention.check.interval.ms"),
             offset_commit_timeout_ms=config.integer("offsets.commit.timeout.ms"),
+            consumer_session_timeout_ms=config.integer("group.consumer.session.timeout.ms"),
+            consumer_session_timeout_ms_min=config.integer("group.consumer.min.session.timeout.ms"),
+            consumer_session_timeout_ms_max=config.integer("group.consumer.max.session.timeout.ms"),
+            consumer_heartbeat_interval_ms=config.integer("group.consumer.heartbeat.interval.ms"),
+            consumer_heartbeat_interval_ms_min=config.integer("group.consumer.min.heartbeat.interval.ms"),
+            consumer_heartbeat_interval_ms_max=config.integer("group.consumer.max.heartbeat.interval.ms"),
+            consumer_assignment_interval_ms=config.integer("group.consumer.assignment.interval.ms"),
+            consumer_assignment_interval_ms_min=config.integer("group.consumer.min.assignment.interval.ms"),
+            consumer_assignment_interval_ms_max=config.integer("group.consumer.max.assignment.interval.ms"),
+            consumer_group_size_max=config.integer("group.consumer.max.size"),
+            consumer_assignors=tuple(config["group.consumer.assignors"]),
+            consumer_migration_policy=str(config["group.consumer.migration.policy"]).lower(),
+            consumer_pattern_refresh_interval_ms=config.integer("group.consumer.regex.refresh.interval.ms"),
         )

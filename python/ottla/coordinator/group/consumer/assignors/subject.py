@@ -1,0 +1,19 @@
+"""What an assignor knows of a member."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ottla.coordinator.group.consumer.member import Target
+
+
+class Subject(NamedTuple):
+    """One member."""
+
+    member_id: str
+    instance_id: str | None
+    # Ids of the topics it subscribes to, each once. Members of one subscription share the tuple.
+    topics: tuple[bytes, ...]
+    # What it shall have so far.
+    target: Target

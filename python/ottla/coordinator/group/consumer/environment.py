@@ -1,0 +1,80 @@
+"""What the parts of the consumer protocol share: one per shard."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Final
+
+from ottla.errors import ErrorCode, RequestError
+
+if TYPE_CHECKING:
+    from ottla.coordinator.group.consumer.topics import Cluster
+    from ottla.coordinator.group.groups import Groups
+    from ottla.coordinator.group.settings import GroupSettings
+    from ottla.coordinator.shard import ShardContext
+    from ottla.types import Clock, Codec, Random
+
+SESSION_TIMEOUT: Final = "consumer.session.timeout.ms"
+HEARTBEAT_INTERVAL: Final = "consumer.heartbeat.interval.ms"
+ASSIGNMENT_INTERVAL: Final = "consumer.assignment.interval.ms"
+
+
+class Environment:
+    """The shard, its groups, and what comes in from outside."""
+
+    def __init__(
+        self,
+        shard: ShardContext,
+        groups: Groups,
+        *,
+        cluster: Cluster,
+        codec: Codec,
+        clock: Clock,
+        random: Random,
+        settings: GroupSettings,
+    ) -> None:
+        self.shard = shard
+        self.groups = groups
+        self.cluster = cluster
+        self.topics = cluster.topics
+        self.hashes = cluster.hashes
+        self.patterns = cluster.patterns
+        self._group_configs = cluster.group_configs
+        self.codec = codec
+        self.clock = clock
+        self.random = random
+        self.settings = settings
+
+    def new_member_id(self) -> str:
+        """An id for a member that has none, in the form Kafka gives ids."""
+        return base64.urlsafe_b64encode(self.random.bytes(16)).decode().rstrip("=")
+
+    def session_timeout_ms(self, group_id: str) -> int:
+        """How long a member of the group may be silent."""
+        settings = self.settings
+        value = self._group_configs(group_id).get(SESSION_TIMEOUT, settings.consumer_session_timeout_ms)
+        return _between(settings.consumer_session_timeout_ms_min, value, settings.consumer_session_timeout_ms_max)
+
+    def heartbeat_interval_ms(self, group_id: str) -> int:
+        """How often it is asked to be heard of."""
+        settings = self.settings
+        value = self._group_configs(group_id).get(HEARTBEAT_INTERVAL, settings.consumer_heartbeat_interval_ms)
+        return _between(settings.consumer_heartbeat_interval_ms_min, value, settings.consumer_heartbeat_interval_ms_max)
+
+    def assignment_interval_ms(self, group_id: str) -> int:
+        """How long the group keeps a target before it may compute another."""
+        settings = self.settings
+        value = self._group_configs(group_id).get(ASSIGNMENT_INTERVAL, settings.consumer_assignment_interval_ms)
+        return _between(
+            settings.consumer_assignment_interval_ms_min, value, settings.consumer_assignment_interval_ms_max
+        )
+
+
+def _between(low: int, value: int, high: int) -> int:
+    # Bounds of the broker may have become narrower since the group's own value was set.
+    return max(low, min(value, high))
+
+
+def group_not_found(group_id: str) -> RequestError:
+    """No consumer group has this id."""
+    return RequestError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} is not a consumer group, or does not exist.")

@@ -1,0 +1,69 @@
+"""Subscriptions by regular expression: which topics the patterns of a group match, and when that is found out.
+
+All patterns of a group are matched together, in a write of their own that follows the heartbeat which found that
+
+    a pattern is new to the group, or
+    topics were created since they were matched, or
+    that was `group.consumer.regex.refresh.interval.ms` ago (topics may have been deleted),
+
+but not twice within ten seconds. So a member that joins with a new pattern gets its partitions with its second
+heartbeat. What a pattern matches is in the log: a coordinator that starts again knows it without looking.
+
+The syntax is RE2's, as in Kafka (there RE2/J, here Rust's `regex`, which is of the same family): no look-around and no
+back-references, so that a match takes time linear in the name whatever the pattern. A name is matched as a whole.
+
+Reference: Apache Kafka 4.3, TopicRegexResolver and GroupMetadataManager.handleRegularExpressionsResult.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ottla.coordinator.group.consumer.group import ConsumerGroup, ResolvedPattern
+from ottla.coordinator.group.consumer.records import group_epoch, resolved_pattern
+from ottla.coordinator.shard import NOTHING, Result
+
+if TYPE_CHECKING:
+    from ottla.coordinator.group.consumer.environment import Environment
+    from ottla.coordinator.shard import CoordinatorRecord
+
+log = logging.getLogger(__name__)
+
+
+class Resolver:
+    """Matches patterns."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._env = environment
+
+    def resolve(self, group_id: str, patterns: frozenset[str]) -> Result:
+        """Write down what the patterns match now; if that is something else, the group epoch grows."""
+        group = self._env.groups.get(group_id)
+        if not isinstance(group, ConsumerGroup):
+            return NOTHING
+        env = self._env
+        wanted = sorted(pattern for pattern in patterns if group.pattern_subscribers[pattern])
+        if not wanted:
+            return NOTHING
+        now_ms, version = env.clock.now_ms(), env.topics.version
+        matched = env.patterns.match(wanted, list(env.topics.names()))
+        records: list[CoordinatorRecord] = []
+        subscriptions = group.subscriptions_with([], None)
+        by_pattern: Counter[str] = subscriptions.by_pattern
+        bump = False
+        for pattern, names in zip(wanted, matched, strict=True):
+            new = ResolvedPattern(frozenset(names), version, now_ms)
+            old = group.patterns.get(pattern)
+            if (frozenset() if old is None else old.topics) != new.topics:
+                bump = True
+                by_pattern.subtract(() if old is None else old.topics)
+                by_pattern.update(new.topics)
+            records.append(resolved_pattern(group_id, pattern, new))
+        metadata_hash = env.hashes.of_group(subscriptions._replace(by_pattern=+by_pattern).topics)
+        if bump or metadata_hash != group.metadata_hash:
+            records.append(group_epoch(group_id, group.epoch + 1, metadata_hash))
+            group.looked_at_epoch = group.epoch + 1
+            log.info("group %.255r: epoch %d, patterns match other topics", group_id, group.epoch + 1)
+        return Result(records=records)
