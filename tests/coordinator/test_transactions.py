@@ -264,10 +264,10 @@ def test_no_marker_is_written_before_its_decision_is_committed() -> None:
     world.add(producer, T0)
     answer = world.end(producer)
     assert not answer.answered
-    world.wait(world.settings.request_timeout_ms)
+    world.wait(world.settings.commit_timeout_ms)
     assert answer.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
     assert world.markers.written == []
-    world.wait(3 * world.settings.request_timeout_ms)
+    world.wait(3 * world.settings.commit_timeout_ms)
     assert world.markers.written == []
     world.commit()
     assert len(world.markers.written) == 1

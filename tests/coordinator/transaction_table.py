@@ -90,7 +90,8 @@ def _line(driver: Driver, name: str, state: str, request: str, whose: str) -> st
 def _prepare(driver: Driver, name: str, state: str) -> tuple[int, int]:
     """Bring a transactional id into a state; gives its producer id and epoch there."""
     if state == "unknown":
-        return 5, 5
+        # A producer id that nobody has been given.
+        return 1 << 40, 5
     driver.init(name, (-1, -1))
     producer = driver.init(name, (-1, -1)).producer
     assert producer is not None

@@ -51,13 +51,14 @@ class TransactionWorld:
         commit_at_once: bool = True,
         markers_at_once: bool = True,
         codec: Any = None,
+        markers: Any = None,
     ) -> None:
         self.settings = settings or TransactionSettings()
         self.server_version = server_version
         self.clock = VirtualClock()
         self.codec: Any = codec or FakeCodec()
         self.journal = MemoryJournal(commit_at_once=commit_at_once)
-        self.markers = MemoryMarkers(answer_at_once=markers_at_once)
+        self.markers: Any = markers or MemoryMarkers(answer_at_once=markers_at_once)
         self.coordinator_epoch = 0
         # Topics that have no partition any more.
         self.deleted: set[str] = set()
@@ -239,7 +240,7 @@ class TransactionWorld:
     def listed(self, **filters: Any) -> Any:
         box = Box("list")
         self.coordinator.list_transactions(
-            ListTransactionsRequest(**filters), lambda pattern: lambda name: name.startswith(pattern), box
+            ListTransactionsRequest(**filters), lambda pattern, names: [name for name in names if name == pattern], box
         )
         return box.response
 

@@ -18,6 +18,7 @@ import uuid
 from typing import Any, Self
 
 from kio.index import load_request_schema, load_response_schema
+from kio.schema.describe_transactions.v0 import response as describe_transactions
 from kio.schema.errors import ErrorCode
 from kio.serial import entity_reader, entity_writer
 from kio.serial.readers import tz_aware_from_i64
@@ -63,6 +64,16 @@ API = {
     }.items()
 }
 Plain = dict[str, Any]
+
+
+def _read_as_number(entity: Any, name: str) -> None:
+    """A moment that may be -1, which kio takes for none."""
+    entity.__dataclass_fields__[name].metadata = types.MappingProxyType({"kafka_type": "int64"})
+    entity.__dataclass_fields__[name].type = i64
+    entity.__annotations__[name] = i64
+
+
+_read_as_number(describe_transactions.TransactionState, "transaction_start_time")
 
 
 def make(kind: Any, value: Any) -> Any:

@@ -91,7 +91,7 @@ class TransactionCoordinator:
             clock=clock,
             scheduler=scheduler,
             settings=RuntimeSettings(
-                batch_bytes_max=settings.batch_bytes_max, commit_timeout_ms=settings.request_timeout_ms
+                batch_bytes_max=settings.batch_bytes_max, commit_timeout_ms=settings.commit_timeout_ms
             ),
         )
 
@@ -297,10 +297,10 @@ class TransactionCoordinator:
     def list_transactions(
         self,
         request: ListTransactionsRequest,
-        compile_pattern: Callable[[str], Callable[[str], bool]],
+        matching_names: Callable[[str, list[str]], list[str]],
         answer: Answer,
     ) -> None:
-        """ListTransactions, of the shards that are here. `compile_pattern` raises RequestError for what is none."""
+        """ListTransactions, of the shards that are here. `matching_names` refuses what is no pattern."""
         machines, loading = self._runtime.machines()
         if loading:
             answer(ListTransactionsResponse(error_code=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS))
@@ -309,14 +309,14 @@ class TransactionCoordinator:
         states = None
         if request.state_filters:
             states = frozenset(BY_LABEL[label] for label in request.state_filters if label in BY_LABEL)
-        pattern = request.transactional_id_pattern
-        matches = compile_pattern(pattern) if pattern else None
         producer_ids = frozenset(request.producer_id_filters)
         found = [
-            listed
-            for machine in machines
-            for listed in machine.listed(states, producer_ids, request.duration_filter, matches)
+            listed for machine in machines for listed in machine.listed(states, producer_ids, request.duration_filter)
         ]
+        if request.transactional_id_pattern:
+            names = matching_names(request.transactional_id_pattern, [each.transactional_id for each in found])
+            matching = frozenset(names)
+            found = [each for each in found if each.transactional_id in matching]
         answer(ListTransactionsResponse(unknown_state_filters=unknown, transaction_states=found))
 
     def describe_transactions(self, transactional_ids: Sequence[str], answer: Answer) -> None:

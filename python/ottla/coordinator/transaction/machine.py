@@ -285,7 +285,6 @@ class TransactionMachine:
         states: frozenset[TransactionState] | None,
         producer_ids: frozenset[int],
         running_ms_min: int,
-        matches: Callable[[str], bool] | None,
     ) -> list[ListTransactionsResponseTransactionState]:
         """The ids in one of the states (None: in any), of one of the producer ids (empty: of any), and so on."""
         now_ms = self._clock.now_ms()
@@ -300,7 +299,6 @@ class TransactionMachine:
             and (states is None or transaction.state in states)
             # Without a transaction the start is -1, and that is long ago.
             and (running_ms_min < 0 or now_ms - transaction.started_ms > running_ms_min)
-            and (matches is None or matches(transactional_id))
         ]
 
     def described(self, transactional_id: str) -> DescribeTransactionsResponseTransactionState:

@@ -28,8 +28,8 @@ class TransactionSettings:
     # add.partitions.to.txn.retry.backoff.max.ms: how long the first write of a transaction (v2) waits for the markers
     # of the one before. Kafka asks again every add.partitions.to.txn.retry.backoff.ms; here it is told.
     adding_wait_ms_max: int = 100
-    # request.timeout.ms
-    request_timeout_ms: int = 30 * 1000
+    # How long an answer waits for its record to be committed. Kafka waits for the transaction's own time-out here.
+    commit_timeout_ms: int = 30 * 1000
     # One append to the partition of the transaction topic (max.message.bytes of that topic).
     batch_bytes_max: int = 1024 * 1024
     # How soon markers that could not be written are tried again, the first and any later time. (Kafka asks the other
@@ -40,13 +40,11 @@ class TransactionSettings:
     @classmethod
     def from_config(cls, config: BrokerConfig) -> TransactionSettings:
         """What the broker's configuration says."""
-        request_timeout_ms = config.integer("request.timeout.ms")
         return cls(
             timeout_ms_max=config.integer("transaction.max.timeout.ms"),
             abort_interval_ms=config.integer("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
             id_expiration_ms=config.integer("transactional.id.expiration.ms"),
             expiration_interval_ms=config.integer("transaction.remove.expired.transaction.cleanup.interval.ms"),
             verifies=bool(config["transaction.partition.verification.enable"]),
-            adding_wait_ms_max=min(config.integer("add.partitions.to.txn.retry.backoff.max.ms"), request_timeout_ms),
-            request_timeout_ms=request_timeout_ms,
+            adding_wait_ms_max=config.integer("add.partitions.to.txn.retry.backoff.max.ms"),
         )
