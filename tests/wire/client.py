@@ -60,6 +60,8 @@ API = {
         60: "describe_cluster",
         65: "describe_transactions",
         66: "list_transactions",
+        68: "consumer_group_heartbeat",
+        69: "consumer_group_describe",
         75: "describe_topic_partitions",
     }.items()
 }

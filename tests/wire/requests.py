@@ -35,6 +35,8 @@ SERVED: dict[str, tuple[int, int, int]] = {
     "incremental_alter_configs": (0, 1, 1),
     "offset_delete": (0, 0, 1),
     "describe_cluster": (0, 2, 0),
+    "consumer_group_heartbeat": (0, 1, 0),
+    "consumer_group_describe": (0, 1, 0),
     "describe_topic_partitions": (0, 0, 0),
 }
 EVERY_VERSION = [(api, version) for api, (low, high, _) in SERVED.items() for version in range(low, high + 1)]
@@ -122,5 +124,13 @@ REQUESTS: dict[str, Plain] = {
         "topics": [{"name": "nowhere", "partitions": [{"partition_index": 0}]}],
     },
     "describe_cluster": {"endpoint_type": 1},
+    "consumer_group_heartbeat": {
+        "group_id": "nobody",
+        "member_id": "nobody",
+        "member_epoch": 1,
+        "subscribed_topic_names": ["nowhere"],
+        "topic_partitions": [{"partitions": [0]}],
+    },
+    "consumer_group_describe": {"group_ids": ["nobody"]},
     "describe_topic_partitions": {"topics": [{"name": "nowhere"}], "response_partition_limit": 1, "cursor": None},
 }

@@ -40,15 +40,20 @@ METADATA_VERSION = "metadata.version"
 # 4.3-IV0: the versions records are written in (`records`).
 METADATA_LEVEL = 30
 
-# Feature -> levels this version understands. group.version and transaction.version are missing while the consumer group
-# protocol and transactions are not served: clients go by them.
-SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = {METADATA_VERSION: (7, METADATA_LEVEL)}
+GROUP_VERSION = "group.version"
+
+# Feature -> levels this version understands. transaction.version is missing while transactions are not served: clients
+# go by it.
+SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = {METADATA_VERSION: (7, METADATA_LEVEL), GROUP_VERSION: (0, 1)}
+
+# Features a start finalizes where nobody has said anything: in a new directory, and in one of an earlier version of
+# ours that did not serve them. What Apache Kafka has finalized stays.
+FINALIZED_UNLESS_SAID: Mapping[str, int] = {GROUP_VERSION: 1}
 
 # Features of Apache Kafka 4.3 that a cluster can do without: their records are skipped or kept, none is misread.
 _DISPENSABLE = frozenset(
     {
         "eligible.leader.replicas.version",
-        "group.version",
         "share.version",
         "streams.version",
         "transaction.version",
@@ -71,13 +76,14 @@ def check_features(image: MetadataImage) -> list[str]:
 def features_to_write(image: MetadataImage) -> dict[str, int]:
     """Give the feature levels a start changes.
 
-    A new cluster gets the metadata level, an older one is raised to it, since records are written in no other. What a
-    fuller broker (Apache Kafka) has finalized and this one does not serve is switched off, so that no client goes by
-    it.
+    A new cluster gets the metadata level, an older one is raised to it, since records are written in no other; and the
+    features that come with this version, unless it has a level of them already. What a fuller broker (Apache Kafka) has
+    finalized and this one does not serve is switched off, so that no client goes by it.
     """
     changes = {name: 0 for name in image.features if name not in SUPPORTED_FEATURES}
     if image.features.get(METADATA_VERSION) != METADATA_LEVEL:
         changes = {METADATA_VERSION: METADATA_LEVEL} | changes
+    changes |= {name: level for name, level in FINALIZED_UNLESS_SAID.items() if name not in image.features}
     return changes
 
 
@@ -97,7 +103,7 @@ def register(
         # Whoever began it is gone. The record stands in front of the others, which would else be part of it.
         records.append(AbortTransactionRecord(reason="the controller that began it is gone"))
     for name, level in features_to_write(image).items():
-        if level == 0:
+        if level == 0 and name not in SUPPORTED_FEATURES:
             log.warning("%s=%d is switched off: this version does not serve it", name, image.features[name])
         records.append(FeatureLevelRecord(name=name, feature_level=level))
     epoch = end_offset + len(records)

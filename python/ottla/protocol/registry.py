@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from ottla.protocol.handlers import (
     alter_configs,
+    consumer_group_describe,
+    consumer_group_heartbeat,
     create_partitions,
     create_topics,
     delete_groups,
@@ -96,6 +98,8 @@ APIS = (
     Api(44, "IncrementalAlterConfigs", 0, 0, 1, incremental_alter_configs),
     Api(47, "OffsetDelete", 0, 0, 0, offset_delete),
     Api(60, "DescribeCluster", 0, 0, 2, describe_cluster),
+    Api(68, "ConsumerGroupHeartbeat", 0, 0, 1, consumer_group_heartbeat),
+    Api(69, "ConsumerGroupDescribe", 0, 0, 1, consumer_group_describe),
     Api(75, "DescribeTopicPartitions", 0, 0, 0),
 )
 

@@ -3,6 +3,7 @@
 from tests.wire.cases import (
     configs,
     consume,
+    consumer_groups,
     group_limits,
     group_rounds,
     groups,
@@ -20,6 +21,7 @@ __all__ = [
     "CASES",
     "configs",
     "consume",
+    "consumer_groups",
     "group_limits",
     "group_rounds",
     "groups",
