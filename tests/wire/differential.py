@@ -133,6 +133,16 @@ class Talk:
                 return found
             assert time.monotonic() < deadline, f"{name}: metadata stays {found}"
 
+    def wait_for_config(self, kind: int, name: str, key: str, value: str) -> None:
+        """Settings follow a change a moment later in Kafka; asks until they have."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            resource = {"resource_type": kind, "resource_name": name, "configuration_keys": [key]}
+            answer = self.quietly("describe_configs", 4, resources=[resource])
+            if answer["results"][0]["configs"][0]["value"] == value:
+                return
+            assert time.monotonic() < deadline, answer
+
     def produce(self, topic: str, batch: Batch | bytes, partition: int = 0) -> None:
         """Appends one batch and expects it to be taken."""
         data = batch if isinstance(batch, bytes) else batch.encode()

@@ -104,6 +104,7 @@ def _consumer_groups(
                     assignment=_partitions_of(member.assignment),
                     target=_partitions_of(member.target_assignment),
                     epoch=member.member_epoch,
+                    upgraded=None if member.member_type < 0 else member.member_type > 0,
                 )
                 for member in row.members
             ),

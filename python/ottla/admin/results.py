@@ -278,7 +278,8 @@ class Member(Struct, frozen=True):
     """A member of a group.
 
     `assignment` is None where the protocol is not that of consumers (Connect's workers), so that nobody reads it.
-    `target` and `epoch` are those of KIP-848 and None in a classic group.
+    `target` and `epoch` are those of KIP-848 and None in a classic group. `upgraded` tells which protocol a member of a
+    consumer group speaks (false: still the classic one); None where the broker does not say (before 4.0).
     """
 
     member_id: str
@@ -289,6 +290,7 @@ class Member(Struct, frozen=True):
     assignment: tuple[TopicPartition, ...] | None
     target: tuple[TopicPartition, ...] | None = None
     epoch: int | None = None
+    upgraded: bool | None = None
 
 
 class Group(Struct, frozen=True):

@@ -96,22 +96,26 @@ def describe(names: tuple[str, ...], members: bool, as_json: bool, server: str, 
             click.echo()
         lag = sum(row["lag"] or 0 for row in facts["partitions"])
         assignor = f"   {facts['assignor']}" if facts["assignor"] else ""
+        epoch = "" if facts["epoch"] is None else f"   epoch {facts['epoch']}"
         title(
-            f"{name}   {facts['state']}   {facts['type']}{assignor}   {len(facts['members'])} members   "
+            f"{name}   {facts['state']}   {facts['type']}{assignor}{epoch}   {len(facts['members'])} members   "
             f"lag {lag}   coordinator {groups[name].coordinator.broker_id}"
         )
         if members:
-            _print_members(facts["members"])
+            _print_members(facts["members"], with_epochs=groups[name].epoch is not None)
         else:
             _print_partitions(facts["partitions"])
 
 
-def _print_members(members: list[dict[str, Any]]) -> None:
+def _print_members(members: list[dict[str, Any]], *, with_epochs: bool) -> None:
+    # Only in a group of the consumer protocol, where members reach epochs one by one.
+    epochs = ["EPOCH", "PROTOCOL"] if with_epochs else []
     print_table(
-        ["MEMBER", "INSTANCE", "CLIENT", "HOST", "PARTITIONS", "ASSIGNMENT"],
+        ["MEMBER", *epochs, "INSTANCE", "CLIENT", "HOST", "PARTITIONS", "ASSIGNMENT"],
         (
             [
                 each["member_id"],
+                *([each["epoch"], each["protocol"]] if with_epochs else ()),
                 each["instance_id"],
                 each["client_id"],
                 each["host"],
@@ -175,6 +179,8 @@ def _described(client: Admin, found: Group) -> dict[str, Any]:
         "state": found.state,
         "protocol_type": found.protocol_type,
         "assignor": found.assignor,
+        "epoch": found.epoch,
+        "target_epoch": found.target_epoch,
         "coordinator": found.coordinator,
         "members": [
             {
@@ -183,7 +189,10 @@ def _described(client: Admin, found: Group) -> dict[str, Any]:
                 "client_id": member.client_id,
                 "host": member.host,
                 "subscription": list(member.subscription),
+                "epoch": member.epoch,
+                "protocol": None if member.upgraded is None else ("consumer" if member.upgraded else "classic"),
                 "assignment": None if member.assignment is None else _by_topic(member.assignment),
+                "target": None if member.target is None else _by_topic(member.target),
             }
             for member in found.members
         ],

@@ -81,7 +81,7 @@ class Setting:
     kind: Kind
     default: SettingValue
     doc: str
-    scope: Literal["broker", "topic"] = "broker"
+    scope: Literal["broker", "topic", "group"] = "broker"
     low: int | float | None = None
     high: int | float | None = None
     # A value allowed although it lies outside the bounds (-1 as "the codec's own default").

@@ -1,4 +1,4 @@
-"""Deciding on settings of topics: one set, deleted, or a list changed (IncrementalAlterConfigs, KIP-339)."""
+"""Deciding on settings of topics and groups: one set, deleted, or a list changed (IncrementalAlterConfigs, KIP-339)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from ottla.config import group_config
+from ottla.config.group_config import GROUP_CONFIGS
 from ottla.config.setting import Kind
 from ottla.config.topic_config import validate
 from ottla.config.topic_settings import TOPIC_SETTINGS
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
+    from ottla.config.broker_config import BrokerConfig
     from ottla.config.setting import SettingValue
     from ottla.controller.image import MetadataImage
 
@@ -39,51 +42,53 @@ class Operation(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TopicAlteration:
-    """Operations on the settings of one topic, as (setting, operation, text)."""
+class Alteration:
+    """Operations on the settings of one topic or group, as (setting, operation, text)."""
 
-    topic: str
+    name: str
     operations: tuple[tuple[str, Operation, str | None], ...]
+    kind: int = TOPIC_RESOURCE
     # Whatever was set before goes (AlterConfigs).
     replaces_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class AlteredTopic:
+class Altered:
     """What one item of the request is answered."""
 
-    topic: str
+    name: str
     code: ErrorCode = ErrorCode.NONE
     message: str | None = None
 
 
-def alter_topic_configs(
+def alter_configs(
     image: MetadataImage,
-    alterations: Sequence[TopicAlteration],
-    defaults: Mapping[str, SettingValue],
+    alterations: Sequence[Alteration],
+    config: BrokerConfig,
     *,
     validate_only: bool = False,
-) -> Decision[AlteredTopic]:
-    """Decide on each topic, independent of the others; all operations of one topic are made or none."""
-    results: list[AlteredTopic] = []
+) -> Decision[Altered]:
+    """Decide on each resource, independent of the others; all operations of one are made or none."""
+    results: list[Altered] = []
     records: list[Struct] = []
     for alteration in alterations:
         try:
-            records.extend(_alter(image, alteration, defaults))
+            records.extend(_alter(image, alteration, config))
         except RequestError as error:
-            results.append(AlteredTopic(alteration.topic, error.code, error.message))
+            results.append(Altered(alteration.name, error.code, error.message))
         else:
-            results.append(AlteredTopic(alteration.topic))
+            results.append(Altered(alteration.name))
     return Decision(results, [] if validate_only else records)
 
 
-def _alter(
-    image: MetadataImage, alteration: TopicAlteration, defaults: Mapping[str, SettingValue]
-) -> list[ConfigRecord]:
-    if not alteration.topic:
-        raise RequestError(ErrorCode.INVALID_REQUEST, "Default topic resources are not allowed.")
-    check_name(alteration.topic)
-    old = image.topic_config(alteration.topic)
+def _alter(image: MetadataImage, alteration: Alteration, config: BrokerConfig) -> list[ConfigRecord]:
+    is_topic = alteration.kind == TOPIC_RESOURCE
+    if not alteration.name:
+        what = "topic" if is_topic else "group"
+        raise RequestError(ErrorCode.INVALID_REQUEST, f"Default {what} resources are not allowed.")
+    if is_topic:
+        check_name(alteration.name)
+    old = image.configs.get((alteration.kind, alteration.name), {})
     new: dict[str, str | None] = {} if alteration.replaces_all else dict(old)
     for name, operation, text in alteration.operations:
         if operation is Operation.DELETE:
@@ -91,15 +96,18 @@ def _alter(
         elif operation is Operation.SET:
             new[name] = text
         else:
-            new[name] = _changed_list(name, operation, new.get(name), text, defaults)
-    validate(new, defaults)
-    # Kafka, too, looks for the topic last.
-    if alteration.topic not in image.topics:
-        raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{alteration.topic}' does not exist.")
+            new[name] = _changed_list(name, operation, new.get(name), text, config.topic_defaults)
+    if is_topic:
+        validate(new, config.topic_defaults)
+        # Kafka, too, looks for the topic last. A group need not exist.
+        if alteration.name not in image.topics:
+            raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{alteration.name}' does not exist.")
+    else:
+        group_config.validate(new, config)
     changed = [(name, text) for name, text in new.items() if old.get(name) != text]
     dropped = [(name, None) for name in old if name not in new]
     return [
-        ConfigRecord(resource_type=TOPIC_RESOURCE, resource_name=alteration.topic, name=name, value=text)
+        ConfigRecord(resource_type=alteration.kind, resource_name=alteration.name, name=name, value=text)
         for name, text in [*changed, *dropped]
     ]
 
@@ -112,9 +120,9 @@ def _changed_list(
     defaults: Mapping[str, SettingValue],
 ) -> str:
     """Give the list after APPEND or SUBTRACT, entry by entry as Kafka's `ConfigurationControlManager` does."""
-    setting = TOPIC_SETTINGS.get(name)
+    setting = TOPIC_SETTINGS.get(name) or GROUP_CONFIGS.get(name)
     if setting is None:
-        raise RequestError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {name}")
+        raise RequestError(ErrorCode.INVALID_CONFIG, f"Unknown config name: {name}")
     if setting.kind is not Kind.LIST:
         raise RequestError(
             ErrorCode.INVALID_CONFIG, f"Can't {operation.name} to key {name} because its type is not LIST."

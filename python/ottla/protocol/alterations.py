@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ottla.config.topic_config import without_effect
-from ottla.controller.alter_configs import AlteredTopic, Operation, TopicAlteration, alter_topic_configs
+from ottla.controller.alter_configs import Alteration, Altered, Operation, alter_configs
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOPIC = 2
+GROUP = 32
 # What Kafka can alter and this broker cannot yet.
 _NOT_YET = {
     4: "Settings of a broker cannot be changed while it runs: put them into its configuration and restart it.",
     8: "Log levels of a broker cannot be changed while it runs: start it with --log-level.",
     16: "Client metrics are not collected: there is nothing to configure.",
-    32: "Groups have no settings of their own yet: those of the broker hold for all.",
 }
 
 # A kind of resource and its name.
@@ -43,7 +43,7 @@ class Alterations:
         self._resources = resources
         self._counts = Counter(resources)
         self._outcomes: dict[int, Outcome] = {}
-        self._topics: dict[int, TopicAlteration] = {}
+        self._wanted: dict[int, Alteration] = {}
 
     def check(self, place: int, names: Sequence[str], null_names: Sequence[str]) -> bool:
         """Whether the resource at this place of the request may be altered; else its refusal is kept."""
@@ -54,13 +54,20 @@ class Alterations:
             return self._refuse(place, "Error due to duplicate config keys")
         if null_names:
             return self._refuse(place, f"Null value not supported for : {', '.join(null_names)}")
-        if kind != TOPIC:
+        if kind not in {TOPIC, GROUP}:
             return self._refuse(place, _NOT_YET.get(kind, f"Unknown resource type {kind}"))
         return True
 
-    def alter(self, place: int, alteration: TopicAlteration) -> None:
-        """Ask for this change of the resource at this place."""
-        self._topics[place] = alteration
+    def alter(
+        self,
+        place: int,
+        operations: Sequence[tuple[str, Operation, str | None]],
+        *,
+        replaces_all: bool = False,
+    ) -> None:
+        """Ask for these changes of the resource at this place."""
+        kind, name = self._resources[place]
+        self._wanted[place] = Alteration(name, tuple(operations), kind, replaces_all)
 
     def refuse(self, place: int, code: ErrorCode, words: str) -> None:
         """Keep a refusal for the resource at this place."""
@@ -68,35 +75,35 @@ class Alterations:
 
     def run(self, services: Services, *, validate_only: bool, done: Callable[[list[Outcome]], None]) -> None:
         """Make the changes that passed; `done` gets an outcome for every resource."""
-        if not self._topics:
+        if not self._wanted:
             done(self._in_order())
             return
 
-        def decided(results: list[AlteredTopic] | RequestError) -> None:
+        def decided(results: list[Altered] | RequestError) -> None:
             if isinstance(results, RequestError):
-                self._outcomes.update(dict.fromkeys(self._topics, (results.code, results.message)))
+                self._outcomes.update(dict.fromkeys(self._wanted, (results.code, results.message)))
             else:
                 found = ((result.code, result.message) for result in results)
-                self._outcomes.update(zip(self._topics, found, strict=True))
+                self._outcomes.update(zip(self._wanted, found, strict=True))
                 if not validate_only:
                     self._warn()
             done(self._in_order())
 
         decide = partial(
-            alter_topic_configs,
-            alterations=list(self._topics.values()),
-            defaults=services.config.topic_defaults,
+            alter_configs,
+            alterations=list(self._wanted.values()),
+            config=services.config,
             validate_only=validate_only,
         )
         services.controller.change(decide, decided)
 
     def _warn(self) -> None:
         """Say in the log which of the settings that were set change nothing in this version."""
-        for place, alteration in self._topics.items():
-            if self._outcomes[place][0] is ErrorCode.NONE:
+        for place, alteration in self._wanted.items():
+            if self._outcomes[place][0] is ErrorCode.NONE and alteration.kind == TOPIC:
                 given = {name: text for name, how, text in alteration.operations if how != Operation.DELETE and text}
                 for sentence in without_effect(given):
-                    log.warning("topic %s: %s", alteration.topic, sentence)
+                    log.warning("topic %s: %s", alteration.name, sentence)
 
     def _refuse(self, place: int, words: str) -> bool:
         self.refuse(place, ErrorCode.INVALID_REQUEST, words)

@@ -173,7 +173,7 @@ def test_names_of_older_files_say_why_they_have_no_effect(name: str, said: str) 
 
 
 ROOT = Path(__file__).resolve().parents[3]
-TABLES = {"broker_settings.py", "topic_settings.py", "inert.py"}
+TABLES = {"broker_settings.py", "group_settings.py", "topic_settings.py", "inert.py"}
 
 
 def readers() -> str:

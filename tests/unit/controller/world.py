@@ -16,7 +16,7 @@ from msgspec import Struct
 from ottla import messages
 from ottla.clock import DeadlineQueue, SeededRandom, VirtualClock
 from ottla.config import Endpoint, Given, load
-from ottla.controller.alter_configs import Operation, TopicAlteration, alter_topic_configs
+from ottla.controller.alter_configs import Alteration, Operation, alter_configs
 from ottla.controller.controller import Controller
 from ottla.controller.create_partitions import MorePartitions, create_partitions
 from ottla.controller.create_topics import NewTopic, TopicDefaults, create_topics
@@ -212,12 +212,8 @@ class World:
             (name.lstrip("+~"), kinds.get(name[0], Operation.SET), value) for name, value in options.items()
         ]
         operations += [(flag[1:], Operation.DELETE, None) for flag in flags if flag.startswith("-")]
-        wanted = [TopicAlteration(topic, tuple(operations))]
-        self.change(
-            lambda image: alter_topic_configs(
-                image, wanted, self.config.topic_defaults, validate_only="validate" in flags
-            )
-        )
+        wanted = [Alteration(topic, tuple(operations))]
+        self.change(lambda image: alter_configs(image, wanted, self.config, validate_only="validate" in flags))
 
     def do_producer_ids(self, plain: list[str], options: dict[str, str]) -> None:
         """producer_ids [count]: take ids, print the first and the last."""

@@ -11,6 +11,7 @@ import pytest
 
 from ottla import messages as m
 from ottla.config import TOPIC_SETTINGS
+from ottla.controller.group_config import group_config
 from ottla.errors import ErrorCode, StorageError
 from ottla.protocol.background import Background
 from tests.unit.protocol.world import World
@@ -244,9 +245,9 @@ def test_a_topic_named_twice_is_altered_neither_time() -> None:
     assert world.services.image.topic_config("a") == {"retention.ms": " 10 "}
 
 
-@pytest.mark.parametrize("kind, name, advice", [(4, "1", "restart it"), (8, "1", "--log-level"), (32, "g", "hold")])
+@pytest.mark.parametrize("kind, name, advice", [(4, "1", "restart it"), (8, "1", "--log-level")])
 def test_what_cannot_be_altered_says_what_to_do_instead(kind: int, name: str, advice: str) -> None:
-    """Settings of brokers, loggers and groups: refused, with a sentence that helps."""
+    """Settings of brokers and loggers: refused, with a sentence that helps."""
     world = World()
     resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(
         resource_type=kind,
@@ -256,6 +257,63 @@ def test_what_cannot_be_altered_says_what_to_do_instead(kind: int, name: str, ad
     (entry,) = world.call(44, 1, m.IncrementalAlterConfigsRequest(resources=[resource])).responses
     assert entry.error_code == ErrorCode.INVALID_REQUEST
     assert advice in entry.error_message
+
+
+def alter_group(*changes: tuple[str, int, str | None], name: str = "g") -> m.IncrementalAlterConfigsRequest:
+    configs = [
+        m.IncrementalAlterConfigsRequestAlterableConfig(name=key, config_operation=how, value=value)
+        for key, how, value in changes
+    ]
+    resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(
+        resource_type=32, resource_name=name, configs=configs
+    )
+    return m.IncrementalAlterConfigsRequest(resources=[resource])
+
+
+def test_groups_have_settings_of_their_own() -> None:
+    """Set, shown with what would hold without them, and given back; whether the group exists is no question."""
+    world = World(group_consumer_heartbeat_interval_ms="7000")
+    session, heartbeat = "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"
+    (entry,) = world.call(44, 1, alter_group((session, 0, "50000"))).responses
+    assert entry.error_code == 0
+    assert group_config(world.services.image, "g") == {session: 50_000}
+    request = describe((32, "g", [session, heartbeat]), include_synonyms=True)
+    own, theirs = sorted(world.call(32, 4, request).results[0].configs, key=lambda each: each.name, reverse=True)
+    assert [(each.name, each.value, each.source) for each in own.synonyms] == [
+        (session, "50000", 8),
+        (f"group.{session}", "45000", 5),
+    ]
+    assert (theirs.value, theirs.config_source, theirs.config_type) == ("7000", 4, 3)
+    world.call(44, 1, alter_group((session, 1, None)))
+    assert group_config(world.services.image, "g") == {}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (("consumer.session.timeout.ms", 0, "1000"), "group.consumer.min.session.timeout.ms"),
+        (("consumer.heartbeat.interval.ms", 0, "20000"), "group.consumer.max.heartbeat.interval.ms"),
+        (("consumer.heartbeat.interval.ms", 0, "soon"), "Not a number"),
+        (("consumer.assignment.interval.ms", 0, "-1"), "at least 0"),
+        (("consumer.assignment.interval.ms", 2, "1"), "LIST"),
+        (("retention.ms", 0, "1"), "Unknown group config name"),
+    ],
+)
+def test_settings_of_groups_stay_within_the_broker_s(change: tuple[str, int, str | None], words: str) -> None:
+    """INVALID_CONFIG with the bound that is broken; nothing is set."""
+    world = World()
+    (entry,) = world.call(44, 1, alter_group(change)).responses
+    assert entry.error_code == ErrorCode.INVALID_CONFIG
+    assert words in entry.error_message
+    assert group_config(world.services.image, "g") == {}
+
+
+def test_a_group_without_a_name_has_no_settings() -> None:
+    """There are no defaults of all groups but the broker's settings."""
+    world = World()
+    (entry,) = world.call(44, 1, alter_group(("consumer.session.timeout.ms", 0, "50000"), name="")).responses
+    assert entry.error_code == ErrorCode.INVALID_REQUEST
+    assert world.call(32, 4, describe((32, "", None))).results[0].error_code == ErrorCode.INVALID_REQUEST
 
 
 def test_a_setting_that_changes_nothing_yet_is_said_when_it_is_altered(caplog: pytest.LogCaptureFixture) -> None:

@@ -204,3 +204,39 @@ def settle_configs(talk: Talk, name: str) -> None:
             if (found["config_source"] == 1, found["value"] == marker["value"]) == ((change is marker),) * 2:
                 break
             assert time.monotonic() < deadline, found
+
+
+GROUP_NAMES = ("consumer.session.timeout.ms", "consumer.heartbeat.interval.ms", "consumer.assignment.interval.ms")
+
+
+@case(range(2))
+def incremental_alter_configs_of_groups(talk: Talk, version: int) -> None:
+    """What a consumer group may set for itself, within the broker's bounds, whether it exists or not."""
+    group = talk.topic()
+
+    def alter(label: str, *changes: tuple[str, int, str | None], name: str = group) -> None:
+        configs = [{"name": key, "config_operation": how, "value": value} for key, how, value in changes]
+        resource = {"resource_type": GROUP, "resource_name": name, "configs": configs}
+        talk.ask(label, "incremental_alter_configs", version, resources=[resource], validate_only=False)
+
+    def describe(label: str) -> None:
+        asked = {"resource_type": GROUP, "resource_name": group, "configuration_keys": GROUP_NAMES}
+        talk.ask(label, "describe_configs", 4, resources=[asked], include_synonyms=True, include_documentation=False)
+
+    describe("untouched")
+    alter("session and heartbeat", (GROUP_NAMES[0], 0, "50000"), (GROUP_NAMES[1], 0, " 6000 "))
+    talk.wait_for_config(GROUP, group, GROUP_NAMES[0], "50000")
+    describe("set")
+    alter("too short", (GROUP_NAMES[0], 0, "1000"))
+    alter("too long", (GROUP_NAMES[0], 0, "100000"))
+    alter("too rare", (GROUP_NAMES[1], 0, "20000"))
+    alter("no number", (GROUP_NAMES[1], 0, "often"))
+    alter("below every bound", (GROUP_NAMES[1], 0, "0"))
+    alter("too far apart", (GROUP_NAMES[2], 0, "60000"))
+    alter("no such setting", ("group.size", 0, "1"))
+    alter("no list", (GROUP_NAMES[0], 2, "1"))
+    alter("no name", (GROUP_NAMES[0], 0, "50000"), name="")
+    alter("no value", (GROUP_NAMES[0], 0, None))
+    alter("back to the broker's", (GROUP_NAMES[0], 1, None), (GROUP_NAMES[1], 1, None))
+    talk.wait_for_config(GROUP, group, GROUP_NAMES[0], "45000")
+    describe("as before")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import time
 from typing import Any
 
 from tests.wire.client import Plain
-from tests.wire.differential import Talk, case
+from tests.wire.differential import WAIT_S, Talk, case
 
 EVERYTHING: Plain = {"rebalance_timeout": 30_000, "topic_partitions": ()}
 ITS_OWN = "its own"
@@ -58,6 +60,26 @@ class Consumer:
         return answer
 
 
+def prepare(talk: Talk, suffix: str = "", partitions: int = 1) -> str:
+    """A topic that the coordinator knows (in Kafka it hears of it a moment later); returns its id."""
+    talk.coordinate(talk.topic())
+    topic_id = talk.create(suffix, partitions)
+    probe = {"group_id": talk.topic("-probe"), "member_id": "probe", "instance_id": None, "server_assignor": None}
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        names = (talk.topic(suffix),)
+        answer = talk.quietly(
+            "consumer_group_heartbeat", 0, member_epoch=0, subscribed_topic_names=names, **EVERYTHING, **probe
+        )
+        if answer["error_code"] == "none":
+            found = answer["assignment"]["topic_partitions"]
+            left = {"rebalance_timeout": -1, "subscribed_topic_names": None, "topic_partitions": None}
+            talk.quietly("consumer_group_heartbeat", 0, member_epoch=-1, **left, **probe)
+            if found:
+                return topic_id
+        assert time.monotonic() < deadline, answer
+
+
 def describe(talk: Talk, label: str, version: int = 1, group: str | None = None) -> None:
     talk.ask(
         label,
@@ -71,8 +93,7 @@ def describe(talk: Talk, label: str, version: int = 1, group: str | None = None)
 @case(range(2))
 def consumer_group_heartbeat(talk: Talk, version: int) -> None:
     """Two members come, share, and go; the partitions follow."""
-    talk.coordinate(talk.topic())
-    talk.create(partitions=4)
+    prepare(talk, partitions=4)
     one = Consumer(talk, version, "one", talk.topic())
     two = Consumer(talk, version, "two", talk.topic())
     one.join("joins")
@@ -103,8 +124,7 @@ def consumer_group_heartbeat(talk: Talk, version: int) -> None:
 @case(range(2))
 def consumer_group_heartbeat_of_epochs(talk: Talk, version: int) -> None:
     """Epochs that are repeated, old, ahead, or none."""
-    talk.coordinate(talk.topic())
-    talk.create(partitions=4)
+    prepare(talk, partitions=4)
     one = Consumer(talk, version, "one", talk.topic())
     two = Consumer(talk, version, "two", talk.topic())
     one.beat("nobody knows the group", member_epoch=1)
@@ -130,8 +150,7 @@ def consumer_group_heartbeat_of_epochs(talk: Talk, version: int) -> None:
 @case(range(2))
 def consumer_group_heartbeat_of_requests(talk: Talk, version: int) -> None:
     """What a request must say, and what it must not."""
-    talk.coordinate(talk.topic())
-    talk.create(partitions=2)
+    prepare(talk, partitions=2)
     one = Consumer(talk, version, "one", talk.topic())
     one.join("no group", group_id="")
     one.join("no member", member_id="") if version else None
@@ -159,8 +178,7 @@ def consumer_group_heartbeat_of_requests(talk: Talk, version: int) -> None:
 @case(range(2))
 def consumer_group_heartbeat_of_static_members(talk: Talk, version: int) -> None:
     """Leaves for now, comes back under another id, is in use, is fenced."""
-    talk.coordinate(talk.topic())
-    talk.create(partitions=4)
+    prepare(talk, partitions=4)
     one = Consumer(talk, version, "one", talk.topic(), instance_id="i")
     other = Consumer(talk, version, "other", talk.topic())
     one.join("joins")
@@ -190,8 +208,7 @@ def consumer_group_heartbeat_of_static_members(talk: Talk, version: int) -> None
 @case([1])
 def consumer_group_heartbeat_of_patterns(talk: Talk, version: int) -> None:
     """A subscription by regular expression; what it matches comes a heartbeat later."""
-    talk.coordinate(talk.topic())
-    talk.create("-a", partitions=2)
+    prepare(talk, "-a", partitions=2)
     one = Consumer(talk, version, "one")
     pattern = talk.topic("-[a-b]")
     one.join("no pattern", subscribed_topic_names=None, subscribed_topic_regex="a(")
@@ -247,8 +264,7 @@ def consumer_group_describe(talk: Talk, version: int) -> None:
 @case(range(2, 11))
 def offset_commit_of_consumer_groups(talk: Talk, version: int) -> None:
     """By the epoch of the member, for what it has; and fetched by epoch."""
-    talk.coordinate(talk.topic())
-    topic_id = talk.create(partitions=2)
+    topic_id = prepare(talk, partitions=2)
     one = Consumer(talk, 1, "one", talk.topic())
     two = Consumer(talk, 1, "two", talk.topic())
 
@@ -293,8 +309,7 @@ def offset_commit_of_consumer_groups(talk: Talk, version: int) -> None:
 @case(range(9, 11))
 def offset_fetch_of_consumer_groups(talk: Talk, version: int) -> None:
     """Members say their epoch."""
-    talk.coordinate(talk.topic())
-    topic_id = talk.create(partitions=2)
+    topic_id = prepare(talk, partitions=2)
     one = Consumer(talk, 1, "one", talk.topic())
 
     def fetch(label: str, member_id: str | None, epoch: int, *, stable: bool = False) -> None:
@@ -315,8 +330,7 @@ def offset_fetch_of_consumer_groups(talk: Talk, version: int) -> None:
 @case([1])
 def consumer_group_heartbeat_and_the_end_of_groups(talk: Talk, version: int) -> None:
     """DeleteGroups and OffsetDelete while there are members, and after; a classic group takes over the id."""
-    talk.coordinate(talk.topic())
-    talk.create()
+    prepare(talk)
     one = Consumer(talk, version, "one", talk.topic())
     one.join("joins")
     partition = {"name": talk.topic(), "partitions": ({"partition_index": 0},)}
@@ -344,3 +358,105 @@ def consumer_group_heartbeat_and_the_end_of_groups(talk: Talk, version: int) -> 
     leave = {"member_id": answer["member_id"], "group_instance_id": None, "reason": None}
     talk.ask("leaves the classic group", "leave_group", 5, group_id=talk.topic(), members=(leave,))
     one.join("and it is a consumer group again")
+
+
+def text(value: str) -> bytes:
+    return struct.pack(">h", len(value)) + value.encode()
+
+
+def partitions_of(topic: str, partitions: tuple[int, ...]) -> bytes:
+    """An array of at most one topic with its partitions, as the protocol of consumers writes it."""
+    if not partitions:
+        return struct.pack(">i", 0)
+    return struct.pack(">i", 1) + text(topic) + struct.pack(f">i{len(partitions)}i", len(partitions), *partitions)
+
+
+class ClassicConsumer:
+    """A member of the classic protocol that speaks that of consumers (version 1 of the subscription)."""
+
+    def __init__(self, talk: Talk, instance_id: str | None = None) -> None:
+        self.talk, self.instance_id = talk, instance_id
+        self.member_id, self.generation = "", -1
+
+    def join(self, label: str, *owned: int, keep: bool = True) -> Any:
+        topic = self.talk.topic()
+        subscription = b"\x00\x01" + struct.pack(">i", 1) + text(topic) + b"\xff\xff\xff\xff"
+        fields: Plain = {
+            "group_id": topic,
+            "session_timeout": 10_000,
+            "rebalance_timeout": 10_000,
+            "protocol_type": "consumer",
+            "protocols": ({"name": "range", "metadata": subscription + partitions_of(topic, owned)},),
+            "group_instance_id": self.instance_id,
+        }
+        answer = self.talk.quietly("join_group", 6, member_id=self.member_id, **fields)
+        if answer["error_code"] == "member_id_required":
+            self.member_id = answer["member_id"]
+            answer = self.talk.quietly("join_group", 6, member_id=self.member_id, **fields)
+        if keep:
+            self.talk.note(label, {**answer, "members": len(answer["members"])})
+        self.member_id, self.generation = answer["member_id"], answer["generation_id"]
+        return answer
+
+    def fields(self) -> Plain:
+        own = {"group_id": self.talk.topic(), "generation_id": self.generation, "member_id": self.member_id}
+        return {**own, "group_instance_id": self.instance_id}
+
+    def sync(self, label: str, *partitions: int) -> Any:
+        assignment = b"\x00\x01" + partitions_of(self.talk.topic(), partitions) + b"\xff\xff\xff\xff"
+        sent = ({"member_id": self.member_id, "assignment": assignment},) if partitions else ()
+        return self.talk.ask(label, "sync_group", 4, assignments=sent, **self.fields())
+
+    def heartbeat(self, label: str) -> Any:
+        return self.talk.ask(label, "heartbeat", 4, **self.fields())
+
+
+@case([1])
+def consumer_group_heartbeat_in_a_classic_group(talk: Talk, version: int) -> None:
+    """The group is upgraded, its classic member rebalances step by step; with the other gone it is classic again."""
+    prepare(talk, partitions=2)
+    old = ClassicConsumer(talk)
+    old.join("the classic one joins")
+    old.sync("it has both", 0, 1)
+    new = Consumer(talk, version, "new", talk.topic())
+    new.beat("no way in but by joining", member_epoch=1)
+    new.join("the group is upgraded")
+    describe(talk, "with a member of each kind")
+    talk.ask("listed", "list_groups", 5, states_filter=(), types_filter=("consumer",))
+    old.heartbeat("shall join again")
+    old.sync("shall join before it syncs")
+    old.join("shall give up one", 0, 1)
+    old.sync("has what it may keep")
+    old.heartbeat("shall join when it has given up")
+    new.beat("nothing yet")
+    old.join("has given up", 0)
+    old.sync("has one")
+    old.heartbeat("is fine")
+    new.beat("has the other")
+    describe(talk, "each has one")
+    talk.ask("a classic id in the new protocol", "heartbeat", 4, **{**old.fields(), "member_id": "new"})
+    new.leave("leaves")
+    old.heartbeat("the group is classic again, and rebalances")
+    answer = old.join("the classic one alone", 0, keep=False)
+    talk.note("its protocol", (answer["error_code"], answer["protocol_name"]))
+    old.sync("has both again", 0, 1)
+    talk.ask("stable", "describe_groups", 5, groups=(talk.topic(),))
+
+
+@case([1])
+def consumer_group_heartbeat_of_a_classic_instance(talk: Talk, version: int) -> None:
+    """A static member goes to the new protocol and back; it keeps what it has."""
+    prepare(talk, partitions=2)
+    old = ClassicConsumer(talk, "i")
+    old.join("the classic one joins")
+    old.sync("it has both", 0, 1)
+    new = Consumer(talk, version, "new", talk.topic(), instance_id="i")
+    new.join("is back with the new protocol")
+    describe(talk, "as a consumer group")
+    old.heartbeat("its earlier life")
+    new.leave("leaves for now", -2)
+    back = ClassicConsumer(talk, "i")
+    back.join("is back with the classic protocol")
+    back.sync("has both")
+    describe(talk, "is it a consumer group")
+    talk.ask("is it a classic one", "describe_groups", 6, groups=(talk.topic(),))

@@ -138,6 +138,8 @@ def _print_members(group: Group, *, verbose: bool) -> None:
     shown = _shows(group, len(group.members))
     members = group.members if shown else ()
     instances = any(member.instance_id for member in members)
+    # While a group is between the protocols.
+    mixed = {member.upgraded for member in members} >= {True, False}
     widths = {
         "group": _width(COLUMN, [group.group_id] if members else []),
         "member": _width(COLUMN, (member.member_id for member in members)),
@@ -155,15 +157,16 @@ def _print_members(group: Group, *, verbose: bool) -> None:
             f"{client:<{widths['client']}} {count:<15} "
         )
         if verbose:
-            epoch, current, target_epoch, target = more
+            epoch, current, target_epoch, target, upgraded = more
             text += f"{epoch:<15} {current:<{widths['current']}} {target_epoch:<15} {target:<{widths['target']}}"
+            text += f" {upgraded}" if mixed else ""
         return text
 
     say(
         "",
         line(
             *("GROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", "#PARTITIONS"),
-            *("CURRENT-EPOCH", "CURRENT-ASSIGNMENT", "TARGET-EPOCH", "TARGET-ASSIGNMENT"),
+            *("CURRENT-EPOCH", "CURRENT-ASSIGNMENT", "TARGET-EPOCH", "TARGET-ASSIGNMENT", "UPGRADED"),
         ),
     )
     for member in members:
@@ -173,6 +176,7 @@ def _print_members(group: Group, *, verbose: bool) -> None:
                 *(group.group_id, member.member_id, member.instance_id or "", member.host, member.client_id),
                 str(len(member.assignment or ())),
                 *(_text(member.epoch), _assignment(member.assignment), target_epoch, _target(member)),
+                str(bool(member.upgraded)).lower(),
             )
         )
 

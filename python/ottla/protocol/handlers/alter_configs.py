@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ottla.controller.alter_configs import Operation, TopicAlteration
+from ottla.controller.alter_configs import Operation
 from ottla.messages import AlterConfigsResponse, AlterConfigsResponseResourceResponse
 from ottla.protocol.alterations import Alterations
 
@@ -30,8 +30,8 @@ def handle(_context: RequestContext, request: AlterConfigsRequest, services: Ser
         names = [config.name for config in resource.configs]
         nulls = [config.name for config in resource.configs if config.value is None]
         if alterations.check(place, names, nulls):
-            operations = tuple((config.name, Operation.SET, config.value) for config in resource.configs)
-            alterations.alter(place, TopicAlteration(resource.resource_name, operations, replaces_all=True))
+            operations = [(config.name, Operation.SET, config.value) for config in resource.configs]
+            alterations.alter(place, operations, replaces_all=True)
     alterations.run(
         services, validate_only=request.validate_only, done=lambda outcomes: answer(_response(request, outcomes))
     )

@@ -9,7 +9,9 @@ Behavior:
 - This broker (by its id): every setting that has an effect here; the empty name means the cluster's dynamic defaults,
   of which there are none yet. Another id: INVALID_REQUEST. Kafka also lists hundreds of settings that mean nothing
   here.
-- Groups and client metrics: no settings of their own yet, so the answer is empty; broker loggers too.
+- A group: the settings a consumer group has of its own, whether there is such a group or not. Kafka also lists those
+  of share and streams groups.
+- Client metrics: no settings yet, so the answer is empty; broker loggers too.
 - Keys: null or none at all means every key; a key that is not known is left out, as in Kafka.
 - One resource of a type that is not known makes INVALID_REQUEST the answer of all, as in Kafka.
 
@@ -22,7 +24,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ottla.config import group_config
 from ottla.config.topic_config import Described, describe, describe_broker
+from ottla.controller.image import GROUP_RESOURCE
 from ottla.controller.names import check_name
 from ottla.errors import ErrorCode, RequestError
 from ottla.messages import (
@@ -40,13 +44,14 @@ if TYPE_CHECKING:
 _INTEGER = re.compile(r"-?[0-9]{1,10}")
 _TOPIC = 2
 _BROKER = 4
-# Broker loggers, client metrics, groups.
-_EMPTY = (8, 16, 32)
+_GROUP = 32
+# Broker loggers, client metrics.
+_EMPTY = (8, 16)
 
 
 def handle(context: RequestContext, request: DescribeConfigsRequest, services: Services, answer: Answer) -> None:
     """Answer DescribeConfigs."""
-    if any(resource.resource_type not in (_TOPIC, _BROKER, *_EMPTY) for resource in request.resources):
+    if any(resource.resource_type not in (_TOPIC, _BROKER, _GROUP, *_EMPTY) for resource in request.resources):
         answer(refuse(context, request, ErrorCode.INVALID_REQUEST))
         return
     answer(DescribeConfigsResponse(results=[_describe(resource, request, services) for resource in request.resources]))
@@ -89,6 +94,10 @@ def _settings(resource: DescribeConfigsRequestResource, services: Services) -> l
             words = f"Unexpected broker id, expected {services.node_id} or empty string, but received {name}"
             raise RequestError(ErrorCode.INVALID_REQUEST, words)
         return describe_broker(services.config)
+    if resource.resource_type == _GROUP:
+        if not name:
+            raise RequestError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
+        return group_config.describe(services.image.configs.get((GROUP_RESOURCE, name), {}), services.config)
     return []
 
 

@@ -3,7 +3,8 @@
 Behavior:
 - Topics: each setting is set, deleted (back to the broker's value), or has entries added to or taken from its list; all
   changes of one topic are made or none. `controller.alter_configs` has the checks.
-- Brokers, their loggers, client metrics and groups cannot be altered yet: INVALID_REQUEST, with what to do instead.
+- Groups: the same for the few settings a consumer group has of its own; the group need not exist.
+- Brokers, their loggers and client metrics cannot be altered yet: INVALID_REQUEST, with what to do instead.
 - A resource named twice, a setting named twice, a null that is not a deletion, an unknown operation: INVALID_REQUEST.
 - Answered once committed and published: the next batch is judged by the new settings. validate_only writes nothing.
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ottla.controller.alter_configs import Operation, TopicAlteration
+from ottla.controller.alter_configs import Operation
 from ottla.errors import ErrorCode
 from ottla.messages import (
     IncrementalAlterConfigsResponse,
@@ -48,10 +49,9 @@ def handle(
         if unknown:
             alterations.refuse(place, ErrorCode.INVALID_REQUEST, f"Unknown operation type {unknown[0]}")
             continue
-        operations = tuple(
-            (config.name, Operation(config.config_operation), config.value) for config in resource.configs
+        alterations.alter(
+            place, [(config.name, Operation(config.config_operation), config.value) for config in resource.configs]
         )
-        alterations.alter(place, TopicAlteration(resource.resource_name, operations))
     alterations.run(
         services, validate_only=request.validate_only, done=lambda outcomes: answer(_response(request, outcomes))
     )
