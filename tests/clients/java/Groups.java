@@ -10,6 +10,8 @@ import java.util.stream.Stream;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.StringDeserializer;
 
 /** Consumer groups. */
 final class Groups {
@@ -23,6 +25,7 @@ final class Groups {
         cases.put("three_members_of_whom_one_is_killed", w -> three(w, Map.of()));
         cases.put("cooperative_members_share", Groups::cooperative);
         cases.put("a_static_member_comes_back", Groups::statics);
+        cases.put("members_of_the_consumer_protocol_share", Groups::consumerProtocol);
     }
 
     /** Nothing is committed but what the program commits; the next member starts there. */
@@ -160,6 +163,44 @@ final class Groups {
         World.require(!after.memberId.equals(before.memberId), "the same member id twice: " + after.memberId);
         var described = World.get(w.admin.describeConsumerGroups(List.of(w.group)).all()).get(w.group);
         World.equal(described.members().iterator().next().groupInstanceId().orElse(null), "first");
+    }
+
+    /**
+     * group.protocol=consumer (from version 4 on): half each for two members, one of which subscribes by a pattern; with a classic member a
+     * third each, and everything again for the one that stays. An older client has no such setting.
+     */
+    static void consumerProtocol(World w) throws Exception {
+        w.createTopic(6, Map.of());
+        Class<?> pattern;
+        try {
+            pattern = Class.forName("org.apache.kafka.clients.consumer.SubscriptionPattern");
+        } catch (ClassNotFoundException older) {
+            return;
+        }
+        var byName = newProtocol(w);
+        byName.subscribe(List.of(w.topic));
+        try (var first = new Polled(byName)) {
+            World.until(() -> share(6, first), "everything");
+            var byPattern = newProtocol(w);
+            byPattern.getClass().getMethod("subscribe", pattern)
+                .invoke(byPattern, pattern.getConstructor(String.class).newInstance(w.topic + ".*"));
+            try (var second = new Polled(byPattern)) {
+                World.until(() -> share(3, first, second), "half each");
+                w.fill("record", 12, 6, Map.of());
+                World.until(() -> arrived(World.words("record", 0, 12), first, second), "everything arrives");
+                try (var classic = new Polled(w.member(Map.of()))) {
+                    World.until(() -> share(2, first, second, classic), "a third each");
+                }
+            }
+            World.until(() -> share(6, first), "everything again");
+        }
+    }
+
+    private static KafkaConsumer<byte[], String> newProtocol(World w) {
+        return new KafkaConsumer<>(
+            Map.of("bootstrap.servers", w.bootstrap, "group.id", w.group, "auto.offset.reset", "earliest", "enable.auto.commit", false,
+                "fetch.max.wait.ms", 100, "retry.backoff.ms", 20, "group.protocol", "consumer"),
+            new ByteArrayDeserializer(), new StringDeserializer());
     }
 
     private static final class Turn {

@@ -238,5 +238,5 @@ def incremental_alter_configs_of_groups(talk: Talk, version: int) -> None:
     alter("no name", (GROUP_NAMES[0], 0, "50000"), name="")
     alter("no value", (GROUP_NAMES[0], 0, None))
     alter("back to the broker's", (GROUP_NAMES[0], 1, None), (GROUP_NAMES[1], 1, None))
-    talk.wait_for_config(GROUP, group, GROUP_NAMES[0], "45000")
+    talk.wait_for_config(GROUP, group, GROUP_NAMES[0], "3000")
     describe("as before")
