@@ -27,6 +27,8 @@ the order they were sent, with whom they went to, and `log:` lines for records, 
     restart [NAME=VALUE ...]               the coordinator starts again from the log, with other settings if given
     unload / load                          the broker loses the partition, and gets it back
 
+`golden_consumers` has the commands of the consumer protocol.
+
 `python -m tests.coordinator.golden` writes the expected output anew; read the difference before you commit it.
 """
 
@@ -40,6 +42,7 @@ from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode, StorageError
 from ottla.messages import GroupMetadataKey, OffsetCommitKey
 from ottla.types import Codec
+from tests.coordinator.golden_consumers import ConsumerCommands
 from tests.coordinator.world import Box, World, subscription
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -73,10 +76,11 @@ class PlayedWorld(World):
         return box
 
 
-class Player:
+class Player(ConsumerCommands):
     """Plays one script."""
 
     def __init__(self, codec: Codec | None = None) -> None:
+        super().__init__()
         self.codec = codec
         self.output: list[str] = []
         self.ids: dict[str, str] = {}
@@ -364,7 +368,7 @@ class Player:
                 return f"group {key.group} generation {value.generation}" + (
                     f" {value.protocol} leader {self.name(value.leader)}:{members}" if members else " empty"
                 )
-        raise AssertionError(key)
+        return self.consumer_record(key, value)
 
 
 def _partition(name: str) -> tuple[str, int]:
