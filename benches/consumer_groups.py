@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -131,22 +130,23 @@ def rebalance(members: int) -> tuple[float, float]:
     return (time.process_time() - begun) * 1e3 / members, rig.sent / members
 
 
-def show(what: str, unit: str, measure: Callable[[], float]) -> None:
-    took = [measure() for _ in range(ROUNDS)]
+def tell(what: str, unit: str, took: list[float]) -> None:
     print(f"{what}: {min(took):.2f} {unit} at best, {statistics.median(took):.2f} {unit} in the middle")
 
 
 def main() -> None:
-    show("heartbeat in which nothing has changed", "us", heartbeats)
+    tell("heartbeat in which nothing has changed", "us", [heartbeats() for _ in range(ROUNDS)])
     for name in ASSIGNORS:
         for alike in (True, False):
             how = "alike" if alike else "different"
             what = f"{name}, {TOPICS * PARTITIONS_EACH} partitions, {MEMBERS} members, subscriptions {how}"
-            show(what, "ms", lambda name=name, alike=alike: assignment(name, alike=alike)[0])
-            show(f"{what}, one member more", "ms", lambda name=name, alike=alike: assignment(name, alike=alike)[1])
+            took = [assignment(name, alike=alike) for _ in range(ROUNDS)]
+            tell(what, "ms", [first for first, _ in took])
+            tell(f"{what}, one member more", "ms", [again for _, again in took])
     for members in (3, 50, 500):
-        show(f"{members} members until all have their part, each", "ms", lambda members=members: rebalance(members)[0])
-        print(f"  with {rebalance(members)[1]:.1f} heartbeats each")
+        took = [rebalance(members) for _ in range(ROUNDS)]
+        tell(f"{members} members until all have their part, each", "ms", [cost for cost, _ in took])
+        print(f"  with {took[0][1]:.1f} heartbeats each")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ SERVED: dict[str, tuple[int, int, int]] = {
     "describe_cluster": (0, 2, 0),
     "consumer_group_heartbeat": (0, 1, 0),
     "consumer_group_describe": (0, 1, 0),
+    "list_config_resources": (0, 1, 0),
     "describe_topic_partitions": (0, 0, 0),
 }
 EVERY_VERSION = [(api, version) for api, (low, high, _) in SERVED.items() for version in range(low, high + 1)]
@@ -132,5 +133,6 @@ REQUESTS: dict[str, Plain] = {
         "topic_partitions": [{"partitions": [0]}],
     },
     "consumer_group_describe": {"group_ids": ["nobody"]},
+    "list_config_resources": {"resource_types": [32]},
     "describe_topic_partitions": {"topics": [{"name": "nowhere"}], "response_partition_limit": 1, "cursor": None},
 }

@@ -30,6 +30,7 @@ from ottla.protocol.handlers import (
     init_producer_id,
     join_group,
     leave_group,
+    list_config_resources,
     list_groups,
     offset_commit,
     offset_delete,
@@ -100,6 +101,7 @@ APIS = (
     Api(60, "DescribeCluster", 0, 0, 2, describe_cluster),
     Api(68, "ConsumerGroupHeartbeat", 0, 0, 1, consumer_group_heartbeat),
     Api(69, "ConsumerGroupDescribe", 0, 0, 1, consumer_group_describe),
+    Api(74, "ListConfigResources", 0, 0, 1, list_config_resources),
     Api(75, "DescribeTopicPartitions", 0, 0, 0),
 )
 

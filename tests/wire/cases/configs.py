@@ -237,6 +237,26 @@ def incremental_alter_configs_of_groups(talk: Talk, version: int) -> None:
     alter("no list", (GROUP_NAMES[0], 2, "1"))
     alter("no name", (GROUP_NAMES[0], 0, "50000"), name="")
     alter("no value", (GROUP_NAMES[0], 0, None))
+    talk.ask("groups that set something", "list_config_resources", 1, resource_types=(GROUP,))
     alter("back to the broker's", (GROUP_NAMES[0], 1, None), (GROUP_NAMES[1], 1, None))
     talk.wait_for_config(GROUP, group, GROUP_NAMES[0], "3000")
     describe("as before")
+
+
+@case(range(2))
+def list_config_resources(talk: Talk, version: int) -> None:
+    """What there is to configure, by type; topics of other conversations are not looked at."""
+    talk.create()
+
+    def ask(label: str, *kinds: int) -> None:
+        answer = talk.quietly("list_config_resources", version, **({"resource_types": kinds} if version else {}))
+        rows = [(row["resource_type"], row["resource_name"]) for row in answer["config_resources"]]
+        own = sorted(row for row in rows if row[0] not in {TOPIC, GROUP} or row[1] == talk.topic())
+        talk.note(label, {**answer, "config_resources": own})
+
+    ask("of all types")
+    if version:
+        ask("topics", TOPIC)
+        ask("brokers, twice", BROKER, BROKER)
+        ask("loggers and metrics", LOGGER, CLIENT_METRICS)
+        ask("no such type", TOPIC, 99)
