@@ -39,6 +39,7 @@ DELETE_GROUPS = Api(42, "DeleteGroups", 0, 2)
 INCREMENTAL_ALTER_CONFIGS = Api(44, "IncrementalAlterConfigs", 0, 1)
 OFFSET_DELETE = Api(47, "OffsetDelete", 0, 0)
 CONSUMER_GROUP_DESCRIBE = Api(69, "ConsumerGroupDescribe", 0, 1)
+LIST_CONFIG_RESOURCES = Api(74, "ListConfigResources", 1, 1)
 DESCRIBE_TOPIC_PARTITIONS = Api(75, "DescribeTopicPartitions", 0, 0)
 
 # The oldest Apache Kafka that serves an API from a version on, where Kafka 2.0 does not and the client may need it.
@@ -54,5 +55,6 @@ SINCE = {
     (INCREMENTAL_ALTER_CONFIGS.key, 0): "2.3",
     (OFFSET_DELETE.key, 0): "2.4",
     (CONSUMER_GROUP_DESCRIBE.key, 0): "3.7",
+    (LIST_CONFIG_RESOURCES.key, 1): "4.1",
     (DESCRIBE_TOPIC_PARTITIONS.key, 0): "3.8",
 }

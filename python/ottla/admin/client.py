@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         NewTopic,
         OffsetAt,
         Resource,
+        ResourceType,
         Topic,
         TopicListing,
         TopicPartition,
@@ -181,6 +182,12 @@ class Admin:
         from ottla.admin import configs
 
         return configs.described(self._routing, resources, names, self._deadline(), docs=documentation)
+
+    def list_config_resources(self, types: Iterable[ResourceType]) -> list[Resource]:
+        """What there is to configure of these types; of groups those that set something themselves (Kafka 4.1)."""
+        from ottla.admin import configs
+
+        return configs.resources_listed(self._routing, types, self._deadline())
 
     def alter_configs(
         self, changes: Mapping[Resource, Sequence[ConfigChange]], *, validate_only: bool = False

@@ -36,7 +36,19 @@ E = TypeVar("E", ConfigSource, ConfigType)
 _OWN_SOURCE = {
     ResourceType.TOPIC: ConfigSource.DYNAMIC_TOPIC_CONFIG,
     ResourceType.BROKER: ConfigSource.DYNAMIC_BROKER_CONFIG,
+    ResourceType.GROUP: ConfigSource.DYNAMIC_GROUP_CONFIG,
 }
+
+
+def resources_listed(routing: Routing, types: Iterable[ResourceType], deadline: Deadline) -> list[Resource]:
+    """Give the resources of these types, by type and name."""
+    from ottla.messages.list_config_resources import ListConfigResourcesRequest
+
+    request = ListConfigResourcesRequest(resource_types=[int(each) for each in types])
+    answer, _ = routing.ask_any(apis.LIST_CONFIG_RESOURCES, request, deadline)
+    if answer.error_code:
+        raise error_of(answer.error_code, None)
+    return sorted(Resource(ResourceType(row.resource_type), row.resource_name) for row in answer.config_resources)
 
 
 def described(

@@ -108,7 +108,7 @@ def test_every_name_is_a_tool() -> None:
         assert getattr(door, lazy.place.partition(":")[2]).name == name
 
 
-@pytest.mark.parametrize("kind", ["users", "clients", "ips", "client-metrics", "groups", "broker-loggers"])
+@pytest.mark.parametrize("kind", ["users", "clients", "ips", "client-metrics", "broker-loggers"])
 def test_other_entity_types_say_what_is_missing(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, exit code 1, and no broker is asked."""
     words = ["--bootstrap-server", "127.0.0.1:1", "--describe", "--entity-type", kind]

@@ -43,7 +43,6 @@ MISSING = {
     "users": "client quotas and SCRAM credentials (AlterClientQuotas and AlterUserScramCredentials)",
     "ips": "quotas of connections (AlterClientQuotas)",
     "client-metrics": "metrics pushed by clients (KIP-714)",
-    "groups": "settings of single groups (KIP-848)",
     "broker-loggers": "log levels of a running broker (`ottla serve --log-level` sets one at the start)",
 }
 NAME_LENGTH_MAX = 249
@@ -55,8 +54,12 @@ PARSER = OptionParser(
     Option("alter", "Change settings."),
     Option("describe", "Show settings."),
     Option("all", "With --describe: those that are not set too."),
-    Option("entity-type", "topics or brokers. (The others of Kafka's end with a line that says what is missing.)", ""),
-    Option("entity-name", "Name of the topic, number of the broker.", ""),
+    Option(
+        "entity-type",
+        "topics, brokers or groups. (The others end with a line that says what is missing.)",
+        "",
+    ),
+    Option("entity-name", "Name of the topic or group, number of the broker.", ""),
     Option("entity-default", "The default of all brokers."),
     Option("add-config", "k1=v1,k2=[v1,v2,v2],k3=v3", ""),
     Option("add-config-file", "A properties file of settings to add.", ""),
@@ -123,7 +126,9 @@ def _check(options: Options) -> tuple[str, str | None]:
         raise Refused("Either --bootstrap-server or --bootstrap-controller must be specified.")
     missing = next((each for each in kinds if each in MISSING), None)
     if missing is not None:
-        raise Refused(f"--entity-type {missing}: Ottla's kafka-configs has topics and brokers, not {MISSING[missing]}")
+        raise Refused(
+            f"--entity-type {missing}: Ottla's kafka-configs has topics, brokers and groups, not {MISSING[missing]}"
+        )
     names = _names(options)
     if kind == "brokers":
         for name in filter(None, names):
@@ -173,7 +178,7 @@ def _check_alter(options: Options, kind: str, names: list[str]) -> None:
         raise Refused(
             "An entity-name or default entity must be specified with --alter of users, clients, brokers or ips"
         )
-    if kind == "topics" and not any(names):
+    if kind in ("topics", "groups") and not any(names):
         raise Refused(f"An entity name must be specified with --alter of {kind}")
     if options.has("add-config") and options.has("add-config-file"):
         raise Refused("Only one of --add-config or --add-config-file must be specified")
@@ -230,7 +235,8 @@ def _added(options: Options) -> dict[str, str]:
 def _resource(kind: str, name: str) -> Resource:
     from ottla.admin import Resource, ResourceType
 
-    return Resource(ResourceType.TOPIC if kind == "topics" else ResourceType.BROKER, name)
+    types = {"topics": ResourceType.TOPIC, "brokers": ResourceType.BROKER, "groups": ResourceType.GROUP}
+    return Resource(types[kind], name)
 
 
 def _describe(client: Admin, kind: str, name: str | None, *, everything: bool) -> None:
@@ -263,6 +269,12 @@ def _describe(client: Admin, kind: str, name: str | None, *, everything: bool) -
 def _entities(client: Admin, kind: str) -> list[str]:
     if kind == "topics":
         return [topic.name for topic in client.list_topics()]
+    if kind == "groups":
+        from ottla.admin import ResourceType
+
+        # A group may set something before anybody is in it.
+        configured = client.list_config_resources([ResourceType.GROUP])
+        return sorted({group.group_id for group in client.list_groups()} | {each.name for each in configured})
     return [*(str(broker.broker_id) for broker in client.describe_cluster().brokers), ""]
 
 
@@ -271,6 +283,8 @@ def _is_dynamic(entry: ConfigEntry, kind: str, entity: str) -> bool:
 
     if kind == "topics":
         return entry.source is ConfigSource.DYNAMIC_TOPIC_CONFIG
+    if kind == "groups":
+        return entry.source is ConfigSource.DYNAMIC_GROUP_CONFIG
     wanted = ConfigSource.DYNAMIC_BROKER_CONFIG if entity else ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
     return entry.source is wanted
 
