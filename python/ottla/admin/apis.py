@@ -55,6 +55,7 @@ SINCE = {
     (INCREMENTAL_ALTER_CONFIGS.key, 0): "2.3",
     (OFFSET_DELETE.key, 0): "2.4",
     (CONSUMER_GROUP_DESCRIBE.key, 0): "3.7",
+    (LIST_CONFIG_RESOURCES.key, 0): "3.7",
     (LIST_CONFIG_RESOURCES.key, 1): "4.1",
     (DESCRIBE_TOPIC_PARTITIONS.key, 0): "3.8",
 }

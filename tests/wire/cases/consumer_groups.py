@@ -90,6 +90,12 @@ def describe(talk: Talk, label: str, version: int = 1, group: str | None = None)
     )
 
 
+def listed(talk: Talk, label: str, *states: str) -> None:
+    """The line of this conversation's group in a list of consumer groups."""
+    answer = talk.quietly("list_groups", 5, states_filter=states, types_filter=("consumer",))
+    talk.note(label, [row for row in answer["groups"] if row["group_id"] == talk.topic()])
+
+
 @case(range(2))
 def consumer_group_heartbeat(talk: Talk, version: int) -> None:
     """Two members come, share, and go; the partitions follow."""
@@ -109,7 +115,7 @@ def consumer_group_heartbeat(talk: Talk, version: int) -> None:
     one.beat("has given up")
     two.beat("gets its part")
     describe(talk, "both have their part")
-    talk.ask("listed", "list_groups", 5, states_filter=("Stable",), types_filter=("consumer",))
+    listed(talk, "listed", "Stable")
     two.join("begins anew")
     two.beat("has its part again")
     one.leave("leaves")
@@ -422,7 +428,7 @@ def consumer_group_heartbeat_in_a_classic_group(talk: Talk, version: int) -> Non
     new.beat("no way in but by joining", member_epoch=1)
     new.join("the group is upgraded")
     describe(talk, "with a member of each kind")
-    talk.ask("listed", "list_groups", 5, states_filter=(), types_filter=("consumer",))
+    listed(talk, "listed")
     old.heartbeat("shall join again")
     old.sync("shall join before it syncs")
     old.join("shall give up one", 0, 1)
