@@ -82,7 +82,8 @@ class Coordinators:
         if deleted:
             self.groups.on_topics_deleted(deleted)
         changed = {*(topic.name for topic in change.topics.values()), *change.deleted.values()}
-        if changed:
+        # Groups that were loaded just now look at their topics anyway.
+        if changed and not first:
             self.groups.on_topics_changed(changed, created=bool(change.created))
 
     def _lead(self, coordinator: Coordinator, topic: Topic) -> None:

@@ -57,11 +57,11 @@ class ConsumerCommands:
             self.topic_names[self.world.topics.create(name, int(count))] = name
         else:
             self.world.topics.grow(name, int(count))
-        self.world.coordinator.on_topics_changed([name], created=there is None)
+        self.world.coordinator.on_topics_changed({name}, created=there is None)
 
     def do_gone(self, plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
         self.world.topics.delete(plain[0])
-        self.world.coordinator.on_topics_changed(plain, created=False)
+        self.world.coordinator.on_topics_changed({*plain}, created=False)
 
     def do_begin(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
         (who,) = plain

@@ -146,23 +146,23 @@ def test_the_epoch_grows_when_a_topic_grows_comes_or_goes(world: World) -> None:
     world.topics.create("t", 2)
     (member,) = consumers(world, 1, "t", "later")
     world.topics.grow("t", 5)
-    world.coordinator.on_topics_changed(["t"], created=False)
+    world.coordinator.on_topics_changed({"t"}, created=False)
     settle(world, member)
     assert member.count == 5
     world.topics.create("later", 2)
-    world.coordinator.on_topics_changed(["later"], created=True)
+    world.coordinator.on_topics_changed({"later"}, created=True)
     settle(world, member)
     assert member.count == 7
     world.topics.delete("t")
-    world.coordinator.on_topics_changed(["t"], created=False)
+    world.coordinator.on_topics_changed({"t"}, created=False)
     settle(world, member)
     assert member.count == 2
     again = world.topics.create("t", 1)
-    world.coordinator.on_topics_changed(["t"], created=True)
+    world.coordinator.on_topics_changed({"t"}, created=True)
     settle(world, member)
     assert member.owned[again] == [0]
     world.topics.create("else", 1)
-    world.coordinator.on_topics_changed(["else"], created=True)
+    world.coordinator.on_topics_changed({"else"}, created=True)
     epoch = member.epoch
     settle(world, member)
     assert member.epoch == epoch
@@ -178,7 +178,7 @@ def test_patterns_are_matched_after_the_heartbeat_that_brings_them(world: World)
     second = beat(world, "m", box.response.member_epoch, owned={})
     assert assigned(second.response) == {a: [0], b: [0]}
     third_id = world.topics.create("a-3", 1)
-    world.coordinator.on_topics_changed(["a-3"], created=True)
+    world.coordinator.on_topics_changed({"a-3"}, created=True)
     epoch = second.response.member_epoch
     assert assigned(beat(world, "m", epoch, owned={a: [0], b: [0]}).response) is None
     world.wait(10_001)

@@ -200,12 +200,12 @@ class Histories(RuleBasedStateMachine):
             self.world.topics.create(name, count)
         elif there.partition_count < 9:
             self.world.topics.grow(name, there.partition_count + count)
-        self.world.coordinator.on_topics_changed([name], created=there is None)
+        self.world.coordinator.on_topics_changed({name}, created=there is None)
 
     @rule(name=st.sampled_from(TOPICS))
     def a_topic_goes(self, name: str) -> None:
         self.world.topics.delete(name)
-        self.world.coordinator.on_topics_changed([name], created=False)
+        self.world.coordinator.on_topics_changed({name}, created=False)
 
     @rule(index=st.integers(0, 4))
     def an_append_fails(self, index: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ottla.controller.create_topics import NewTopic, create_topics
 from ottla.controller.image import MetadataImage
 from ottla.controller.producer_ids import take_block
-from ottla.controller.registration import check_features
+from ottla.controller.registration import check_features, features_to_write
 from ottla.errors import ErrorCode, StorageError
 from tests.unit.controller.world import World
 
@@ -235,3 +235,26 @@ def test_a_log_that_cannot_say_what_is_safe_ends_all_changes(monkeypatch: pytest
         assert "UNKNOWN_SERVER_ERROR: Nothing can be changed until" in world.run(f"create {name}")
     assert told == [f"nobody can say whether the change at offset {offset} is safe: Panic('no watch')"]
     assert world.controller.status().halted == told[0]
+
+
+@pytest.mark.parametrize(
+    "said, written",
+    [
+        ({}, {"metadata.version": 30, "group.version": 1}),
+        # A directory of an earlier version of ours.
+        ({"metadata.version": 30}, {"group.version": 1}),
+        # Apache Kafka's, which has finalized what this version does not serve.
+        (
+            {"metadata.version": 29, "group.version": 1, "share.version": 1},
+            {"metadata.version": 30, "share.version": 0},
+        ),
+        ({"metadata.version": 30, "group.version": 1}, {}),
+    ],
+)
+def test_a_start_finalizes_what_is_served_and_nobody_has_spoken_of(
+    said: dict[str, int], written: dict[str, int]
+) -> None:
+    """Features that come with this version, once; what is finalized already stays."""
+    image = MetadataImage()
+    image.features.update(said)
+    assert features_to_write(image) == written

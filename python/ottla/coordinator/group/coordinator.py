@@ -41,7 +41,8 @@ from ottla.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from msgspec import Struct
 
@@ -124,7 +125,7 @@ class GroupCoordinator:
         """Topics were deleted: nothing committed for them means anything now, loaded already or not."""
         self._runtime.write_all(lambda machine: machine.offsets.delete_topics(topic_ids_by_name))
 
-    def on_topics_changed(self, names: Collection[str], *, created: bool) -> None:
+    def on_topics_changed(self, names: AbstractSet[str], *, created: bool) -> None:
         """These topics were created, changed or deleted: what groups of the consumer protocol assign may change."""
         self._cluster.on_topics_changed(names, created=created)
         machines, _ = self._runtime.machines()

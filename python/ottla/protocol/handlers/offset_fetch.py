@@ -12,7 +12,8 @@ Version notes:
 - v1 has no place for a code of the whole answer: every partition carries it.
 - v2 adds "everything" and that place. v5 adds the leader epoch (KIP-320), v7 `require_stable` (KIP-447).
 - v8 asks for several groups at once (KIP-709).
-- v9 adds member and epoch of the consumer protocol (KIP-848), which mean nothing to a classic group.
+- v9 adds member and epoch of the consumer protocol (KIP-848): STALE_MEMBER_EPOCH, UNKNOWN_MEMBER_ID. They mean nothing
+  to a classic group, and who says none may fetch anyway.
 - v10 names topics by id: UNKNOWN_TOPIC_ID where there is none. Topics that are gone are left out of "everything".
 """
 

@@ -39,6 +39,7 @@ from ottla.messages import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from msgspec import Struct
 
@@ -174,6 +175,10 @@ class ConsumerGroup:
     def is_subscribed_to(self, topic: str) -> bool:
         """Whether members consume the topic."""
         return self._by_name[topic] > 0 or self._by_pattern[topic] > 0
+
+    def is_subscribed_to_any(self, topics: AbstractSet[str]) -> bool:
+        """Whether members consume one of these; costs what the group subscribes to, however many they are."""
+        return not topics.isdisjoint(self._by_name) or not topics.isdisjoint(self._by_pattern)
 
     # What it would be, were `old` replaced by `new` (either may be missing).
 

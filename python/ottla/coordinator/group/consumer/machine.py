@@ -22,7 +22,7 @@ from ottla.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
 
     from msgspec import Struct
 
@@ -74,9 +74,8 @@ class ConsumerProtocol:
         """The journal has been replayed: sessions begin."""
         self._fencing.on_loaded(group)
 
-    def on_topics_changed(self, names: Iterable[str]) -> None:
+    def on_topics_changed(self, names: AbstractSet[str]) -> None:
         """These topics are not what they were: groups that subscribe to them look again at their next heartbeat."""
-        names = list(names)
         for group in self._env.groups.values():
-            if isinstance(group, ConsumerGroup) and any(group.is_subscribed_to(name) for name in names):
+            if isinstance(group, ConsumerGroup) and group.is_subscribed_to_any(names):
                 group.looked_at_epoch = -1
