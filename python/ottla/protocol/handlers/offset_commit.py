@@ -3,14 +3,16 @@
 Behavior:
 - A topic that does not exist is UNKNOWN_TOPIC_OR_PARTITION (UNKNOWN_TOPIC_ID by id), and so is a partition; the rest is
   committed all the same. What is left of the request is answered first, partitions of one topic together.
-- Whether the committer may: `coordinator.group.classic_group.validate_commit`. Its code is that of every partition.
+- Whether the committer may: `coordinator.group.classic_group.validate_commit`, for groups of the consumer protocol
+  `coordinator.group.consumer.offset_rules`. The code is that of every partition.
 - OFFSET_METADATA_TOO_LARGE beyond `offset.metadata.max.bytes`.
 - Answered when the offsets are committed to the log.
 
 Version notes:
 - v2 to v4 may carry a retention time, which the offset then keeps; later it is the broker's (KIP-211).
 - v6 adds the leader epoch of what was read (KIP-320), v7 `group_instance_id` (KIP-345).
-- v9 answers GROUP_ID_NOT_FOUND where v8 has ILLEGAL_GENERATION: a generation of a group that does not exist (KIP-848).
+- v9 answers GROUP_ID_NOT_FOUND where v8 has ILLEGAL_GENERATION: a generation of a group that does not exist (KIP-848);
+  members of the consumer protocol may commit from v9 on.
 - v10 names topics by id.
 """
 
