@@ -223,6 +223,9 @@ def limited_case(versions: Iterable[int]) -> Callable[[Case], Case]:
 LIMITS = {
     "group.initial.rebalance.delay.ms": "1500",
     "group.max.size": "2",
+    "group.consumer.max.size": "2",
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.consumer.session.timeout.ms": "1500",
     "group.min.session.timeout.ms": "1000",
     "group.max.session.timeout.ms": "30000",
     "offsets.retention.check.interval.ms": "200",

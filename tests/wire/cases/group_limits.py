@@ -6,8 +6,10 @@ With brokers of their own, which have `differential.LIMITS`.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+from tests.wire.cases.consumer_groups import Consumer, describe, prepare
 from tests.wire.cases.group_rounds import BUSY_MS, Party
 from tests.wire.cases.groups import Committer
 from tests.wire.client import Plain
@@ -174,3 +176,51 @@ def pending_id_of_an_expired_group(talk: Talk, _version: int) -> None:
     party.wait_for_state("Dead")
     party["a"].join("the group is gone", session_timeout=BUSY_MS * 10)
     party.close()
+
+
+@limited_case([1])
+def consumer_group_limits(talk: Talk, version: int) -> None:
+    """group.consumer.max.size=2, a member that falls silent, and one that does not give up what it is told to."""
+    prepare(talk, partitions=2)
+    one, two = Consumer(talk, version, "one", talk.topic()), Consumer(talk, version, "two", talk.topic())
+    one.join("joins", rebalance_timeout=1000)
+    two.join("joins, too")
+    Consumer(talk, version, "three", talk.topic()).join("no room")
+    Consumer(talk, version, "three", talk.topic(), instance_id="i").join("nor for an instance")
+    one.join("begins anew", rebalance_timeout=1000)
+    one.beat("gives up")
+    one.beat("has")
+    two.beat("gets")
+    quietly(one, lambda: members(talk) == ["one"], "the silent one is gone")
+    # Who says everything is told everything, whether or not it has heard of it meanwhile.
+    one.beat("everything is its own", rebalance_timeout=1000, subscribed_topic_names=one.topics)
+    describe(talk, "one is left")
+    everything = one.owned
+    two.join("joins anew")
+    quietly(two, lambda: deaf(one, everything), "the deaf one is fenced")
+    two.beat("everything is its own now", rebalance_timeout=30_000, subscribed_topic_names=two.topics)
+    describe(talk, "the other one is left")
+
+
+def members(talk: Talk) -> list[str]:
+    groups = talk.quietly("consumer_group_describe", 1, group_ids=(talk.topic(),))["groups"]
+    return sorted(member["member_id"] for member in groups[0]["members"])
+
+
+def deaf(member: Consumer, everything: list[Plain]) -> bool:
+    """A heartbeat that says that nothing was given up."""
+    transcript = list(member.talk.transcript)
+    answer = member.beat("deaf", owned=everything)
+    member.talk.transcript[:] = transcript
+    return bool(answer["error_code"] == "unknown_member_id")
+
+
+def quietly(member: Consumer, until: Callable[[], bool], what: str) -> None:
+    """Heartbeats that nobody looks at, until something has come."""
+    deadline = time.monotonic() + WAIT_S
+    while not until():
+        transcript = list(member.talk.transcript)
+        answer = member.beat("meanwhile")
+        member.talk.transcript[:] = transcript
+        assert answer["error_code"] == "none", (what, answer)
+        assert time.monotonic() < deadline, what
