@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 
@@ -58,16 +57,7 @@ def classpath(version: str) -> str:
 @functools.cache
 def classes() -> Path:
     """The compiled programs."""
-    kept = jars.CACHE / f"java-classes-{_hash('*.java', 'pom.xml', '*/pom.xml')}"
-    if not kept.exists():
-        oldest = classpath(VERSIONS[-1])
-        with tempfile.TemporaryDirectory(dir=jars.CACHE) as scratch:
-            compiler = ("java", "-XX:TieredStopAtLevel=1", "-m", "jdk.compiler/com.sun.tools.javac.Main")
-            options = ("--release", "11", "-proc:none", "-d", scratch, "-cp", oldest)
-            subprocess.run([*compiler, *options, *map(str, FOLDER.glob("*.java"))], check=True, timeout=120)
-            if not kept.exists():
-                shutil.copytree(scratch, kept)
-    return kept
+    return jars.compiled(sorted(FOLDER.glob("*.java")), classpath(VERSIONS[-1]))
 
 
 def java(version: str, *arguments: str) -> list[str]:

@@ -34,8 +34,9 @@ from typing import Any, NamedTuple, Self
 ANSWER_WAIT_S = 30.0
 FRAME_BYTES_MAX = 128 << 20
 # API keys that scripts name.
-PRODUCE, OFFSET_COMMIT, JOIN_GROUP, HEARTBEAT, API_VERSIONS, INIT_PRODUCER_ID = 0, 8, 11, 12, 18, 22
-ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 24, 25, 26, 28
+PRODUCE, API_VERSIONS = 0, 18
+OFFSET_COMMIT, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP, CONSUMER_GROUP_HEARTBEAT = 8, 11, 12, 13, 14, 68
+INIT_PRODUCER_ID, ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 22, 24, 25, 26, 28
 
 
 class Fate(Enum):
@@ -230,7 +231,7 @@ class Proxy:
         answers = self._spawn(self._answers(pair, from_broker))
         try:
             await self._requests(pair, from_client)
-        except (OSError, EOFError):
+        except (OSError, EOFError, asyncio.CancelledError):
             pass
         finally:
             pair.close()

@@ -10,7 +10,9 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 VERSION = "4.3.1"
@@ -26,28 +28,47 @@ def missing() -> str | None:
     return f"{' and '.join(absent)} not found: needed to run Apache Kafka {VERSION} beside Ottla" if absent else None
 
 
-def classpath() -> str:
-    """Kafka's classpath. The first call on a machine downloads the jars into Maven's own repository."""
+def classpath(pom: Path = POM) -> str:
+    """What a pom.xml asks for: Kafka's own classpath, if no other is named. The first call on a machine downloads the
+    jars into Maven's own repository.
+    """
     with _one_at_a_time:
-        return _classpath()
+        return _classpath(pom)
 
 
-def _classpath() -> str:
+def _classpath(pom: Path) -> str:
     CACHE.mkdir(parents=True, exist_ok=True)
-    kept = CACHE / f"classpath-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
+    kept = CACHE / f"classpath-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     if kept.exists():
         text = kept.read_text()
         if all(Path(jar).exists() for jar in text.split(os.pathsep)):
             return text
     partial = kept.with_suffix(f".{os.getpid()}")
     subprocess.run(
-        ["mvn", "-q", "-B", "-f", str(POM), "dependency:build-classpath", f"-Dmdep.outputFile={partial}"],
+        ["mvn", "-q", "-B", "-f", str(pom), "dependency:build-classpath", f"-Dmdep.outputFile={partial}"],
         check=True,
         timeout=300,
         stdout=subprocess.DEVNULL,
     )
     partial.replace(kept)  # whole or not at all, also with two test runs at once
     return kept.read_text()
+
+
+def compiled(sources: Sequence[Path], built_with: str) -> Path:
+    """The folder of classes of Java sources, compiled once per change of theirs, with this classpath."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    content = hashlib.sha256(built_with.encode())
+    for path in sorted(sources):
+        content.update(path.read_bytes())
+    kept = CACHE / f"java-classes-{content.hexdigest()[:12]}"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            compiler = ("java", "-XX:TieredStopAtLevel=1", "-m", "jdk.compiler/com.sun.tools.javac.Main")
+            options = ("--release", "11", "-proc:none", "-d", scratch, "-cp", built_with)
+            subprocess.run([*compiler, *options, *map(str, sources)], check=True, timeout=120)
+            if not kept.exists():
+                shutil.copytree(scratch, kept)
+    return kept
 
 
 def java(*arguments: str, heap: str = "512M") -> list[str]:

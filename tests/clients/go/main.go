@@ -2,9 +2,11 @@
 //
 //	franz cases BOOTSTRAP
 //	franz member BOOTSTRAP TOPIC SESSION_MS [GROUP]
+//	franz chaos ROLE PROCESS BOOTSTRAP key=value ...
 //
 // `cases` runs what it is asked for: a line on stdin, {"case": "...", "unique": "..."}, runs one; a line on stdout,
-// {"case": "...", "error": null or what went wrong}, answers it. `member` is one member of a group (member.go).
+// {"case": "...", "error": null or what went wrong}, answers it. `member` is one member of a group (member.go), `chaos` a program
+// of a chaos run (chaos.go).
 package main
 
 import (
@@ -28,7 +30,7 @@ type answer struct {
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "franz cases|member BOOTSTRAP ...")
+		fmt.Fprintln(os.Stderr, "franz cases|member BOOTSTRAP ... | chaos ROLE ...")
 		os.Exit(2)
 	}
 	switch os.Args[1] {
@@ -36,6 +38,8 @@ func main() {
 		serveCases(os.Args[2])
 	case "member":
 		runMember(os.Args[2:])
+	case "chaos":
+		runChaos(os.Args[2:])
 	}
 }
 

@@ -32,7 +32,7 @@ public class Cases {
         return found.group(1);
     }
 
-    private static String quoted(String text) {
+    static String quoted(String text) {
         var quoted = new StringBuilder("\"");
         text.chars().forEach(each -> {
             if (each < ' ' || each > '~' || each == '"' || each == '\\') {
