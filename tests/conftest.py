@@ -24,6 +24,7 @@ from tests.clients import javaclients
 from tests.kafka import jars
 from tests.kafka.broker import KafkaProcess, formatted_directory
 from tests.processes import OttlaProcess, Process
+from tests.streams import application
 
 # Known to both brokers. Groups form at once, and few partitions of the internal topic keep starts short.
 TEST_SETTINGS = {
@@ -93,18 +94,21 @@ def broker_is_built() -> bool:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """On a new machine Apache Kafka is downloaded and formatted while other tests run, if any test will want it, and
-    then the Java clients.
+    then the Java clients and Kafka Streams.
     """
     if session.config.getoption("collectonly") or jars.missing():
         return
     marked = [item for item in session.items if item.get_closest_marker("kafka")]
     wanted = [item for item in marked if not list(item.iter_markers("skip"))]
     clients = any("java_runner" in getattr(item, "fixturenames", ()) for item in wanted)
+    streams = any(item.path.parent.name == "streams" for item in wanted)
 
     def download() -> None:
         formatted_directory()
         if clients:
             javaclients.classes()
+        if streams:
+            application.classpath()
 
     if wanted:
         threading.Thread(target=download, name="download Kafka", daemon=True).start()
