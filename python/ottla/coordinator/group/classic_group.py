@@ -52,6 +52,8 @@ class ClassicGroup:
         self.group_id = group_id
         self.state = StateMachine(state, since_ms)
         self.generation = generation
+        # In the log, where that is ahead (`consumer.downgrade`): the next generation is none that it knows.
+        self.logged_generation = generation
         # What kind of group it is ("consumer", "connect", ...); None for a group that never had a member.
         self.protocol_type = protocol_type
         # The protocol of this generation, chosen by vote.

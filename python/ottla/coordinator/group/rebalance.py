@@ -167,7 +167,7 @@ class Rebalancer:
             # Only static members that are away: wait until their sessions end, or one of them comes.
             self._limit_join(group)
             return NOTHING
-        group.generation += 1
+        group.generation = max(group.generation, group.logged_generation) + 1
         group.pending_syncs.clear()
         group.new_member_added = False
         if not group.members:

@@ -4,6 +4,10 @@ Those are given their targets as the running generation, which has the group's e
 then on one of them assigns. (If the last one is a static member that comes back with the classic protocol and nothing
 has changed, they need not.) `group.consumer.migration.policy` can forbid it; then the group stays what it is.
 
+The rebalance is not in the log. So that a coordinator which starts again before it is over does not take the targets
+for all there is to have, and leave what the last one had to nobody, the log has them as the next generation, which no
+member has: they hear ILLEGAL_GENERATION and join. (Apache Kafka 4.3 writes the running one.)
+
 Reference: Apache Kafka 4.3, GroupMetadataManager.convertToClassicGroup and ClassicGroup.fromConsumerGroup.
 """
 
@@ -85,7 +89,7 @@ class Downgrader:
             group_id,
             state=GroupState.STABLE,
             since_ms=env.clock.now_ms(),
-            generation=group.epoch,
+            generation=group.epoch if reason is None else group.epoch + 1,
             protocol_type=CONSUMER_TYPE,
         )
         for member, _ in staying:
@@ -119,6 +123,9 @@ class Downgrader:
             )
             self._rebalancer.heard_of(group, member)
         self._rebalancer.read_subscriptions(group)
+        if reason is not None:
+            # What the members have; the log is ahead.
+            group.generation -= 1
         return NOTHING if reason is None else self._rebalancer.prepare(group, reason)
 
 
