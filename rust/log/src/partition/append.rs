@@ -10,7 +10,7 @@ use super::epochs::Epochs;
 use super::open::check_owner;
 use super::producers::Verdict;
 use super::state::{Mark, RecentBatch, State};
-use super::{AppendOptions, Appended, Origin, Partition};
+use super::{AppendOptions, Appended, Origin, Partition, VerificationGuard};
 use crate::batch::builder::{self, BatchShape};
 use crate::batch::header::{self, CONTROL_BIT, TRANSACTIONAL_BIT};
 use crate::batch::validate::{Checked, Rules, validate};
@@ -47,7 +47,7 @@ impl Partition {
     /// Builds one batch from plain records and appends it, for coordinators, the metadata log and the embedded log. All or nothing.
     pub fn append_records(&self, records: &[NewRecord<'_>], compression: Compression) -> Result<Appended, AppendError> {
         let level = self.config.load().level_of(compression);
-        self.append_built(BatchShape::plain(compression, level), records, 0)
+        self.append_built(BatchShape::plain(compression, level), records, None, 0)
     }
 
     /// One control record, of no producer.
@@ -59,7 +59,22 @@ impl Partition {
     ) -> Result<Appended, AppendError> {
         let shape = BatchShape { attributes: CONTROL_BIT, ..BatchShape::plain(Compression::None, -1) };
         let key = control::key(kind);
-        self.append_built(shape, &[NewRecord { timestamp_ms, key: Some(&key), value: Some(value), headers: &[] }], 0)
+        let record = NewRecord { timestamp_ms, key: Some(&key), value: Some(value), headers: &[] };
+        self.append_built(shape, &[record], None, 0)
+    }
+
+    /// Builds one batch of a producer's transaction and appends it: offsets committed in it (TxnOffsetCommit). It has no sequence. `guard`
+    /// is what [`Partition::start_verification`] returned, before the transaction's coordinator was asked.
+    pub fn append_in_transaction(
+        &self,
+        records: &[NewRecord<'_>],
+        producer_id: i64,
+        producer_epoch: i16,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended, AppendError> {
+        let attributes = TRANSACTIONAL_BIT;
+        let plain = BatchShape::plain(Compression::None, -1);
+        self.append_built(BatchShape { attributes, producer_id, producer_epoch, ..plain }, records, guard, 0)
     }
 
     /// Ends a producer's transaction on this partition with a control batch (WriteTxnMarkers).
@@ -81,19 +96,20 @@ impl Partition {
         let key = control::key(marker.control_type());
         let value = control::end_marker_value(coordinator_epoch);
         let record = NewRecord { timestamp_ms: self.now_ms(), key: Some(&key), value: Some(&value), headers: &[] };
-        self.append_built(shape, &[record], transaction_version)
+        self.append_built(shape, &[record], None, transaction_version)
     }
 
     fn append_built(
         &self,
         shape: BatchShape,
         records: &[NewRecord<'_>],
+        guard: Option<VerificationGuard>,
         transaction_version: i16,
     ) -> Result<Appended, AppendError> {
         let mut batch = builder::build(shape, records).ok_or_else(|| {
             AppendError::invalid(format!("no batch can be made of {} records for {}", records.len(), self.name))
         })?;
-        let options = AppendOptions { size_limited: false, ..AppendOptions::default() };
+        let options = AppendOptions { size_limited: false, guard, ..AppendOptions::default() };
         self.append_from(&mut batch, Source { origin: Origin::Coordinator, options, transaction_version })
     }
 
@@ -181,6 +197,7 @@ impl Partition {
                     state.producers.judge_internal(
                         &header,
                         checked.marker,
+                        source.options.guard,
                         base_offset,
                         source.transaction_version,
                         &self.name,

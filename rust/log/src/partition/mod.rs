@@ -9,6 +9,7 @@
 //! witness   whose leader epoch is right
 //! compact   a pass of compaction, and its result put in place      listing   what files there are
 //! segments  the list, and in which of them a look-up by time begins
+//! fold      the last record of each key, for coordinators that begin
 //! ```
 //!
 //! One lock guards the state. Appends hold it for a write to the page cache; reads hold it to learn which segment and how far, and do
@@ -24,6 +25,7 @@ pub mod config;
 mod ending;
 mod epochs;
 mod flush;
+mod fold;
 mod listing;
 mod lookup;
 mod marker;
@@ -55,6 +57,7 @@ use crate::health::{Health, with_reserve};
 use crate::{Offset, Offsets, PartitionConfig, TopicId};
 use compact::CleaningState;
 pub use compact::{Compaction, MapSize};
+pub use fold::{Folded, FoldedRecord};
 pub(crate) use read::visit_batch;
 use state::State;
 
@@ -106,6 +109,17 @@ pub enum Origin {
 /// Proof that a transaction was asked for before its first batch; see [`Partition::start_verification`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerificationGuard(u64);
+
+impl VerificationGuard {
+    /// For whoever must keep it as a number meanwhile.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    pub fn from_number(number: u64) -> VerificationGuard {
+        VerificationGuard(number)
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct AppendOptions {
@@ -201,6 +215,20 @@ pub struct PartitionStatus {
     pub producers: usize,
     pub open_transactions: usize,
     pub offline: bool,
+}
+
+/// What is remembered of a producer that wrote here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerStatus {
+    pub producer_id: i64,
+    pub epoch: i16,
+    /// -1: no batch of this epoch is known.
+    pub last_sequence: i32,
+    pub last_timestamp_ms: i64,
+    /// Of its last marker; -1 without one.
+    pub coordinator_epoch: i32,
+    /// First offset of its open transaction.
+    pub transaction_start: Option<Offset>,
 }
 
 /// See the module. Shared by `Arc`; all methods take `&self`.
@@ -308,6 +336,11 @@ impl Partition {
         !self.state.read().producers.in_transaction(producer_id, producer_epoch)
     }
 
+    /// True when this producer has written in a newer epoch: whatever it sends in this one is refused.
+    pub fn is_zombie(&self, producer_id: i64, producer_epoch: i16) -> bool {
+        self.state.read().producers.is_zombie(producer_id, producer_epoch)
+    }
+
     /// Begins a verification; None when none is needed. Once the coordinator agreed the guard goes into [`AppendOptions::guard`]; it is
     /// void once the transaction ends.
     pub fn start_verification(
@@ -330,6 +363,20 @@ impl Partition {
     ) -> Option<VerificationGuard> {
         let now_ms = self.now_ms();
         self.state.write().producers.start_verification(producer_id, producer_epoch, first_sequence, true, now_ms)
+    }
+
+    /// Every producer that is remembered, in ascending order of their ids (DescribeProducers).
+    pub fn producers(&self) -> Vec<ProducerStatus> {
+        let state = self.state.read();
+        let described = |(producer_id, producer): (i64, &producers::Producer)| ProducerStatus {
+            producer_id,
+            epoch: producer.epoch,
+            last_sequence: producer.last_sequence(),
+            last_timestamp_ms: producer.last_timestamp_ms,
+            coordinator_epoch: producer.coordinator_epoch,
+            transaction_start: producer.transaction_start,
+        };
+        state.producers.sorted().into_iter().map(described).collect()
     }
 
     /// Forgets idle producers; how many.

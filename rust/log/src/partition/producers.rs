@@ -166,7 +166,35 @@ impl Producers {
             .is_some_and(|producer| producer.transaction_start.is_some() && producer.epoch == epoch)
     }
 
-    /// Begins or goes on with a verification. None when the transaction is open: nothing to verify.
+    /// Has this producer a newer epoch already?
+    pub fn is_zombie(&self, producer_id: i64, epoch: i16) -> bool {
+        self.by_id.get(&producer_id).is_some_and(|producer| epoch < producer.epoch)
+    }
+
+    /// May a transaction that is not open here begin with this batch? Kafka's `UnifiedLog.analyzeAndValidateProducerState`.
+    fn check_verified(
+        &self,
+        header: &BatchHeader,
+        guard: Option<VerificationGuard>,
+        offset: Offset,
+        name: &str,
+    ) -> Result<(), AppendError> {
+        let (id, epoch) = (header.producer_id, header.producer_epoch);
+        if !header.is_transactional() || self.in_transaction(id, epoch) {
+            return Ok(());
+        }
+        if let Some(producer) = self.by_id.get(&id) {
+            check_epoch(header, producer.epoch, offset, 0, true, name)?;
+        }
+        let verification = self.verifications.get(&id);
+        if guard.is_some() && verification.map(|verification| verification.guard) == guard {
+            return Ok(());
+        }
+        Err(AppendError::InvalidTxnState(format!("Record was not part of an ongoing transaction in {name}")))
+    }
+
+    /// Begins or goes on with a verification. None when there is nothing to verify: the transaction is open, or its producer is a zombie,
+    /// which [`Producers::judge`] refuses.
     pub fn start_verification(
         &mut self,
         producer_id: i64,
@@ -175,7 +203,7 @@ impl Producers {
         bumps_epoch: bool,
         now_ms: i64,
     ) -> Option<VerificationGuard> {
-        if self.in_transaction(producer_id, epoch) {
+        if self.in_transaction(producer_id, epoch) || self.is_zombie(producer_id, epoch) {
             return None;
         }
         match self.verifications.get_mut(&producer_id) {
@@ -210,15 +238,8 @@ impl Producers {
         if let Some(duplicate) = producer.and_then(|producer| find_duplicate(producer, header)) {
             return Ok(Verdict::Duplicate(duplicate));
         }
+        self.check_verified(header, guard, offset, name)?;
         let verification = self.verifications.get(&id);
-        if header.is_transactional() && !self.in_transaction(id, header.producer_epoch) {
-            let verified = guard.is_some() && verification.map(|verification| verification.guard) == guard;
-            if !verified {
-                return Err(AppendError::InvalidTxnState(format!(
-                    "Record was not part of an ongoing transaction in {name}"
-                )));
-            }
-        }
         let epoch = producer.map_or(NO_PRODUCER_EPOCH, |producer| producer.epoch);
         check_epoch(header, epoch, offset, 0, true, name)?;
         let out_of_order = |what: String| {
@@ -260,15 +281,20 @@ impl Producers {
         Ok(Verdict::Append)
     }
 
-    /// A coordinator's batch: only its epoch counts, and for a marker the coordinator's.
+    /// A coordinator's batch: no sequence counts, only its epoch, for a marker the coordinator's, and for offsets committed in a
+    /// transaction that it was asked for.
     pub fn judge_internal(
         &self,
         header: &BatchHeader,
         marker: Option<(Marker, i32)>,
+        guard: Option<VerificationGuard>,
         offset: Offset,
         transaction_version: i16,
         name: &str,
     ) -> Result<(), AppendError> {
+        if !header.is_control() {
+            self.check_verified(header, guard, offset, name)?;
+        }
         let Some(producer) = self.by_id.get(&header.producer_id) else { return Ok(()) };
         check_epoch(header, producer.epoch, offset, transaction_version, producer.transaction_start.is_some(), name)?;
         match marker {
@@ -307,7 +333,11 @@ impl Producers {
             producer.enter_epoch(header.producer_epoch);
             producer.coordinator_epoch = coordinator_epoch;
             producer.last_timestamp_ms = header.max_timestamp_ms;
-            self.verifications.remove(&id);
+            // The epoch a marker of version 2 carries is that of the next transaction: what is being asked for that stays.
+            if self.verifications.get(&id).is_some_and(|next| !next.bumps_epoch || next.epoch != header.producer_epoch)
+            {
+                self.verifications.remove(&id);
+            }
             let first_offset = producer.transaction_start.take()?;
             self.open.remove(&first_offset);
             let last_offset = header.last_offset();
@@ -394,7 +424,7 @@ fn find_duplicate(producer: &Producer, header: &BatchHeader) -> Option<WrittenBa
 }
 
 /// From transaction version 2 on a marker's epoch is above all the producer's batches (KIP-890); the same epoch again with no open
-/// transaction is a marker written twice and passes (KAFKA-19999).
+/// transaction is a marker written twice and passes (KAFKA-19999), and so does the last epoch there is.
 fn check_epoch(
     header: &BatchHeader,
     current: i16,
@@ -405,8 +435,8 @@ fn check_epoch(
 ) -> Result<(), AppendError> {
     let epoch = header.producer_epoch;
     let strict = transaction_version >= 2;
-    let invalid = if strict { epoch <= current && (epoch < current || open) } else { epoch < current };
-    if !invalid {
+    let is_new_enough = epoch >= current && !(strict && epoch == current && open && epoch != i16::MAX);
+    if is_new_enough {
         return Ok(());
     }
     Err(AppendError::InvalidProducerEpoch(format!(

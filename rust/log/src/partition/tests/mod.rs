@@ -10,6 +10,7 @@ mod deleting;
 mod descriptors;
 mod failed;
 mod faults;
+mod fold;
 mod history;
 mod mirror;
 mod read;

@@ -148,6 +148,49 @@ fn fencing() {
     assert_eq!(plain_in_transaction.code(), code::INVALID_TXN_STATE);
 }
 
+/// The marker of a client that gets a new epoch with every transaction carries the next one's: what is being asked for that stays.
+#[test]
+fn a_marker_leaves_the_next_verification() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    for (bumps_epoch, expected) in [(true, 0), (false, code::INVALID_TXN_STATE)] {
+        let id = i64::from(bumps_epoch);
+        send_in(&partition, transaction(id, 5, 0), &["a"]);
+        let next = transaction(id, 6, 0);
+        let guard = if bumps_epoch {
+            partition.start_verification_v2(id, next.epoch, next.sequence)
+        } else {
+            partition.start_verification(id, next.epoch, next.sequence)
+        };
+        partition.append_marker(id, next.epoch, Marker::Commit, 0, 2).unwrap();
+        let options = AppendOptions { guard, ..AppendOptions::default() };
+        let appended = partition.append(&mut batch(next, &["b"]), Origin::Client, options);
+        assert_eq!(appended.map_or_else(|error| error.code(), |_| 0), expected);
+    }
+}
+
+/// There is no epoch above the last one: its marker has the epoch of its batches.
+#[test]
+fn marker_of_the_last_epoch() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    send_in(&partition, transaction(1, i16::MAX, 0), &["a"]);
+    partition.append_marker(1, i16::MAX, Marker::Abort, 0, 2).unwrap();
+    assert_eq!(stable(&partition), (2, 2));
+}
+
+/// A zombie is told that it is one, and its coordinator is not asked.
+#[test]
+fn zombie() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    send_in(&partition, transaction(1, 5, 0), &["a"]);
+    assert_eq!(partition.start_verification(1, 4, 0), None);
+    assert_eq!(partition.start_verification_v2(1, 4, 0), None);
+    let refused = send(&partition, batch(transaction(1, 4, 0), &["b"])).unwrap_err();
+    assert_eq!(refused.code(), code::INVALID_PRODUCER_EPOCH);
+}
+
 /// Clients cannot write markers.
 #[test]
 fn clients_write_no_markers() {
