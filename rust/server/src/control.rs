@@ -53,8 +53,8 @@ pub struct TransactionQuestion {
     pub producer_id: i64,
     pub producer_epoch: i16,
     pub partitions: Vec<(Arc<str>, i32)>,
-    /// 12 and later: the partitions are to be added (v2); earlier: they must have been added (v1).
-    pub produce_version: i16,
+    /// The partitions are to be added (v2); else they must have been added (v1).
+    pub is_adding: bool,
     pub ticket: Ticket,
     /// Takes Kafka's error code; 0 allows the write.
     pub reply: oneshot::Sender<i16>,

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
+use crate::coordination::Coordination;
 use crate::disks;
 use crate::found::{FoundPartitions, find_partitions};
 use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, Update};
@@ -76,6 +77,7 @@ pub struct Engine {
     cleaner: Mutex<Option<Cleaner>>,
     /// Told when appends that wait for the disk may go on.
     pub(crate) relief: Arc<Notify>,
+    pub(crate) coordination: Coordination,
     is_closed: AtomicBool,
 }
 
@@ -190,6 +192,7 @@ impl Engine {
             places: Mutex::new(Places { found, counts }),
             maintenance: Mutex::new(Some(maintenance)),
             relief,
+            coordination: Coordination::default(),
             cleaner: Mutex::new(Some(cleaner)),
             is_closed: AtomicBool::new(false),
         })
@@ -394,6 +397,8 @@ impl Engine {
             return Ok(());
         }
         let slow = SlowStop::begin(self.env());
+        slow.waits_for("markers and loads of coordinators that have begun".into());
+        self.coordination.stop();
         if let Some(cleaner) = self.cleaner.lock().take() {
             slow.waits_for("a pass of compaction".into());
             cleaner.stop();

@@ -37,4 +37,5 @@ impl ErrorCode {
     pub const INVALID_RECORD: Self = Self(87);
     pub const UNKNOWN_TOPIC_ID: Self = Self(100);
     pub const FETCH_SESSION_TOPIC_ID_ERROR: Self = Self(106);
+    pub const TRANSACTION_ABORTABLE: Self = Self(120);
 }

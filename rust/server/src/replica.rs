@@ -22,7 +22,7 @@ use crate::waiting::Waiters;
 /// Produce below this version may not carry zstd (KIP-110).
 const FIRST_WITH_ZSTD: i16 = 7;
 /// From this version of Produce on a transactional producer gets a new epoch with every transaction (KIP-890).
-const FIRST_OF_TRANSACTIONS_2: i16 = 12;
+pub const FIRST_OF_TRANSACTIONS_2: i16 = 12;
 
 /// How far a reader sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

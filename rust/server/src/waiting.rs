@@ -44,6 +44,8 @@ pub struct Waiters {
     list: Mutex<Vec<Waiter>>,
     /// A coordinator's appends: told when they are committed, and only then.
     notices: Mutex<Vec<(i64, Notice)>>,
+    /// The same, told too when anything else changes: they look for themselves.
+    looks: Mutex<Vec<(i64, Notice)>>,
     next_id: AtomicU64,
 }
 
@@ -60,26 +62,22 @@ impl Waiters {
         self.notices.lock().push((target_offset, Box::new(notice)));
     }
 
+    /// Calls `look` once the high watermark reaches `target_offset` or something else changed (see [`Waiters::wake_all`]).
+    pub fn look_at(&self, target_offset: i64, look: impl FnOnce() + Send + 'static) {
+        self.looks.lock().push((target_offset, Box::new(look)));
+    }
+
     /// The high watermark is now `high_watermark`: wakes those who waited for it.
     pub fn advanced_to(&self, high_watermark: i64) {
         self.wake_if(|waiter| waiter.target_offset <= high_watermark);
-        let mut notices = self.notices.lock();
-        if notices.is_empty() {
-            return;
-        }
-        let (due, later) =
-            std::mem::take(&mut *notices).into_iter().partition(|(target_offset, _)| *target_offset <= high_watermark);
-        *notices = later;
-        drop(notices);
-        let due: Vec<(i64, Notice)> = due;
-        for (_, notice) in due {
-            notice();
-        }
+        call_due(&self.notices, high_watermark);
+        call_due(&self.looks, high_watermark);
     }
 
     /// Something else changed (offline, deleted, new leader epoch, last stable offset): everyone looks again.
     pub fn wake_all(&self) {
         self.wake_if(|_| true);
+        call_due(&self.looks, i64::MAX);
     }
 
     fn wake_if(&self, due: impl Fn(&Waiter) -> bool) {
@@ -91,6 +89,21 @@ impl Waiters {
             }
             !is_due
         });
+    }
+}
+
+/// Takes out what is due and calls it, the lock let go.
+fn call_due(list: &Mutex<Vec<(i64, Notice)>>, high_watermark: i64) {
+    let mut waiting = list.lock();
+    if waiting.is_empty() {
+        return;
+    }
+    let (due, later): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut *waiting).into_iter().partition(|(target_offset, _)| *target_offset <= high_watermark);
+    *waiting = later;
+    drop(waiting);
+    for (_, notice) in due {
+        notice();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Produce (0), versions 3-13.
 //!
 //! Behavior, checks in Kafka's order:
-//! - transactional batches ask the control plane first, once per transaction and partition (KIP-890); a refusal is the
-//!   answer for every partition of the request
+//! - transactional batches ask the control plane first, once per transaction and partition (KIP-890); what it refuses is
+//!   not appended, the rest is
 //! - acks other than -1, 0, 1: INVALID_REQUIRED_ACKS
 //! - unknown topic or partition: 3 by name, UNKNOWN_TOPIC_ID by id; internal topics: INVALID_TOPIC_EXCEPTION
 //! - acks -1 with fewer replicas in sync than the smaller of `min.insync.replicas` and the replication factor:
@@ -30,13 +30,16 @@ use crate::dispatch::{Outcome, PRODUCE, Pending, RequestInfo};
 use crate::error_code::ErrorCode;
 use crate::image::{Image, PartitionState, Topic};
 use crate::plane::Plane;
-use crate::replica::{BatchPeek, Replica};
+use crate::replica::{BatchPeek, FIRST_OF_TRANSACTIONS_2, Replica};
 use crate::reply::Reply;
 use crate::waiting::{Registration, Wakeup};
 
 const ALL_IN_SYNC: i16 = -1;
 const NO_ANSWER: i16 = 0;
 const LEADER: i16 = 1;
+/// From this version on a producer knows that a transaction can be refused and aborted (KIP-890).
+const FIRST_WITH_ABORTABLE: i16 = 11;
+const NOT_ADDED: &str = "Partition was not added to the transaction";
 
 /// A request with its names resolved; records are ranges of the frame.
 struct Plan {
@@ -59,6 +62,8 @@ struct PartitionPlan {
     records: Option<Range<usize>>,
     /// Set when a transaction had to be asked for: the proof that it was.
     guard: Option<VerificationGuard>,
+    /// Set when it was refused.
+    refusal: Option<ErrorCode>,
 }
 
 impl TopicPlan {
@@ -118,7 +123,12 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
                     let partitions = topic
                         .partitions
                         .into_iter()
-                        .map(|data| PartitionPlan { index: data.index, records: data.records, guard: None })
+                        .map(|data| PartitionPlan {
+                            index: data.index,
+                            records: data.records,
+                            guard: None,
+                            refusal: None,
+                        })
                         .collect();
                     TopicPlan::new(&image, topic.topic, partitions)
                 })
@@ -147,14 +157,14 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
     let (reply, verdict) = oneshot::channel();
     let bytes = partitions.len() * size_of::<(Arc<str>, i32)>();
     let transactional_id = plan.transactional_id.clone().unwrap_or_default();
-    let (control, produce_version) = (Arc::clone(&plane.control), info.version);
+    let (control, is_adding) = (Arc::clone(&plane.control), info.version >= FIRST_OF_TRANSACTIONS_2);
     let ask = move |ticket| {
         control.verify_transaction(TransactionQuestion {
             transactional_id,
             producer_id: producer.producer_id,
             producer_epoch: producer.producer_epoch,
             partitions,
-            produce_version,
+            is_adding,
             ticket,
             reply,
         });
@@ -163,7 +173,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
     Ok(Outcome::Answer(Pending::ask(plane, &info.peer, bytes, ask, async move {
         let code = verdict.await.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode);
         if code != ErrorCode::NONE {
-            return refused(&answered, &plan, code).finished().await;
+            refuse_unverified(&mut plan, told_to_client(code, answered.version));
         }
         append_when_relieved(&answering, &answered, plan, frame).await.finished().await
     })))
@@ -205,6 +215,21 @@ fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek, versi
         }
     }
     (!partitions.is_empty()).then_some(Verification { producer, partitions })
+}
+
+/// A refusal as a client of this version knows it (Kafka: `AddPartitionsToTxnManager`).
+fn told_to_client(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::TRANSACTION_ABORTABLE if version < FIRST_WITH_ABORTABLE => ErrorCode::INVALID_TXN_STATE,
+        other => other,
+    }
+}
+
+/// What was asked for in vain is not appended.
+fn refuse_unverified(plan: &mut Plan, code: ErrorCode) {
+    for partition in plan.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        partition.refusal = partition.guard.map(|_| code);
+    }
 }
 
 /// The same error for every partition.
@@ -301,6 +326,10 @@ fn append_to_partition(
         Ok(partition) => partition,
         Err((error, message)) => return (PartitionResponse::error(index, error.0, message), None),
     };
+    if let Some(error) = plan.refusal {
+        let message = (error == ErrorCode::INVALID_TXN_STATE).then(|| NOT_ADDED.to_owned());
+        return (PartitionResponse::error(index, error.0, message), None);
+    }
     if acks == ALL_IN_SYNC
         && let Some(message) = topic.lacks_replicas(partition)
     {
