@@ -17,6 +17,8 @@ __all__ = [
     "Codec",
     "Engine",
     "Journal",
+    "Load",
+    "MarkersWritten",
     "MetadataLog",
     "Server",
     "VirtualClock",
@@ -102,7 +104,7 @@ class Bridge:
 
         ("request", token, api_key, api_version, correlation_id, client_id, client_host, connection_id, listener,
         received_ms, body), ("committed", token), ("create_topics", token, names),
-        ("verify_transaction", token, transactional_id, producer_id, producer_epoch, [(topic, partition)]),
+        ("verify_transaction", token, transactional_id, producer_id, producer_epoch, [(topic, partition)], adds),
         ("disconnected", connection_id), ("metadata_offline", reason). A request whose body cannot be decoded never
         appears: its connection is closed, with a log line.
         """
@@ -172,6 +174,25 @@ class Engine:
     def journal(self, topic: str, partition: int) -> Journal:
         """A published partition as a journal. Raises `StorageError` if it is not published."""
 
+    def write_markers(
+        self,
+        producer_id: int,
+        producer_epoch: int,
+        committed: bool,
+        coordinator_epoch: int,
+        transaction_version: int,
+        partitions: Sequence[tuple[str, int]],
+        token: int,
+    ) -> MarkersWritten:
+        """Begin to end a transaction in each of the partitions; a ("committed", token) item follows when each marker
+        is committed or refused."""
+
+    def producers(
+        self, partitions: Sequence[tuple[str, int]]
+    ) -> list[tuple[int, list[tuple[int, int, int, int, int, int]]]]:
+        """For each partition (error code, producers): id, epoch, last sequence, last timestamp, coordinator epoch and
+        first offset of the open transaction, -1 if none is."""
+
     def delete_records(self, partitions: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:
         """Move the log start of each (topic, partition, offset): DeleteRecords.
 
@@ -194,14 +215,65 @@ class Journal:
     def log_start_offset(self) -> int: ...
     @property
     def high_watermark(self) -> int: ...
-    def append(self, records: Sequence[tuple[bytes | None, bytes | None]], timestamp_ms: int) -> int:
-        """Append the records as one batch and return the last offset; does not wait for the disk."""
+    def append(
+        self,
+        records: Sequence[tuple[bytes | None, bytes | None]],
+        timestamp_ms: int,
+        producer: tuple[int, int, int | None] | None = None,
+    ) -> int:
+        """Append the records as one batch and return the last offset; does not wait for the disk.
+
+        `producer`: (id, epoch, what `start_verification` gave) if they belong to a transaction. Raises `RequestError`
+        if it may not be written to.
+        """
+
+    def append_marker(
+        self,
+        producer_id: int,
+        producer_epoch: int,
+        committed: bool,
+        coordinator_epoch: int,
+        transaction_version: int,
+    ) -> int:
+        """Append the end of a transaction and return its offset. Raises `RequestError` if an epoch is too old."""
+
+    def start_verification(self, producer_id: int, producer_epoch: int, bumps_epoch: bool) -> int | None:
+        """Begin to ask for a transaction; None if it is open here. Raises `RequestError` for a zombie."""
 
     def watch(self, offset: int, token: int) -> bool:
         """True if `offset` is committed; else a ("committed", token) item follows when it is."""
 
-    def read(self, start_offset: int, max_bytes: int) -> list[tuple[int, int, bytes | None, bytes | None]]:
-        """Committed records as (offset, timestamp, key, value); at least one if there is one."""
+    def load(self, token: int) -> Load:
+        """Begin to read what is committed; a ("committed", token) item follows when that is done, or has failed."""
+
+@final
+class Load:
+    """What counts of a journal: of each key the last committed record, and what open transactions wrote."""
+
+    @property
+    def end_offset(self) -> int:
+        """Everything before was read."""
+
+    @property
+    def records_read(self) -> int: ...
+    @property
+    def without_key(self) -> int:
+        """Records that mean nothing."""
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left, or ever was."""
+
+    def take(self, bytes_max: int) -> list[tuple[int, bytes, bytes, int, int]]:
+        """About `bytes_max` of what is left, by offset: (offset, key, value, producer id, producer epoch); both -1
+        unless it belongs to an open transaction. Raises `StorageError`."""
+
+@final
+class MarkersWritten:
+    """What came of `Engine.write_markers`."""
+
+    def codes(self) -> list[int]:
+        """Kafka's error code for each partition, in their order."""
 
 @final
 class MetadataLog:

@@ -217,13 +217,19 @@ impl Bridge {
                     ("create_topics", token, names).into_pyobject(py)?.into_any()
                 }
                 Item::VerifyTransaction(question) => {
-                    let TransactionQuestion { transactional_id, producer_id, producer_epoch, partitions, .. } =
-                        question;
+                    let TransactionQuestion {
+                        transactional_id,
+                        producer_id,
+                        producer_epoch,
+                        partitions,
+                        is_adding,
+                        ..
+                    } = question;
                     let partitions: Vec<(&str, i32)> =
                         partitions.iter().map(|(topic, index)| (&**topic, *index)).collect();
                     let partitions = partitions.into_pyobject(py)?;
                     let token = self.keep(Waiting::VerifyTransaction(question.reply));
-                    ("verify_transaction", token, transactional_id, producer_id, producer_epoch, partitions)
+                    ("verify_transaction", token, transactional_id, producer_id, producer_epoch, partitions, is_adding)
                         .into_pyobject(py)?
                         .into_any()
                 }

@@ -10,6 +10,7 @@ use ottla_log::env::{Clock, Env, VirtualClock as NativeVirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
 use ottla_log::{AppendError, StorageError};
 use ottla_protocol::native::api_versions::{Features, FinalizedFeature, SupportedFeature};
+use ottla_server::coordination::Ending;
 use ottla_server::engine::{Engine as NativeEngine, EngineOptions, partition_config};
 use ottla_server::image::{Broker, PartitionUpdate, TopicId, TopicUpdate, Update};
 use ottla_server::upkeep::DirectoryUsage;
@@ -18,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
 
 use crate::bridge::{Bridge, Queue};
+use crate::coordination::{MarkersWritten, ProducerTuple, marker, producers_of};
 use crate::errors;
 use crate::gil::released;
 use crate::journal::{Journal, MetadataLog};
@@ -67,10 +69,14 @@ pub fn storage_error(error: &StorageError) -> PyErr {
     }
 }
 
-/// What appending can meet. A coordinator's batch that is refused is a storage failure to its caller: it built the batch.
+/// What appending can meet. A coordinator's batch that is refused is a storage failure to its caller, which built the batch; but for what
+/// its producer is refused for.
 pub fn append_error(error: &AppendError) -> PyErr {
     match error {
         AppendError::Storage(error) => storage_error(error),
+        AppendError::InvalidProducerEpoch(_)
+        | AppendError::InvalidTxnState(_)
+        | AppendError::TransactionCoordinatorFenced(_) => errors::request(error.code(), error),
         other => errors::storage(other),
     }
 }
@@ -299,8 +305,29 @@ impl Engine {
                 .ok_or_else(|| errors::storage(format!("partition {topic}-{partition} is not published")))?;
             // Opened here, so that a damaged partition is known before anybody relies on it.
             replica.partition().map_err(|error| storage_error(&error))?;
-            Ok(Journal::new(replica, Arc::clone(&self.queue)))
+            Ok(Journal::new(Arc::clone(&self.native), replica, Arc::clone(&self.queue)))
         })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one for each part of a marker")]
+    fn write_markers(
+        &self,
+        py: Python<'_>,
+        producer_id: i64,
+        producer_epoch: i16,
+        committed: bool,
+        coordinator_epoch: i32,
+        transaction_version: i16,
+        partitions: Vec<(String, i32)>,
+        token: u64,
+    ) -> MarkersWritten {
+        let marker = marker(committed);
+        let ending = Ending { producer_id, producer_epoch, marker, coordinator_epoch, transaction_version };
+        released(py, || MarkersWritten::begin(&self.native, &self.queue, ending, partitions, token))
+    }
+
+    fn producers(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> Vec<(i16, Vec<ProducerTuple>)> {
+        released(py, || self.native.producers(&partitions).into_iter().map(producers_of).collect())
     }
 
     fn delete_records(&self, py: Python<'_>, partitions: Vec<(String, i32, i64)>) -> Vec<(i16, i64)> {

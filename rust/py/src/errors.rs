@@ -8,6 +8,8 @@ use pyo3::types::PyType;
 static STORAGE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static DIRECTORY_IN_USE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static NEWER_FORMAT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static REQUEST_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static ERROR_CODE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 fn raise(class: &PyOnceLock<Py<PyType>>, name: &str, message: String) -> PyErr {
     Python::attach(|py| match class.import(py, "ottla.errors", name) {
@@ -33,4 +35,16 @@ pub fn in_use(message: impl std::fmt::Display) -> PyErr {
 /// The directory was written by a later version.
 pub fn newer_format(message: impl std::fmt::Display) -> PyErr {
     raise(&NEWER_FORMAT, "NewerFormat", message.to_string())
+}
+
+/// Refused with a code of the protocol.
+pub fn request(code: i16, message: impl std::fmt::Display) -> PyErr {
+    Python::attach(|py| {
+        let made = || -> PyResult<PyErr> {
+            let code = ERROR_CODE.import(py, "ottla.errors", "ErrorCode")?.call1((code,))?;
+            let class = REQUEST_ERROR.import(py, "ottla.errors", "RequestError")?;
+            Ok(PyErr::from_value(class.call1((code, message.to_string()))?))
+        };
+        made().unwrap_or_else(|error| error)
+    })
 }

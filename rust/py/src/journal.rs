@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use ottla_log::batch::{Compression, NewRecord};
-use ottla_log::partition::{PartitionObserver, ReadUpTo};
+use ottla_log::batch::{Compression, NO_SEQUENCE, NewRecord};
+use ottla_log::partition::{PartitionObserver, VerificationGuard};
 use ottla_log::{Offsets, Partition, ReadError, StorageError};
 use ottla_server::engine::Engine as NativeEngine;
+use ottla_server::error_code::ErrorCode;
 use ottla_server::replica::Replica;
 use ottla_server::waiting::Waiters;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::bridge::Queue;
+use crate::coordination::{Load, marker};
 use crate::engine::{append_error, storage_error};
 use crate::errors;
 use crate::gil::released;
 
-fn read_error(error: &ReadError) -> PyErr {
+pub fn read_error(error: &ReadError) -> PyErr {
     match error {
         ReadError::Storage(error) => storage_error(error),
         other @ ReadError::OffsetOutOfRange { .. } => errors::storage(other),
@@ -36,48 +38,17 @@ fn watch(partition: &Partition, waiters: &Arc<Waiters>, queue: &Arc<Queue>, offs
     false
 }
 
-/// A committed record, off the disk.
-struct Replayed {
-    offset: i64,
-    timestamp_ms: i64,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-}
-
-/// Committed records from `start_offset` on, control records left out; empty only at the end.
-fn replay(partition: &Partition, start_offset: i64, max_bytes: u32) -> PyResult<Vec<Replayed>> {
-    let mut records = Vec::new();
-    let mut at = start_offset;
-    loop {
-        let next = partition
-            .for_each_record(at, max_bytes, ReadUpTo::HighWatermark, |record| {
-                if !record.is_control {
-                    records.push(Replayed {
-                        offset: record.offset,
-                        timestamp_ms: record.timestamp_ms,
-                        key: record.key.map(<[u8]>::to_vec),
-                        value: record.value.map(<[u8]>::to_vec),
-                    });
-                }
-            })
-            .map_err(|error| read_error(&error))?;
-        if !records.is_empty() || next == at {
-            return Ok(records);
-        }
-        at = next;
-    }
-}
-
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "ottla._core")]
 pub struct Journal {
+    engine: Arc<NativeEngine>,
     replica: Arc<Replica>,
     queue: Arc<Queue>,
 }
 
 impl Journal {
-    pub fn new(replica: Arc<Replica>, queue: Arc<Queue>) -> Self {
-        Self { replica, queue }
+    pub fn new(engine: Arc<NativeEngine>, replica: Arc<Replica>, queue: Arc<Queue>) -> Self {
+        Self { engine, replica, queue }
     }
 
     fn partition(&self) -> PyResult<&Arc<Partition>> {
@@ -87,6 +58,8 @@ impl Journal {
 
 /// Key and value, either may be None.
 type RecordTuple<'py> = (Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyBytes>>);
+/// Id, epoch, and what a verification returned.
+type ProducerOfBatch = (i64, i16, Option<u64>);
 
 #[pymethods]
 impl Journal {
@@ -100,7 +73,14 @@ impl Journal {
         released(py, || Ok(self.partition()?.offsets().high_watermark))
     }
 
-    fn append(&self, py: Python<'_>, records: Vec<RecordTuple<'_>>, timestamp_ms: i64) -> PyResult<i64> {
+    #[pyo3(signature = (records, timestamp_ms, producer=None))]
+    fn append(
+        &self,
+        py: Python<'_>,
+        records: Vec<RecordTuple<'_>>,
+        timestamp_ms: i64,
+        producer: Option<ProducerOfBatch>,
+    ) -> PyResult<i64> {
         let records: Vec<NewRecord<'_>> = records
             .iter()
             .map(|(key, value)| NewRecord {
@@ -111,8 +91,54 @@ impl Journal {
             })
             .collect();
         released(py, || {
-            let appended = self.partition()?.append_records(&records, Compression::None);
+            let partition = self.partition()?;
+            let appended = match producer {
+                None => partition.append_records(&records, Compression::None),
+                Some((id, epoch, guard)) => {
+                    partition.append_in_transaction(&records, id, epoch, guard.map(VerificationGuard::from_number))
+                }
+            };
             appended.map(|appended| appended.last_offset).map_err(|error| append_error(&error))
+        })
+    }
+
+    fn append_marker(
+        &self,
+        py: Python<'_>,
+        producer_id: i64,
+        producer_epoch: i16,
+        committed: bool,
+        coordinator_epoch: i32,
+        transaction_version: i16,
+    ) -> PyResult<i64> {
+        let marker = marker(committed);
+        released(py, || {
+            self.partition()?
+                .append_marker(producer_id, producer_epoch, marker, coordinator_epoch, transaction_version)
+                .map(|appended| appended.last_offset)
+                .map_err(|error| append_error(&error))
+        })
+    }
+
+    fn start_verification(
+        &self,
+        py: Python<'_>,
+        producer_id: i64,
+        producer_epoch: i16,
+        bumps_epoch: bool,
+    ) -> PyResult<Option<u64>> {
+        released(py, || {
+            let partition = self.partition()?;
+            if partition.is_zombie(producer_id, producer_epoch) {
+                let what = format!("producer {producer_id} has a newer epoch than {producer_epoch}");
+                return Err(errors::request(ErrorCode::INVALID_PRODUCER_EPOCH.0, what));
+            }
+            let guard = if bumps_epoch {
+                partition.start_verification_v2(producer_id, producer_epoch, NO_SEQUENCE)
+            } else {
+                partition.start_verification(producer_id, producer_epoch, NO_SEQUENCE)
+            };
+            Ok(guard.map(VerificationGuard::number))
         })
     }
 
@@ -120,15 +146,8 @@ impl Journal {
         released(py, || Ok(watch(self.partition()?, self.replica.waiters(), &self.queue, offset, token)))
     }
 
-    fn read<'py>(&self, py: Python<'py>, start_offset: i64, max_bytes: u32) -> PyResult<Bound<'py, PyList>> {
-        let records = released(py, || replay(self.partition()?, start_offset, max_bytes))?;
-        let list = PyList::empty(py);
-        for record in records {
-            let key = record.key.as_deref().map(|key| PyBytes::new(py, key));
-            let value = record.value.as_deref().map(|value| PyBytes::new(py, value));
-            list.append((record.offset, record.timestamp_ms, key, value))?;
-        }
-        Ok(list)
+    fn load(&self, py: Python<'_>, token: u64) -> Load {
+        released(py, || Load::begin(&self.engine, &self.replica, &self.queue, token))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod bridge;
 mod codec;
+mod coordination;
 mod engine;
 mod errors;
 mod gil;
@@ -22,6 +23,8 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<codec::Codec>()?;
     module.add_class::<bridge::Bridge>()?;
+    module.add_class::<coordination::Load>()?;
+    module.add_class::<coordination::MarkersWritten>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::VirtualClock>()?;
     module.add_class::<journal::Journal>()?;
