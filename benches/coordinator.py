@@ -26,7 +26,7 @@ from ottla.messages import (
     SyncGroupRequest,
 )
 from ottla.testing import MemoryTopics, memory_cluster
-from ottla.types import JournalRecord, Record, RequestContext
+from ottla.types import BatchProducer, Loading, Record, RequestContext, TransactionMarker
 
 PER_TURN = 100
 ROUNDS = 15
@@ -42,15 +42,21 @@ class ForgetfulJournal:
         self.log_end_offset = 0
         self._waiting: list[Callable[[], None]] = []
 
-    def append(self, records: Sequence[Record], _timestamp_ms: int) -> int:
+    def append(self, records: Sequence[Record], _timestamp_ms: int, _producer: BatchProducer | None = None) -> int:
         self.log_end_offset += len(records)
         return self.log_end_offset - 1
 
     def when_committed(self, _offset: int, callback: Callable[[], None]) -> None:
         self._waiting.append(callback)
 
-    def read(self, _start_offset: int, _max_bytes: int) -> list[JournalRecord]:
-        return []
+    def append_marker(self, _marker: TransactionMarker) -> int:
+        raise NotImplementedError
+
+    def start_verification(self, _producer_id: int, _producer_epoch: int, *, bumps_epoch: bool) -> int | None:
+        raise NotImplementedError
+
+    def load(self, _callback: Callable[[Loading], None]) -> None:
+        raise AssertionError("it is empty")
 
     def commit(self) -> None:
         self.high_watermark = self.log_end_offset

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 # A record of an internal topic: key and value, either may be null.
 Record = tuple[bytes | None, bytes | None]
 
-# A record as read back: offset, timestamp in milliseconds, key, value.
-JournalRecord = tuple[int, int, bytes | None, bytes | None]
+# A record as it is loaded: offset, key, value, id and epoch of the producer whose transaction it belongs to. These are
+# -1 unless that transaction is still open.
+LoadedRecord = tuple[int, bytes, bytes, int, int]
 
 # Sends the response of one request. To be called exactly once, now or later, on the control-plane thread.
 Answer = Callable[["Struct"], None]
@@ -92,6 +93,53 @@ class Scheduler(Protocol):
         ...
 
 
+class BatchProducer(NamedTuple):
+    """Whose transaction the records of a batch belong to."""
+
+    producer_id: int
+    producer_epoch: int
+    # What `Journal.start_verification` gave before the transaction's coordinator was asked.
+    guard: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionMarker:
+    """The end of a transaction, as it is to be written into partitions that took part in it."""
+
+    producer_id: int
+    # The epoch the marker carries; with transactions v2 that is one more than the records have.
+    producer_epoch: int
+    committed: bool
+    # Leader epoch of the coordinator's own partition: an older coordinator cannot end what a newer one has begun.
+    coordinator_epoch: int
+    # 0 or 1 for clients before KIP-890, 2 since: how strictly the epoch is compared.
+    transaction_version: int
+    partitions: tuple[tuple[str, int], ...]
+
+
+class Loading(Protocol):
+    """What counts of a journal, read once; handed over piece by piece, in the order of the log."""
+
+    @property
+    def end_offset(self) -> int:
+        """Everything before was read."""
+        ...
+
+    @property
+    def without_key(self) -> int:
+        """Records that mean nothing."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left."""
+        ...
+
+    def take(self, bytes_max: int) -> list[LoadedRecord]:
+        """About `bytes_max` of what is left, at least one record if there is one. Raises `errors.StorageError`."""
+        ...
+
+
 class Journal(Protocol):
     """One partition of an internal topic: the log a coordinator's state is a fold over."""
 
@@ -105,10 +153,28 @@ class Journal(Protocol):
         """Offset after the last committed record; what lies before it survives."""
         ...
 
-    def append(self, records: Sequence[Record], timestamp_ms: int) -> int:
+    def append(self, records: Sequence[Record], timestamp_ms: int, producer: BatchProducer | None = None) -> int:
         """Write the records as one batch, whole or not at all, and return the offset of the last one.
 
-        Returns when the log holds the batch, not when it is committed. Raises `errors.StorageError`.
+        Returns when the log holds the batch, not when it is committed. Raises `errors.StorageError`, and
+        `errors.RequestError` if the producer's transaction may not be written to: INVALID_PRODUCER_EPOCH, or
+        INVALID_TXN_STATE if it is not open here and was not verified.
+        """
+        ...
+
+    def append_marker(self, marker: TransactionMarker) -> int:
+        """Write the end of a producer's transaction, and return its offset; else as `append`.
+
+        `errors.RequestError` is INVALID_PRODUCER_EPOCH or TRANSACTION_COORDINATOR_FENCED here.
+        """
+        ...
+
+    def start_verification(self, producer_id: int, producer_epoch: int, *, bumps_epoch: bool) -> int | None:
+        """Begin to ask for a producer's transaction: what `append` wants to see after it was agreed to.
+
+        None if there is nothing to ask for: the transaction is open here. It is void once the transaction has ended,
+        so that a late answer opens no transaction nobody will end. Raises `errors.RequestError` for a zombie.
+        `bumps_epoch`: every transaction of this client has an epoch of its own (KIP-890 v2).
         """
         ...
 
@@ -116,8 +182,13 @@ class Journal(Protocol):
         """Call `callback` once `offset` lies before the high watermark; at once if it does already."""
         ...
 
-    def read(self, start_offset: int, max_bytes: int) -> list[JournalRecord]:
-        """Committed records from `start_offset` on: about `max_bytes` of them, at least one if there is one."""
+    def load(self, callback: Callable[[Loading], None]) -> None:
+        """Read everything that is committed, elsewhere, and call `callback` when that is done, or has failed.
+
+        Of each key the last committed record comes up, unless it is a tombstone; and, with id and epoch of its
+        producer, every record of a transaction that is still open. A record of a transaction counts where it stands in
+        the log, not where its marker does (as in Kafka).
+        """
         ...
 
 
@@ -169,21 +240,6 @@ class Codec(Protocol):
     def decode_struct(self, name: str, version: int, body: bytes) -> Struct:
         """The message of this Kafka name that a body holds, without any prefix."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionMarker:
-    """The end of a transaction, as it is to be written into partitions that took part in it."""
-
-    producer_id: int
-    # The epoch the marker carries; with transactions v2 that is one more than the records have.
-    producer_epoch: int
-    committed: bool
-    # Leader epoch of the coordinator's own partition: an older coordinator cannot end what a newer one has begun.
-    coordinator_epoch: int
-    # 0 or 1 for clients before KIP-890, 2 since: how strictly the epoch is compared.
-    transaction_version: int
-    partitions: tuple[tuple[str, int], ...]
 
 
 class Markers(Protocol):

@@ -63,6 +63,8 @@ def noting(what: str, fired: list[str]) -> Callable[[], Result]:
 class Rig:
     """One runtime with its journals."""
 
+    machine_type: Callable[[ShardContext], Numbers] = Numbers
+
     def __init__(self, *, commit_at_once: bool = True, settings: RuntimeSettings | None = None) -> None:
         self.clock = VirtualClock()
         self.deadlines = DeadlineQueue()
@@ -76,7 +78,7 @@ class Rig:
         return CoordinatorRuntime(
             topic_kind="group",
             journals=self.journals.__getitem__,
-            make=Numbers,
+            make=self.machine_type,
             codec=self.codec,
             clock=self.clock,
             scheduler=self.deadlines,
@@ -224,13 +226,13 @@ def test_batches_are_bounded_in_bytes() -> None:
     rig.write(lambda _: Result(records=many, response=HeartbeatResponse(throttle_time_ms=6)))
     rig.runtime.flush_turn()
     assert rig.answers[5:] == ["RECORD_LIST_TOO_LARGE"]
-    assert len(batches) == before
+    assert len(rig.journals[0].batches) == before
     assert rig.machine().numbers.get("3") is None
 
     rig.write(lambda _: Result(records=many, response=HeartbeatResponse(throttle_time_ms=7), atomic=False))
     rig.runtime.flush_turn()
     assert rig.answers[6:] == [7]
-    assert len(batches) > before + 1
+    assert len(rig.journals[0].batches) > before + 1
     assert rig.read("3") == 3
 
 

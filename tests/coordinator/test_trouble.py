@@ -182,13 +182,13 @@ def test_a_full_disk_costs_few_replays_and_one_line(rig: Rig, errors: pytest.Log
     rig.runtime.flush_turn()
     replays: list[int] = []
     journal: Any = rig.journals[0]
-    read = journal.read
+    load = journal.load
 
     def replay(*arguments: Any) -> Any:
         replays.append(1)
-        return read(*arguments)
+        return load(*arguments)
 
-    journal.read = replay
+    journal.load = replay
     attempts = fail_for_ever(rig.journals[0])
     for _ in range(1000):
         rig.put("a", 2)

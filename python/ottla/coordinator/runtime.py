@@ -24,11 +24,16 @@ everything appended before is committed; at once the first time, then after paus
 again. If that never happens, because the partition is offline, the shard stays away and says NOT_COORDINATOR. (Apache
 Kafka takes the timeline back in any case, and leaves what is outside of it as it is.)
 
-**Loading** reads the journal in pieces of `load_bytes_max`, one per turn, so that a shard of a million records does
-not hold up the others; writes and reads meanwhile get COORDINATOR_LOAD_IN_PROGRESS. Replay is `apply` of the records,
-nothing else: there is no second recovery path. A partition that cannot be opened or read fails its own shard only.
+**Transactions of producers** (`transactional`): a batch has one producer, so what belongs to one's transaction is a
+batch of its own, and so is each marker. What was buffered before it is appended first: the log has everything in the
+order in which it was decided. One turn is one append per shard and, where transactions are written, one more for each
+such write and for what stands between two of them. These are appended first and applied then, since the log may refuse
+them: nothing has to be taken back.
 
-    absent --load--> LOADING --end of journal--> ACTIVE --append failed--> FAILED --all committed--> LOADING
+**Loading** (`loading`): the journal is read elsewhere and applied piece by piece; writes and reads meanwhile get
+COORDINATOR_LOAD_IN_PROGRESS. A partition that cannot be opened or read fails its own shard only.
+
+    absent --load--> LOADING --all is applied--> ACTIVE --append failed--> FAILED --all committed--> LOADING
                         |                           |
                         +---- unreadable: FAILED    +--unload--> absent          absent, FAILED: NOT_COORDINATOR
 
@@ -50,17 +55,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal
 
 from ottla.coordinator.batch import LEAVING, Batch, Waiter
+from ottla.coordinator.loading import ShardLoader
 from ottla.coordinator.shard import (
-    BATCH_OVERHEAD_BYTES,
     M,
     Result,
     Shard,
     ShardContext,
     ShardStatus,
     State,
+    encoded_records,
     record_bytes,
 )
-from ottla.errors import CodecError, ErrorCode, RequestError, StorageError
+from ottla.coordinator.transactional import TransactionalWriter
+from ottla.errors import ErrorCode, RequestError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -68,7 +75,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from ottla.coordinator.shard import CoordinatorRecord
-    from ottla.types import Clock, Codec, Journal, Record, Scheduler
+    from ottla.types import Clock, Codec, Journal, Loading, Record, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +100,8 @@ class RuntimeSettings:
 
     # Of one append. Kafka's limit for its coordinators is the topic's max.message.bytes, 1 MiB by default.
     batch_bytes_max: int = 1024 * 1024
-    # Read and applied in one turn of the loop while loading.
-    load_bytes_max: int = 256 * 1024
+    # Applied in one turn of the loop while loading: a few milliseconds.
+    load_bytes_max: int = 32 * 1024
     # `offsets.commit.timeout.ms`: how long a response waits for the commit.
     commit_timeout_ms: int = 5000
 
@@ -114,7 +121,8 @@ class CoordinatorRuntime(Generic[M]):
         settings: RuntimeSettings | None = None,
     ) -> None:
         self.topic_kind: Literal["group", "transaction"] = topic_kind
-        self.journals = journals
+        self._loader: ShardLoader[M] = ShardLoader(self, journals)
+        self.transactional: TransactionalWriter[M] = TransactionalWriter(self)
         self.make = make
         self.codec = codec
         self.clock = clock
@@ -156,7 +164,7 @@ class CoordinatorRuntime(Generic[M]):
         if shard is None:
             return
         if shard.state is not State.FAILED:
-            self._abandon(shard, ErrorCode.NOT_COORDINATOR)
+            self.abandon(shard, ErrorCode.NOT_COORDINATOR)
         self._give_up(shard, ErrorCode.NOT_COORDINATOR)
         log.info("%s coordinator %d unloaded", self.topic_kind, partition)
 
@@ -165,36 +173,23 @@ class CoordinatorRuntime(Generic[M]):
         if (old := self._shards.get(partition)) is not None:
             shard.deferred = old.deferred
         self._shards[partition] = shard
-        try:
-            shard.open(self.journals(partition))
-        except LEAVING:
-            raise
-        except BaseException as error:  # noqa: BLE001 - logged with it; a Rust panic is no Exception
-            self._cannot_load(shard, error)
-            return
-        # The first piece at once: the shard of a new partition is there when the call returns.
-        self._load_piece(shard)
-
-    def _load_piece(self, shard: Shard[M]) -> None:
-        if self._shards.get(shard.partition) is not shard or shard.state is not State.LOADING:
-            return
-        try:
-            if shard.replay(self.codec, self.topic_kind, self.settings.load_bytes_max):
-                self._finish_loading(shard)
-            else:
-                self.scheduler.at(self.clock.monotonic_ms(), lambda: self._load_piece(shard))
-        except LEAVING:
-            raise
-        except BaseException as error:  # noqa: BLE001 - logged with it; a Rust panic is no Exception
-            self._cannot_load(shard, error)
+        self._loader.begin(shard)
         self._run_submitted()
 
-    def _finish_loading(self, shard: Shard[M]) -> None:
-        shard.next_offset = max(shard.next_offset, shard.load_end)
-        shard.timeline.offset = shard.next_offset
+    def is_wanted(self, shard: Shard[M]) -> bool:
+        """Whether the shard is still to be loaded."""
+        return self._shards.get(shard.partition) is shard and shard.state is State.LOADING
+
+    def take_in(self, shard: Shard[M], load: Loading) -> None:
+        """Apply a piece of what was loaded."""
+        shard.take_in(load.take(self.settings.load_bytes_max), self.codec, self.topic_kind)
+
+    def loaded(self, shard: Shard[M], end_offset: int) -> None:
+        """Everything before this offset is applied: serve."""
+        shard.next_offset = shard.timeline.offset = end_offset
         shard.timeline.replaying = False
         shard.state = State.ACTIVE
-        log.debug("%s coordinator %d loaded up to offset %d", self.topic_kind, shard.partition, shard.next_offset)
+        log.debug("%s coordinator %d loaded up to offset %d", self.topic_kind, shard.partition, end_offset)
         if shard.skipped:
             log.warning(
                 "%s coordinator %d: %d records of types this version does not know are left alone",
@@ -204,17 +199,7 @@ class CoordinatorRuntime(Generic[M]):
         for operation in shard.deferred:
             self.submit(shard, partial(operation, shard.machine))
         shard.deferred = []
-
-    def _cannot_load(self, shard: Shard[M], error: BaseException) -> None:
-        """The disk, or a record that cannot be what a coordinator wrote: better no answer than a wrong one."""
-        log.error(
-            "%s coordinator %d cannot be loaded, what it coordinates is not available until the broker has started "
-            "again: %s",
-            *(self.topic_kind, shard.partition, error),
-            # The disk's own words say everything; any other error is ours.
-            exc_info=None if isinstance(error, StorageError) else error,
-        )
-        self._abandon(shard, ErrorCode.NOT_COORDINATOR)
+        self._run_submitted()
 
     # Operations.
 
@@ -230,12 +215,14 @@ class CoordinatorRuntime(Generic[M]):
         Exactly one of the two is called, unless the result has no response: then the state machine answers, and
         `refuse` is called only if the write was refused before it began or its records were not written.
         """
+        # `find` and `run` written out: this is the way of every heartbeat.
         shard = self._shards.get(partition)
         if shard is None or shard.state is not State.ACTIVE:
             refuse(self._absence(shard))
             return
         self._run(shard, partial(operation, shard.machine), answer, refuse)
-        self._run_submitted()
+        if self._submitted:
+            self._run_submitted()
 
     def read(
         self,
@@ -245,9 +232,9 @@ class CoordinatorRuntime(Generic[M]):
         refuse: Callable[[ErrorCode], None],
     ) -> None:
         """Run a read of committed state, and answer."""
-        shard = self._shards.get(partition)
-        if shard is None or shard.state is not State.ACTIVE:
-            refuse(self._absence(shard))
+        shard = self.find(partition)
+        if isinstance(shard, ErrorCode):
+            refuse(shard)
             return
         try:
             response = operation(shard.machine)
@@ -279,9 +266,26 @@ class CoordinatorRuntime(Generic[M]):
         """Run a write after the one that is under way."""
         self._submitted.append((shard, operation))
 
+    def find(self, partition: int) -> Shard[M] | ErrorCode:
+        """The shard, if it serves, or why not."""
+        shard = self._shards.get(partition)
+        return shard if shard is not None and shard.state is State.ACTIVE else self._absence(shard)
+
     def _absence(self, shard: Shard[M] | None) -> ErrorCode:
         loading = shard is not None and shard.state is State.LOADING
         return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS if loading else ErrorCode.NOT_COORDINATOR
+
+    def run(
+        self,
+        shard: Shard[M],
+        operation: Callable[[], Result],
+        answer: Callable[[Struct], None] | None,
+        refuse: Callable[[ErrorCode], None] | None,
+        take: Callable[[Shard[M], Result, Waiter], None],
+    ) -> None:
+        """Run a write and what it submits; `take` gets what it decided."""
+        self._run(shard, operation, answer, refuse, take)
+        self._run_submitted()
 
     def _run(
         self,
@@ -289,6 +293,7 @@ class CoordinatorRuntime(Generic[M]):
         operation: Callable[[], Result],
         answer: Callable[[Struct], None] | None,
         refuse: Callable[[ErrorCode], None] | None,
+        take: Callable[[Shard[M], Result, Waiter], None] | None = None,
     ) -> None:
         assert not self._running, "a write within a write: submit it"
         shard.timeline.offset = shard.next_offset
@@ -299,7 +304,7 @@ class CoordinatorRuntime(Generic[M]):
                 shard.note(result)
             waiter = Waiter(answer, refuse, result)
             if result.records:
-                self._take(shard, result, waiter)
+                (take or self._take)(shard, result, waiter)
             elif result.response is not None or result.done is not None:
                 shard.park(waiter)
         except RequestError as error:
@@ -322,32 +327,21 @@ class CoordinatorRuntime(Generic[M]):
 
     def _take(self, shard: Shard[M], result: Result, waiter: Waiter) -> None:
         """Into the buffer, and into the state."""
-        encode = self.codec.encode_coordinator_record
-        try:
-            encoded: list[Record] = [encode(*record) for record in result.records]
-        except CodecError:
-            # A text longer than its field takes; nobody may wait for records that cannot be written.
-            log.exception("%s coordinator %d: a record does not fit its message", self.topic_kind, shard.partition)
-            waiter.fail(ErrorCode.UNKNOWN_SERVER_ERROR)
+        encoded = self.encode(shard, result, waiter)
+        if encoded is None:
             return
         sizes = [record_bytes(record) for record in encoded]
         bytes_max = self.settings.batch_bytes_max
-        if BATCH_OVERHEAD_BYTES + (sum(sizes) if result.atomic else max(sizes)) > bytes_max:
-            log.warning(
-                "%s coordinator %d: a write is larger than %d bytes", self.topic_kind, shard.partition, bytes_max
-            )
-            waiter.fail(ErrorCode.RECORD_LIST_TOO_LARGE)
-            return
         pieces: Iterable[tuple[Sequence[CoordinatorRecord], list[Record], int]] = (
             ((result.records, encoded, sum(sizes)),)
             if result.atomic
             else (([r], [e], size) for r, e, size in zip(result.records, encoded, sizes, strict=True))
         )
         for records, encoded_piece, size in pieces:
-            if shard.records_bytes + size > bytes_max and not self._flush(shard):
+            if shard.records_bytes + size > bytes_max and not self.flush(shard):
                 # Nor can this be written any more, which was decided after those.
                 if result.applied and shard.state is State.ACTIVE:
-                    self._fail(shard)
+                    self.fail(shard)
                 waiter.fail(ErrorCode.KAFKA_STORAGE_ERROR)
                 return
             self._dirty[shard] = None
@@ -358,6 +352,14 @@ class CoordinatorRuntime(Generic[M]):
                 self._apply(shard, offset, records)
         shard.waiters.append(waiter)
 
+    def encode(self, shard: Shard[M], result: Result, waiter: Waiter) -> list[Record] | None:
+        """The records as bytes; None if they cannot be written, which the waiter has been told."""
+        try:
+            return encoded_records(shard, result, self.codec, self.topic_kind, self.settings.batch_bytes_max)
+        except RequestError as error:
+            waiter.fail(error.code)
+            return None
+
     def _apply(self, shard: Shard[M], offset: int, records: Sequence[CoordinatorRecord]) -> None:
         timeline, apply = shard.timeline, shard.machine.apply
         try:
@@ -367,7 +369,7 @@ class CoordinatorRuntime(Generic[M]):
                 offset += 1
         except BaseException:
             # Half of it is in the state, and what cannot be applied now cannot be applied at the next start either.
-            self._fail(shard)
+            self.fail(shard)
             raise
 
     # Appending and committing.
@@ -380,10 +382,10 @@ class CoordinatorRuntime(Generic[M]):
         # What was submitted outside of any operation: by an answer from somewhere else.
         self._run_submitted()
         while self._dirty:
-            self._flush(next(iter(self._dirty)))
+            self.flush(next(iter(self._dirty)))
             self._run_submitted()
 
-    def _flush(self, shard: Shard[M]) -> bool:
+    def flush(self, shard: Shard[M]) -> bool:
         """Append the buffer. False if that failed, and with it what was decided on top of it."""
         self._dirty.pop(shard, None)
         if not shard.records:
@@ -393,12 +395,17 @@ class CoordinatorRuntime(Generic[M]):
         except LEAVING:
             raise
         except BaseException as error:  # noqa: BLE001 - logged with it; a Rust panic is no Exception
-            self._append_failed(shard, error)
+            self.append_failed(shard, error)
             return False
         count, waiters = len(shard.records), shard.waiters
+        shard.clear_buffer()
+        self.appended(shard, last_offset, count, waiters)
+        return True
+
+    def appended(self, shard: Shard[M], last_offset: int, count: int, waiters: Sequence[Waiter]) -> None:
+        """Records up to this offset are in the log; who waits is answered when they are committed."""
         # Looked at before anybody is told, who may write again at once.
         expected_end = shard.next_offset
-        shard.clear_buffer()
         if self._failing and self._failing.pop(shard.partition, None) is not None:
             log.warning("%s coordinator %d: its log can be written again", self.topic_kind, shard.partition)
         self._appended_batches += 1
@@ -412,10 +419,10 @@ class CoordinatorRuntime(Generic[M]):
                 "%s coordinator %d: the log ends at %d where %d was expected, starting again from the log",
                 *(self.topic_kind, shard.partition, last_offset + 1, expected_end),
             )
-            self._fail(shard)
-        return True
+            self.fail(shard)
 
-    def _append_failed(self, shard: Shard[M], error: BaseException) -> None:
+    def append_failed(self, shard: Shard[M], error: BaseException) -> None:
+        """What the disk said, or somebody's bug."""
         self._failed_appends += 1
         if shard.partition not in self._failing:
             # Once until an append works: it may be the disk of the log that is full.
@@ -426,7 +433,7 @@ class CoordinatorRuntime(Generic[M]):
             )
             self._failing[shard.partition] = 0
         if not shard.undoable or not isinstance(error, StorageError):
-            self._fail(shard)
+            self.fail(shard)
             return
         shard.undo(len(shard.records))
         waiters = shard.waiters
@@ -459,9 +466,9 @@ class CoordinatorRuntime(Generic[M]):
             shard.batches.popleft().fail(code)
         self._run_submitted()
 
-    def _fail(self, shard: Shard[M]) -> None:
+    def fail(self, shard: Shard[M]) -> None:
         """The state shows what the log does not hold: throw it away, and replay once the log says what it holds."""
-        self._abandon(shard, ErrorCode.KAFKA_STORAGE_ERROR)
+        self.abandon(shard, ErrorCode.KAFKA_STORAGE_ERROR)
         times = self._failing.get(shard.partition, 0)
         self._failing[shard.partition] = times + 1
         pause_ms = min(_RELOAD_PAUSE_MS << (times - 1), _RELOAD_PAUSE_MS_MAX) if times else 0
@@ -481,7 +488,8 @@ class CoordinatorRuntime(Generic[M]):
         else:
             wait()
 
-    def _abandon(self, shard: Shard[M], code: ErrorCode) -> None:
+    def abandon(self, shard: Shard[M], code: ErrorCode) -> None:
+        """It serves no more; who waits in its buffer is told the code."""
         shard.state = State.FAILED
         self._dirty.pop(shard, None)
         waiters = shard.waiters

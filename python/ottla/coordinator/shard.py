@@ -10,10 +10,11 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ottla.coordinator.batch import LEAVING
 from ottla.coordinator.timeline import Timeline
+from ottla.errors import CodecError, ErrorCode, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from ottla.coordinator.batch import Batch, Waiter
-    from ottla.errors import ErrorCode
-    from ottla.types import Cancellable, Clock, Codec, Journal, Record, Scheduler
+    from ottla.types import Cancellable, Clock, Codec, Journal, LoadedRecord, Record, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,11 @@ class Machine(Protocol):
     """The state of one shard, as the runtime sees it."""
 
     def apply(self, offset: int, key: Struct, value: Struct | None) -> None:
-        """Change the state as a record says; the same at replay and in operation. A tombstone has no value."""
+        """Change the state as a record says; the same when loading and in operation. A tombstone has no value.
+
+        What a log says is no more than the last record of each key, in the order of their offsets: the rest may have
+        been compacted away, and is when a log is loaded (tombstones too).
+        """
         ...
 
     def on_loaded(self) -> None:
@@ -78,6 +82,19 @@ class Machine(Protocol):
 
     def on_unloaded(self) -> None:
         """The shard goes away: answer what is parked (NOT_COORDINATOR). Nothing is called after this."""
+        ...
+
+
+@runtime_checkable
+class TransactionalMachine(Machine, Protocol):
+    """One whose topic has records of producers' transactions, as `__consumer_offsets` has."""
+
+    def apply_pending(self, offset: int, producer_id: int, key: Struct, value: Struct) -> None:
+        """Remember a record that counts only once the transaction of its producer is committed."""
+        ...
+
+    def apply_marker(self, producer_id: int, *, committed: bool) -> None:
+        """The transaction of a producer has ended: what was remembered counts now, or is forgotten."""
         ...
 
 
@@ -190,7 +207,7 @@ class Timer:
 class Shard(Generic[M]):
     """One partition: its state machine, buffer, batches under way and deadlines. The runtime alone calls it."""
 
-    # There once `open` has returned.
+    # There once it was found; see `loading`.
     journal: Journal
 
     def __init__(self, runtime: Host, partition: int, make: Callable[[ShardContext], M]) -> None:
@@ -199,9 +216,8 @@ class Shard(Generic[M]):
         self.state = State.LOADING
         self.timeline = Timeline()
         self.machine: M = make(self)
-        # Offset the next record of the buffer gets; while loading, the next one to be read.
+        # Offset the next record of the buffer gets.
         self.next_offset = 0
-        self.load_end = 0
         self.clear_buffer()
         self.batches: deque[Batch] = deque()
         self.timers: dict[object, Timer] = {}
@@ -212,27 +228,25 @@ class Shard(Generic[M]):
         # Thrown away, to be replayed: another shard takes its place.
         self.reloads = False
 
-    def open(self, journal: Journal) -> None:
-        """Look at the log. Raises what the disk says."""
-        self.next_offset, self.load_end = journal.log_start_offset, journal.high_watermark
-        self.journal = journal
-
-    def replay(self, codec: Codec, kind: Literal["group", "transaction"], bytes_max: int) -> bool:
-        """Read and apply a piece of the log. True if that was the last."""
-        if self.next_offset >= self.load_end:
-            return True
-        records = self.journal.read(self.next_offset, bytes_max)
-        decode, apply, timeline = codec.decode_coordinator_record, self.machine.apply, self.timeline
-        for offset, _, key, value in records:
-            decoded = None if key is None else decode(kind, key, value)
+    def take_in(self, records: Sequence[LoadedRecord], codec: Codec, kind: Literal["group", "transaction"]) -> None:
+        """Apply what was loaded."""
+        decode, machine, timeline = codec.decode_coordinator_record, self.machine, self.timeline
+        for offset, key, value, producer_id, _ in records:
+            decoded = decode(kind, key, value)
             if decoded is None:
                 self.skipped += 1
                 continue
             timeline.offset = offset
-            apply(offset, decoded[0], decoded[1])
-        if records:
-            self.next_offset = records[-1][0] + 1
-        return not records or self.next_offset >= self.load_end
+            if producer_id < 0:
+                machine.apply(offset, *decoded)
+            else:
+                self.transactional.apply_pending(offset, producer_id, *decoded)
+
+    @property
+    def transactional(self) -> TransactionalMachine:
+        """The state machine, which knows transactions."""
+        assert isinstance(self.machine, TransactionalMachine), "there are no transactions in this topic"
+        return self.machine
 
     # What a state machine gets (ShardContext).
 
@@ -328,3 +342,24 @@ def record_bytes(record: Record) -> int:
     """About what the record takes in a batch."""
     key, value = record
     return RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")
+
+
+def encoded_records(
+    shard: Shard[Any], result: Result, codec: Codec, kind: Literal["group", "transaction"], bytes_max: int
+) -> list[Record]:
+    """What a write decided, as bytes; RequestError, said in the log, if that cannot be written.
+
+    `bytes_max` is of one batch.
+    """
+    encode = codec.encode_coordinator_record
+    try:
+        encoded = [encode(*record) for record in result.records]
+    except CodecError as error:
+        # A text longer than its field takes; nobody may wait for records that cannot be written.
+        log.exception("%s coordinator %d: a record does not fit its message", kind, shard.partition)
+        raise RequestError(ErrorCode.UNKNOWN_SERVER_ERROR) from error
+    sizes = map(record_bytes, encoded)
+    if BATCH_OVERHEAD_BYTES + (sum(sizes) if result.atomic else max(sizes)) > bytes_max:
+        log.warning("%s coordinator %d: a write is larger than %d bytes", kind, shard.partition, bytes_max)
+        raise RequestError(ErrorCode.RECORD_LIST_TOO_LARGE)
+    return encoded

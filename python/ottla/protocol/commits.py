@@ -7,12 +7,15 @@ comes up the bridge when it is, and the dispatcher calls `committed`. Tokens are
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ottla.types import JournalRecord, Record
+    from ottla.types import BatchProducer, Loading, Record, TransactionMarker
+
+
+T = TypeVar("T")
 
 
 class RawJournal(Protocol):
@@ -22,10 +25,22 @@ class RawJournal(Protocol):
     def log_start_offset(self) -> int: ...
     @property
     def high_watermark(self) -> int: ...
-    def append(self, records: Sequence[Record], timestamp_ms: int) -> int: ...
-    def read(self, start_offset: int, max_bytes: int) -> list[JournalRecord]: ...
+    def append(self, records: Sequence[Record], timestamp_ms: int, producer: BatchProducer | None = None) -> int: ...
+    def append_marker(
+        self,
+        producer_id: int,
+        producer_epoch: int,
+        committed: bool,
+        coordinator_epoch: int,
+        transaction_version: int,
+    ) -> int: ...
+    def start_verification(self, producer_id: int, producer_epoch: int, bumps_epoch: bool) -> int | None: ...
     def watch(self, offset: int, token: int) -> bool:
         """Say whether `offset` is committed; if not, tell under `token` when it is."""
+        ...
+
+    def load(self, token: int) -> Loading:
+        """Begin to read; tell under `token` when that is done, or has failed."""
         ...
 
 
@@ -48,6 +63,17 @@ class Commits:
         if watch(offset, token):
             self.committed(token)
 
+    def when_done(self, begin: Callable[[int], T], callback: Callable[[T], None]) -> None:
+        """Begin work that tells under a token when it is done; `callback` gets what `begin` gave."""
+        token = next(self._tokens)
+        begun: list[T] = []
+        self._waiting[token] = lambda: callback(begun[0])
+        try:
+            begun.append(begin(token))
+        except BaseException:
+            del self._waiting[token]
+            raise
+
     def committed(self, token: int) -> None:
         """Tell who waits under a token; one that is not known (any more) is nobody's."""
         callback = self._waiting.pop(token, None)
@@ -63,7 +89,6 @@ class CommittingJournal:
         self._commits = commits
         # The hottest call has no business going through Python twice.
         self.append = raw.append
-        self.read = raw.read
 
     @property
     def log_start_offset(self) -> int:
@@ -75,9 +100,27 @@ class CommittingJournal:
         """Offset after the last committed record."""
         return self._raw.high_watermark
 
+    def append_marker(self, marker: TransactionMarker) -> int:
+        """Write the end of a producer's transaction, and return its offset."""
+        return self._raw.append_marker(
+            marker.producer_id,
+            marker.producer_epoch,
+            marker.committed,
+            marker.coordinator_epoch,
+            marker.transaction_version,
+        )
+
+    def start_verification(self, producer_id: int, producer_epoch: int, *, bumps_epoch: bool) -> int | None:
+        """Begin to ask for a producer's transaction; None if there is nothing to ask for."""
+        return self._raw.start_verification(producer_id, producer_epoch, bumps_epoch)
+
     def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
         """Call `callback` once `offset` lies before the high watermark; at once if it does already."""
         self._commits.when(self._raw.watch, offset, callback)
+
+    def load(self, callback: Callable[[Loading], None]) -> None:
+        """Read everything that is committed, on a thread of the native side, and call `callback` when that is done."""
+        self._commits.when_done(self._raw.load, callback)
 
 
 class RawMetadataLog(Protocol):

@@ -21,6 +21,8 @@ from ottla.messages import (
 )
 from ottla.protocol.commits import Commits, CommittingJournal
 from ottla.protocol.registry import APIS, CODE_AT_TOP, Api, api_table
+from ottla.testing.journal import MemoryLoading
+from ottla.types import TransactionMarker
 from tests.unit.protocol.world import World
 
 HEARTBEAT = 12
@@ -275,19 +277,38 @@ def test_commits_are_told_by_token_at_once_or_later() -> None:
         log_start_offset = 0
         high_watermark = 5
 
-        def append(self, records: Any, timestamp_ms: int) -> int:
+        def append(self, records: Any, timestamp_ms: int, producer: Any = None) -> int:
             return 7
 
-        def read(self, start_offset: int, max_bytes: int) -> list[Any]:
-            return []
+        def append_marker(self, *marker: Any) -> int:
+            markers.append(marker)
+            return 8
+
+        def start_verification(self, producer_id: int, producer_epoch: int, bumps_epoch: bool) -> int | None:
+            return 9 if bumps_epoch else None
 
         def watch(self, offset: int, token: int) -> bool:
             watched.append((offset, token))
             return offset < 5
 
+        def load(self, token: int) -> MemoryLoading:
+            watched.append((0, token))
+            return MemoryLoading([], token, 0)
+
     world = World()
     journal = CommittingJournal(Raw(), world.commits)
+    markers: list[tuple[Any, ...]] = []
     called: list[int] = []
+    assert journal.append_marker(TransactionMarker(1, 2, True, 3, 0, (("t", 0),))) == 8
+    assert markers == [(1, 2, True, 3, 0)]
+    assert [journal.start_verification(1, 2, bumps_epoch=bumps) for bumps in (True, False)] == [9, None]
+    journal.load(lambda load: called.append(load.end_offset))
+    (_, token) = watched.pop()
+    assert called == []
+    world.bridge.items.append(("committed", token))
+    world.turn()
+    assert called == [token]
+    called.clear()
     journal.when_committed(4, lambda: called.append(4))
     journal.when_committed(journal.append([], 0), lambda: called.append(7))
     assert (called, len(world.commits)) == ([4], 1)
