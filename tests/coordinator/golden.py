@@ -17,6 +17,9 @@ the order they were sent, with whom they went to, and `log:` lines for records, 
     heartbeat WHO GENERATION               -instance= -group=
     leave WHO...                           WHO, instance:NAME or WHO@NAME (both)
     commit WHO GENERATION T-P=OFFSET ...   WHO may be - and GENERATION -1; -version= -metadata= -retention= -instance=
+    txn-commit ID WHO GENERATION T-P=OFFSET ...   producer ID commits in its transaction; else like commit, and -epoch=
+    marker ID commit|abort                 the marker of its transaction comes; -epoch= -coordinator= -version=
+    gate CODE                              what the coordinator of transactions says to the next questions
     fetch [T-P ...]                        without partitions: all; -stable
     describe GROUP...   list [STATE...]
     delete-groups GROUP...   delete-offsets T-P... [-group=]   delete-topics NAME...
@@ -43,6 +46,7 @@ from ottla.errors import ErrorCode, StorageError
 from ottla.messages import GroupMetadataKey, OffsetCommitKey
 from ottla.types import Codec
 from tests.coordinator.golden_consumers import ConsumerCommands
+from tests.coordinator.producers import TRANSACTIONS_2, Producers
 from tests.coordinator.world import Box, World, subscription
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -87,13 +91,20 @@ class Player(ConsumerCommands):
         self.who = ""
         self.settings: dict[str, Any] = {}
         self._world: PlayedWorld | None = None
-        self.shown_batches = 0
+        self._producers: Producers | None = None
+        self.shown_appends = 0
 
     @property
     def world(self) -> PlayedWorld:
         if self._world is None:
             self._world = PlayedWorld(self, GroupSettings(**self.settings), self.codec)
         return self._world
+
+    @property
+    def producers(self) -> Producers:
+        if self._producers is None:
+            self._producers = Producers(self.world)
+        return self._producers
 
     def play(self, script: str) -> str:
         """The script with what came of it."""
@@ -189,6 +200,37 @@ class Player(ConsumerCommands):
             retention_ms=int(named["retention"] or -1),
             end_turn=end_turn,
         )
+
+    def do_txn_commit(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
+        producer_id, who, generation = plain
+        self.who = f"producer {producer_id}"
+        named = {key: options.pop(key, None) for key in ("version", "metadata", "epoch", "instance", "group")}
+        self.producers.commit(
+            int(producer_id),
+            {_partition(name): int(value) for name, value in options.items()},
+            member_id="" if who == "-" else self.ids.get(who, who),
+            generation=int(generation),
+            instance=named["instance"],
+            group=named["group"] or "g",
+            epoch=int(named["epoch"] or 0),
+            version=int(named["version"] or TRANSACTIONS_2),
+            metadata=named["metadata"],
+            end_turn=end_turn,
+        )
+
+    def do_marker(self, plain: list[str], options: dict[str, str], _end_turn: bool) -> None:
+        told = self.producers.end(
+            int(plain[0]),
+            committed=plain[1] == "commit",
+            epoch=int(options.get("epoch", 0)),
+            coordinator_epoch=int(options.get("coordinator", 0)),
+            version=int(options.get("version", 0)),
+        )
+        self.show_log()
+        self.show(f"marker {plain[0]} {told[0].name if told else 'waits'}")
+
+    def do_gate(self, plain: list[str], _options: dict[str, str], _end_turn: bool) -> None:
+        self.producers.gate.code = ErrorCode[plain[0]]
 
     def do_fetch(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
         self.who = ""
@@ -309,9 +351,13 @@ class Player(ConsumerCommands):
             for partition in topic.partitions
         )
 
+    def answer_txn_commit(self, who: str, response: Any) -> str:
+        return "txn-" + self.answer_commit(who, response)
+
     def answer_fetch(self, _who: str, response: Any) -> str:
         return f"fetch {ErrorCode(response.error_code).name}" + "".join(
-            f" {topic.name}-{partition.partition_index}={partition.committed_offset}"
+            f" {topic.name}-{partition.partition_index}="
+            + (ErrorCode(partition.error_code).name if partition.error_code else f"{partition.committed_offset}")
             + (f"({partition.metadata})" if partition.metadata else "")
             for topic in response.topics
             for partition in topic.partitions
@@ -347,11 +393,17 @@ class Player(ConsumerCommands):
     def show_log(self) -> None:
         if self._world is None:
             return
-        batches = self.world.journal().batches
-        for batch in batches[self.shown_batches :]:
-            shown = [self.record(*self.world.codec.decode_coordinator_record("group", *record)) for record in batch]
-            self.show("log: " + " | ".join(shown))
-        self.shown_batches = len(batches)
+        journal = self.world.journal()
+        for offset, appended in journal.appends[self.shown_appends :]:
+            if isinstance(appended, list):
+                shown = [
+                    self.record(*self.world.codec.decode_coordinator_record("group", *record)) for record in appended
+                ]
+                whose = f" of producer {journal.producers[offset][0]}" if offset in journal.producers else ""
+                self.show(f"log{whose}: " + " | ".join(shown))
+            else:
+                self.show(f"log: {'commit' if appended.committed else 'abort'} of producer {appended.producer_id}")
+        self.shown_appends = len(journal.appends)
 
     def record(self, key: Any, value: Any) -> str:
         match key:

@@ -114,7 +114,7 @@ class Folded:
 
     # The last committed record of the group; None if it ended, or never had one.
     group: Any
-    # It has a record, or an offset that began it.
+    # It has a record, or an offset: what a start finds, which knows nothing of what was deleted before.
     exists: bool
     offsets: dict[Partition, int]
     # Wall clock of the last record that said the group has no members any more.
@@ -132,7 +132,7 @@ def fold(world: World) -> Folded:
         read_key, read = world.codec.decode_coordinator_record("group", key, value)
         match read_key:
             case GroupMetadataKey():
-                folded.group, folded.exists = read, read is not None
+                folded.group = read
                 folded.endings += read is None
                 if read is not None and not read.members and read.protocol_type:
                     folded.empty_since_ms = read.current_state_timestamp
@@ -142,7 +142,7 @@ def fold(world: World) -> Folded:
                     folded.offsets.pop(place, None)
                 else:
                     folded.offsets[place] = read.offset
-                    folded.exists = True
+    folded.exists = folded.group is not None or bool(folded.offsets)
     return folded
 
 

@@ -44,8 +44,8 @@ def test_what_a_commit_says_is_in_its_record(world: World) -> None:
     at_ms = world.clock.now_ms()
     world.start()
     assert world.machine().offsets.of_group("g") == [
-        (("t", 0), CommittedOffset(1, -1, "said", at_ms, -1, b"i" * 16)),
-        (("t", 1), CommittedOffset(2, -1, "old", at_ms, at_ms + 5000, bytes(16))),
+        (("t", 0), CommittedOffset(1, -1, "said", at_ms, -1, b"i" * 16, 0)),
+        (("t", 1), CommittedOffset(2, -1, "old", at_ms, at_ms + 5000, bytes(16), 1)),
     ]
 
 

@@ -192,10 +192,13 @@ class ClassicGroup:
             raise RequestError(ErrorCode.UNKNOWN_MEMBER_ID)
         return member
 
-    def validate_commit(self, member_id: str, instance_id: str | None, generation: int) -> None:
+    def validate_commit(
+        self, member_id: str, instance_id: str | None, generation: int, *, in_transaction: bool = False
+    ) -> None:
         """Whether offsets may be committed in this name; RequestError if not.
 
-        Without generation and member (admin tools, consumers that assign themselves) only while nobody is in the group.
+        Without generation and member (admin tools, consumers that assign themselves) only while nobody is in the group,
+        or in a transaction, where a rebalance that is under way is no reason either.
         """
         if generation < 0 and self.is_in(GroupState.EMPTY):
             return
@@ -203,9 +206,9 @@ class ClassicGroup:
             self.validate_member(member_id, instance_id)
             if generation != self.generation:
                 raise RequestError(ErrorCode.ILLEGAL_GENERATION)
-        elif not self.is_in(GroupState.EMPTY):
+        elif not in_transaction and not self.is_in(GroupState.EMPTY):
             raise RequestError(ErrorCode.UNKNOWN_MEMBER_ID)
-        if self.is_in(GroupState.COMPLETING_REBALANCE):
+        if not in_transaction and self.is_in(GroupState.COMPLETING_REBALANCE):
             raise RequestError(ErrorCode.REBALANCE_IN_PROGRESS)
 
     # Leader and protocol.

@@ -16,6 +16,7 @@ from ottla.coordinator.group.consumer.heartbeat import check_request
 from ottla.coordinator.group.machine import GroupMachine
 from ottla.coordinator.group.members import Reply
 from ottla.coordinator.group.settings import GroupSettings
+from ottla.coordinator.group.transactions import GroupTransactions
 from ottla.coordinator.key_partition import partition_for
 from ottla.coordinator.runtime import CoordinatorRuntime, RuntimeSettings
 from ottla.coordinator.shard import Result
@@ -99,6 +100,8 @@ class GroupCoordinator:
                 batch_bytes_max=settings.batch_bytes_max, commit_timeout_ms=settings.offset_commit_timeout_ms
             ),
         )
+        # Offsets committed in producers' transactions, and the ends of those.
+        self.transactions = GroupTransactions(self._runtime, OFFSETS_TOPIC, self.partition_for)
 
     @property
     def status(self) -> RuntimeStatus:

@@ -85,12 +85,12 @@ class GroupMachine:
 
     # The fold.
 
-    def apply(self, _offset: int, key: Struct, value: Struct | None) -> None:
+    def apply(self, offset: int, key: Struct, value: Struct | None) -> None:
         """Take over what a record says."""
         match key:
             case OffsetCommitKey():
                 assert value is None or isinstance(value, OffsetCommitValue)
-                self._apply_offset(key, value)
+                self._apply_offset(offset, key, value)
             case GroupMetadataKey():
                 assert value is None or isinstance(value, GroupMetadataValue)
                 self._apply_group(key.group, value)
@@ -101,18 +101,34 @@ class GroupMachine:
                     modern = OffsetCommitValue(
                         offset=value.offset, metadata=value.metadata, commit_timestamp=value.commit_timestamp
                     )
-                self._apply_offset(OffsetCommitKey(group=key.group, topic=key.topic, partition=key.partition), modern)
+                modern_key = OffsetCommitKey(group=key.group, topic=key.topic, partition=key.partition)
+                self._apply_offset(offset, modern_key, modern)
             case _ if isinstance(key, CONSUMER_GROUP_KEYS):
                 self.consumers.apply(key, value)
             case _:
                 # Records of protocols that are not served here (a Kafka directory may have them) change nothing.
                 pass
 
-    def _apply_offset(self, key: OffsetCommitKey, value: OffsetCommitValue | None) -> None:
-        if value is not None and key.group not in self.groups:
-            # A simple consumer: its group has no record of its own.
-            self.groups.set(key.group, ClassicGroup(key.group, since_ms=None))
-        self.offsets.apply(key, value)
+    def _apply_offset(self, offset: int, key: OffsetCommitKey, value: OffsetCommitValue | None) -> None:
+        if value is not None:
+            self._found(key.group)
+        self.offsets.apply(offset, key, value)
+
+    def _found(self, group_id: str) -> None:
+        """Offsets are committed: a simple consumer's group has no record of its own."""
+        if group_id not in self.groups:
+            self.groups.set(group_id, ClassicGroup(group_id, since_ms=None))
+
+    def apply_pending(self, offset: int, producer_id: int, key: Struct, value: Struct) -> None:
+        """Take over what a record of an open transaction says."""
+        if isinstance(key, OffsetCommitKey):
+            assert isinstance(value, OffsetCommitValue)
+            self._found(key.group)
+            self.offsets.apply_pending(offset, producer_id, key, value)
+
+    def apply_marker(self, producer_id: int, *, committed: bool) -> None:
+        """The transaction of a producer has ended."""
+        self.offsets.apply_marker(producer_id, committed=committed)
 
     def _apply_group(self, group_id: str, value: GroupMetadataValue | None) -> None:
         if value is None:

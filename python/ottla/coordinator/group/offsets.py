@@ -10,20 +10,24 @@ expires (KIP-211), which depends on the group:
     any other group with members .......... never
     committed with its own end (v2-4) ..... then, and not before
 
-When a group without members has lost its last offset the group goes too.
+When a group without members has lost its last offset the group goes too; not while it has offsets in an open
+transaction (`pending_offsets`), and neither does an offset whose successor is in one.
 
 OffsetFetch shows committed records only (`timeline`); with `require_stable` it is a write without records, so that it
-sees everything and its answer waits for what it has seen (KIP-447, as Kafka 4 does it).
+sees everything and its answer waits for what it has seen (KIP-447, as Kafka 4 does it); an offset whose successor is
+in an open transaction is UNSTABLE_OFFSET_COMMIT then.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from ottla.coordinator.group.classic_group import ClassicGroup
 from ottla.coordinator.group.consumer.group import ConsumerGroup
 from ottla.coordinator.group.consumer.offset_rules import check_fetch, commit_rule
 from ottla.coordinator.group.groups import tombstones
+from ottla.coordinator.group.pending_offsets import PendingOffsets
 from ottla.coordinator.group.records import offset_commit, offset_tombstone
 from ottla.coordinator.group.state import GroupState
 from ottla.coordinator.shard import Result
@@ -39,10 +43,13 @@ from ottla.messages import (
     OffsetFetchResponseGroup,
     OffsetFetchResponsePartitions,
     OffsetFetchResponseTopics,
+    TxnOffsetCommitResponse,
+    TxnOffsetCommitResponsePartition,
+    TxnOffsetCommitResponseTopic,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ottla.coordinator.group.consumer.offset_rules import PartitionRule
     from ottla.coordinator.group.groups import AnyGroup, Groups
@@ -53,11 +60,12 @@ if TYPE_CHECKING:
     from ottla.messages import (
         OffsetCommitKey,
         OffsetCommitRequest,
-        OffsetCommitRequestPartition,
         OffsetCommitRequestTopic,
         OffsetCommitValue,
         OffsetDeleteRequest,
         OffsetFetchRequestGroup,
+        TxnOffsetCommitRequest,
+        TxnOffsetCommitRequestTopic,
     )
     from ottla.types import Clock
 
@@ -69,6 +77,7 @@ NO_TOPIC_ID: Final = bytes(16)
 GROUP_NOT_FOUND_VERSION_MIN: Final = 9
 
 Partition = tuple[str, int]
+R = TypeVar("R")
 
 
 class CommittedOffset(NamedTuple):
@@ -82,6 +91,8 @@ class CommittedOffset(NamedTuple):
     expire_ms: int
     # All zero if the client spoke of a name only and the topic was not known.
     topic_id: bytes
+    # Where its record is in the log.
+    record_offset: int = -1
 
 
 class Offsets:
@@ -101,31 +112,53 @@ class Offsets:
         self._clock = clock
         self._settings = settings
         self._by_group: dict[str, TimelineDict[Partition, CommittedOffset]] = {}
+        self._pending = PendingOffsets(timeline)
 
     # The fold.
 
-    def apply(self, key: OffsetCommitKey, value: OffsetCommitValue | None) -> None:
+    def apply(self, record_offset: int, key: OffsetCommitKey, value: OffsetCommitValue | None) -> None:
         """Take over what a record says."""
-        offsets = self._by_group.get(key.group)
-        if value is None:
-            if offsets is not None:
-                offsets.remove((key.topic, key.partition))
-                if offsets.is_forgotten:
-                    del self._by_group[key.group]
+        partition = (key.topic, key.partition)
+        if value is not None:
+            # `_set` written out: this is the way of every commit.
+            offsets = self._by_group.get(key.group)
+            if offsets is None:
+                offsets = self._by_group[key.group] = TimelineDict(self._timeline)
+            offsets.set(partition, _committed(record_offset, value))
             return
+        # Whatever is going on in transactions, it is forgotten.
+        self._pending.remove(key.group, partition)
+        offsets = self._by_group.get(key.group)
+        if offsets is not None:
+            offsets.remove(partition)
+            if offsets.is_forgotten:
+                del self._by_group[key.group]
+
+    def apply_pending(
+        self, record_offset: int, producer_id: int, key: OffsetCommitKey, value: OffsetCommitValue
+    ) -> None:
+        """Take over what a record of an open transaction says."""
+        committed = _committed(record_offset, value)
+        self._pending.add(producer_id, key.group, (key.topic, key.partition), committed)
+
+    def apply_marker(self, producer_id: int, *, committed: bool) -> None:
+        """A producer's transaction has ended. Of two commits the one that stands later in the log counts.
+
+        If the one of the transaction counted because its marker is later, compaction might leave the wrong one.
+        """
+        for group_id, partition, pending in self._pending.end(producer_id):
+            if not committed:
+                continue
+            offsets = self._by_group.get(group_id)
+            current = None if offsets is None else offsets.get(partition)
+            if current is None or current.record_offset < pending.record_offset:
+                self._set(group_id, partition, pending)
+
+    def _set(self, group_id: str, partition: Partition, committed: CommittedOffset) -> None:
+        offsets = self._by_group.get(group_id)
         if offsets is None:
-            offsets = self._by_group[key.group] = TimelineDict(self._timeline)
-        offsets.set(
-            (key.topic, key.partition),
-            CommittedOffset(
-                value.offset,
-                value.leader_epoch,
-                value.metadata,
-                value.commit_timestamp,
-                value.expire_timestamp,
-                value.topic_id,
-            ),
-        )
+            offsets = self._by_group[group_id] = TimelineDict(self._timeline)
+        offsets.set(partition, committed)
 
     def of_group(self, group_id: str) -> list[tuple[Partition, CommittedOffset]]:
         """Everything committed or about to be, for one group."""
@@ -156,43 +189,86 @@ class Offsets:
         retention_ms = request.retention_time_ms
         expire_ms = NO_TIMESTAMP if retention_ms < 0 else now_ms + retention_ms
         records: list[CoordinatorRecord] = []
-        topics = [
-            self._commit_topic(request.group_id, topic, rule, now_ms, expire_ms, records) for topic in request.topics
-        ]
+        topics = []
+        for topic in request.topics:
+            partitions = self._commit_topic(
+                *(OffsetCommitResponsePartition, request.group_id, topic, topic.topic_id),
+                *(rule, now_ms, expire_ms, records),
+            )
+            topics.append(OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=partitions))
         response = OffsetCommitResponse(topics=topics)
         return Result(records=records, response=response, undoable=True, founds=group is None)
 
+    def commit_in_transaction(self, request: TxnOffsetCommitRequest, topic_ids: Mapping[str, bytes]) -> Result:
+        """TxnOffsetCommit (KIP-447): write the offsets, which count once the transaction is committed.
+
+        Who names neither member nor generation (a client of before KIP-447) may commit whoever is in the group; and a
+        rebalance refuses nobody, since what was consumed may be in the transaction already.
+        """
+        try:
+            rule = self._rule_in_transaction(request)
+            now_ms = self._clock.now_ms()
+            records: list[CoordinatorRecord] = []
+            topics = []
+            for topic in request.topics:
+                topic_id = topic_ids.get(topic.name, NO_TOPIC_ID)
+                partitions = self._commit_topic(
+                    *(TxnOffsetCommitResponsePartition, request.group_id, topic, topic_id),
+                    *(rule, now_ms, NO_TIMESTAMP, records),
+                )
+                topics.append(TxnOffsetCommitResponseTopic(name=topic.name, partitions=partitions))
+        except RequestError as error:
+            # Producers know no epochs of members.
+            is_stale = error.code is ErrorCode.STALE_MEMBER_EPOCH
+            raise RequestError(ErrorCode.ILLEGAL_GENERATION if is_stale else error.code) from error
+        return Result(records=records, response=TxnOffsetCommitResponse(topics=topics), undoable=True)
+
+    def _rule_in_transaction(self, request: TxnOffsetCommitRequest) -> PartitionRule | None:
+        generation = request.generation_id
+        group = self._groups.get(request.group_id)
+        if isinstance(group, ConsumerGroup):
+            return commit_rule(
+                group, request.member_id, request.group_instance_id, generation, api_version=0, transactional=True
+            )
+        if group is not None:
+            group.validate_commit(request.member_id, request.group_instance_id, generation, in_transaction=True)
+        elif generation >= 0:
+            raise RequestError(ErrorCode.ILLEGAL_GENERATION)
+        return None
+
     def _commit_topic(
         self,
+        response: Callable[[int, ErrorCode], R],
         group_id: str,
-        topic: OffsetCommitRequestTopic,
+        topic: OffsetCommitRequestTopic | TxnOffsetCommitRequestTopic,
+        topic_id: bytes,
         rule: PartitionRule | None,
         now_ms: int,
         expire_ms: int,
         records: list[CoordinatorRecord],
-    ) -> OffsetCommitResponseTopic:
+    ) -> list[R]:
+        """Add the records; give the response for each partition."""
         partitions = []
         for partition in topic.partitions:
             code = ErrorCode.NONE
-            if self._is_too_long(partition):
+            if self._is_too_long(partition.committed_metadata):
                 code = ErrorCode.OFFSET_METADATA_TOO_LARGE
             else:
                 if rule is not None:
-                    rule(topic.topic_id, partition.partition_index)
+                    rule(topic_id, partition.partition_index)
                 committed = CommittedOffset(
                     partition.committed_offset,
                     partition.committed_leader_epoch,
                     partition.committed_metadata or "",
                     now_ms,
                     expire_ms,
-                    topic.topic_id,
+                    topic_id,
                 )
                 records.append(offset_commit(group_id, topic.name, partition.partition_index, committed))
-            partitions.append(OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code))
-        return OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=partitions)
+            partitions.append(response(partition.partition_index, code))
+        return partitions
 
-    def _is_too_long(self, partition: OffsetCommitRequestPartition) -> bool:
-        text = partition.committed_metadata
+    def _is_too_long(self, text: str | None) -> bool:
         if not text:
             return False
         # A str has at most as many UTF-16 units as UTF-8 bytes, so most are settled by their length.
@@ -216,16 +292,19 @@ class Offsets:
             check_fetch(group, request.member_id, request.member_epoch, committed_only=committed_only)
         offsets = self._by_group.get(request.group_id)
         if request.topics is None:
-            topics = self._fetch_all(offsets, current_id, committed_only=committed_only)
+            topics = self._fetch_all(request.group_id, offsets, current_id, committed_only=committed_only)
         else:
             topics = []
             for topic in request.topics:
                 partitions = []
                 asked_id = current_id(topic.name) if topic.topic_id == NO_TOPIC_ID else topic.topic_id
                 for index in topic.partition_indexes:
+                    key = (topic.name, index)
+                    if not committed_only and self._pending.has(request.group_id, key):
+                        partitions.append(_unstable(index))
+                        continue
                     found = None
                     if offsets is not None:
-                        key = (topic.name, index)
                         found = offsets.committed_get(key) if committed_only else offsets.get(key)
                     if found is not None and _is_of_another(found.topic_id, asked_id):
                         found = None
@@ -237,6 +316,7 @@ class Offsets:
 
     def _fetch_all(
         self,
+        group_id: str,
         offsets: TimelineDict[Partition, CommittedOffset] | None,
         current_id: Callable[[str], bytes],
         *,
@@ -251,7 +331,8 @@ class Offsets:
             entry = by_topic.get(topic)
             if entry is None:
                 entry = by_topic[topic] = OffsetFetchResponseTopics(name=topic, partitions=[])
-            entry.partitions.append(_fetched(index, found))
+            is_unstable = not committed_only and self._pending.has(group_id, (topic, index))
+            entry.partitions.append(_unstable(index) if is_unstable else _fetched(index, found))
         return list(by_topic.values())
 
     # The end of offsets.
@@ -264,7 +345,6 @@ class Offsets:
         if isinstance(group, ClassicGroup) and not group.is_empty and not group.is_consumer_group:
             # What such members read cannot be known.
             raise RequestError(ErrorCode.NON_EMPTY_GROUP)
-        offsets = self._by_group.get(request.group_id)
         records: list[CoordinatorRecord] = []
         topics = []
         for topic in request.topics:
@@ -273,7 +353,7 @@ class Offsets:
             partitions = []
             for partition in topic.partitions:
                 index = partition.partition_index
-                if not subscribed and offsets is not None and (topic.name, index) in offsets:
+                if not subscribed and self._is_there(request.group_id, (topic.name, index)):
                     records.append(offset_tombstone(request.group_id, topic.name, index))
                 partitions.append(OffsetDeleteResponsePartition(partition_index=index, error_code=code))
             topics.append(OffsetDeleteResponseTopic(name=topic.name, partitions=partitions))
@@ -286,18 +366,28 @@ class Offsets:
             raise RequestError(ErrorCode.GROUP_ID_NOT_FOUND)
         if not group.is_empty:
             raise RequestError(ErrorCode.NON_EMPTY_GROUP)
-        records = [offset_tombstone(group_id, topic, index) for (topic, index), _ in self.of_group(group_id)]
-        return [*records, *tombstones(group)]
+        partitions = dict.fromkeys([partition for partition, _ in self.of_group(group_id)])
+        partitions |= dict.fromkeys(self._pending.of_group(group_id))
+        return [*(offset_tombstone(group_id, topic, index) for topic, index in partitions), *tombstones(group)]
+
+    def _is_there(self, group_id: str, partition: Partition) -> bool:
+        """It is committed, or may be."""
+        offsets = self._by_group.get(group_id)
+        return (offsets is not None and partition in offsets) or self._pending.has(group_id, partition)
 
     def delete_topics(self, topic_ids_by_name: dict[str, bytes]) -> Result:
         """Topics were deleted: their offsets go, unless they were committed for another topic of that name."""
-        records = [
-            offset_tombstone(group_id, topic, index)
+        there = (
+            (group_id, partition, committed)
             for group_id, offsets in self._by_group.items()
-            for (topic, index), committed in offsets.items()
+            for partition, committed in offsets.items()
+        )
+        forgotten = {
+            (group_id, topic, index): None
+            for group_id, (topic, index), committed in chain(there, self._pending.all())
             if topic in topic_ids_by_name and not _is_of_another(committed.topic_id, topic_ids_by_name[topic])
-        ]
-        return Result(records=records, atomic=False)
+        }
+        return Result(records=[offset_tombstone(*of) for of in forgotten], atomic=False)
 
     def expire(self) -> Result:
         """Write the end of what has expired, and of groups that have nothing left."""
@@ -308,23 +398,27 @@ class Offsets:
                 records += tombstones(group)
         for group_id in [group_id for group_id, offsets in self._by_group.items() if offsets.is_forgotten]:
             del self._by_group[group_id]
+        self._pending.tidy()
         return Result(records=records, atomic=False)
 
     def _expire_group(self, group: AnyGroup, now_ms: int, records: list[CoordinatorRecord]) -> bool:
         """True if nothing is left."""
-        offsets = self.of_group(group.group_id)
+        group_id = group.group_id
+        offsets = self.of_group(group_id)
+        nothing_pending = not self._pending.of_group(group_id)
         if not offsets:
-            return True
+            return nothing_pending
         from_ms = self._expiry_base_ms(group)
         if from_ms is None:
             return False
         all_expired = True
         for (topic, index), committed in offsets:
-            if not group.is_subscribed_to(topic) and self._has_expired(committed, from_ms, now_ms):
-                records.append(offset_tombstone(group.group_id, topic, index))
+            has_expired = not group.is_subscribed_to(topic) and self._has_expired(committed, from_ms, now_ms)
+            if has_expired and not self._pending.has(group_id, (topic, index)):
+                records.append(offset_tombstone(group_id, topic, index))
             else:
                 all_expired = False
-        return all_expired
+        return all_expired and nothing_pending
 
     def _expiry_base_ms(self, group: AnyGroup) -> int | None:
         """From when on the offsets of the group age: a wall clock, 0 for "their commit", None for never."""
@@ -345,6 +439,28 @@ class Offsets:
 def _is_of_another(committed_for: bytes, asked_for: bytes) -> bool:
     """Both ids are known, and differ."""
     return NO_TOPIC_ID not in {committed_for, asked_for} and committed_for != asked_for
+
+
+def _committed(record_offset: int, value: OffsetCommitValue) -> CommittedOffset:
+    return CommittedOffset(
+        value.offset,
+        value.leader_epoch,
+        value.metadata,
+        value.commit_timestamp,
+        value.expire_timestamp,
+        value.topic_id,
+        record_offset,
+    )
+
+
+def _unstable(index: int) -> OffsetFetchResponsePartitions:
+    return OffsetFetchResponsePartitions(
+        partition_index=index,
+        committed_offset=NO_OFFSET,
+        committed_leader_epoch=NO_EPOCH,
+        metadata="",
+        error_code=ErrorCode.UNSTABLE_OFFSET_COMMIT,
+    )
 
 
 def _fetched(index: int, found: CommittedOffset | None) -> OffsetFetchResponsePartitions:
