@@ -47,6 +47,7 @@ from ottla.protocol.background import Background
 from ottla.protocol.commits import Commits, CommittingJournal, CommittingMetadataLog
 from ottla.protocol.dispatch import Dispatcher
 from ottla.protocol.loop import ControlLoop
+from ottla.protocol.markers import PartitionMarkers
 from ottla.protocol.registry import api_table
 from ottla.protocol.services import Services
 from ottla.protocol.topic_creation import AutoCreation, InternalTopics
@@ -289,6 +290,7 @@ class _Running:
             ),
             internal_topics=internal_topics,
             groups=self.coordinators.groups,
+            markers=PartitionMarkers(engine, self.commits, self.coordinators.groups),
             storage=engine,
             background=self.background,
         )

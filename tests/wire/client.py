@@ -58,6 +58,7 @@ API = {
         44: "incremental_alter_configs",
         47: "offset_delete",
         60: "describe_cluster",
+        61: "describe_producers",
         65: "describe_transactions",
         66: "list_transactions",
         68: "consumer_group_heartbeat",

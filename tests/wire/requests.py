@@ -27,6 +27,7 @@ SERVED: dict[str, tuple[int, int, int]] = {
     "delete_records": (0, 2, 2),
     "init_producer_id": (0, 5, 2),
     "offset_for_leader_epoch": (2, 4, 4),
+    "write_txn_markers": (1, 2, 1),
     "describe_configs": (1, 4, 4),
     "alter_configs": (0, 2, 2),
     "describe_log_dirs": (1, 5, 2),
@@ -35,6 +36,7 @@ SERVED: dict[str, tuple[int, int, int]] = {
     "incremental_alter_configs": (0, 1, 1),
     "offset_delete": (0, 0, 1),
     "describe_cluster": (0, 2, 0),
+    "describe_producers": (0, 0, 0),
     "consumer_group_heartbeat": (0, 1, 0),
     "consumer_group_describe": (0, 1, 0),
     "list_config_resources": (0, 1, 0),
@@ -114,6 +116,9 @@ REQUESTS: dict[str, Plain] = {
         "replica_id": -1,
         "topics": [{"topic": "nowhere", "partitions": [{"partition": 0, "leader_epoch": 0}]}],
     },
+    "write_txn_markers": {
+        "markers": [{"producer_id": 1, "topics": [{"name": "nowhere", "partition_indexes": [0]}]}],
+    },
     "describe_configs": {"resources": [{"resource_type": 2, "resource_name": "x y", "configuration_keys": ["k"]}]},
     "create_partitions": {
         "timeout": 100,
@@ -125,6 +130,7 @@ REQUESTS: dict[str, Plain] = {
         "topics": [{"name": "nowhere", "partitions": [{"partition_index": 0}]}],
     },
     "describe_cluster": {"endpoint_type": 1},
+    "describe_producers": {"topics": [{"name": "nowhere", "partition_indexes": [0, 1]}]},
     "consumer_group_heartbeat": {
         "group_id": "nobody",
         "member_id": "nobody",

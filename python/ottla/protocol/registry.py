@@ -24,6 +24,7 @@ from ottla.protocol.handlers import (
     describe_configs,
     describe_groups,
     describe_log_dirs,
+    describe_producers,
     find_coordinator,
     heartbeat,
     incremental_alter_configs,
@@ -36,6 +37,7 @@ from ottla.protocol.handlers import (
     offset_delete,
     offset_fetch,
     sync_group,
+    write_txn_markers,
 )
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ APIS = (
     Api(21, "DeleteRecords", 0, 0, 2, delete_records),
     Api(22, "InitProducerId", 0, 0, 5, init_producer_id),
     Api(23, "OffsetForLeaderEpoch", 2, 2, 4),
+    Api(27, "WriteTxnMarkers", 1, 1, 2, write_txn_markers),
     Api(32, "DescribeConfigs", 1, 1, 4, describe_configs),
     Api(33, "AlterConfigs", 0, 0, 2, alter_configs),
     Api(35, "DescribeLogDirs", 1, 1, 5, describe_log_dirs),
@@ -99,6 +102,7 @@ APIS = (
     Api(44, "IncrementalAlterConfigs", 0, 0, 1, incremental_alter_configs),
     Api(47, "OffsetDelete", 0, 0, 0, offset_delete),
     Api(60, "DescribeCluster", 0, 0, 2, describe_cluster),
+    Api(61, "DescribeProducers", 0, 0, 0, describe_producers),
     Api(68, "ConsumerGroupHeartbeat", 0, 0, 1, consumer_group_heartbeat),
     Api(69, "ConsumerGroupDescribe", 0, 0, 1, consumer_group_describe),
     Api(74, "ListConfigResources", 0, 0, 1, list_config_resources),

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.protocol.background import Background
     from ottla.protocol.topic_creation import AutoCreation, InternalTopics
-    from ottla.types import Clock, Random, Scheduler
+    from ottla.types import Clock, Markers, Random, Scheduler
 
 # A data directory: path, error code, (bytes in all, bytes usable) if there is a limit, (topic, partition, bytes).
 DirectoryUsage = tuple[str, int, tuple[int, int] | None, list[tuple[str, int, int]]]
+# Of a partition: error code, and for each producer its id, epoch, last sequence, last timestamp, the epoch of its
+# coordinator and the first offset of its open transaction; -1 where there is none.
+ProducersOf = tuple[int, list[tuple[int, int, int, int, int, int]]]
 
 
 class Storage(Protocol):
@@ -27,6 +30,10 @@ class Storage(Protocol):
 
     def delete_records(self, partitions: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:
         """For each (topic, partition, offset; -1 the high watermark) the error code and the new log start, or -1."""
+        ...
+
+    def producers(self, partitions: Sequence[tuple[str, int]]) -> list[ProducersOf]:
+        """Who wrote to each of the partitions, as far as it is remembered."""
         ...
 
     def usage(self) -> list[DirectoryUsage]:
@@ -53,6 +60,8 @@ class Services:
     auto_creation: AutoCreation
     internal_topics: InternalTopics
     groups: GroupCoordinator
+    # Writes the ends of transactions.
+    markers: Markers
     # The engine, and the thread to wait for it on.
     storage: Storage
     background: Background

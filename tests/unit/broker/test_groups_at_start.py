@@ -15,6 +15,7 @@ from ottla.controller.names import OFFSETS_TOPIC
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.key_partition import partition_for
 from ottla.coordinator.shard import State
+from tests.clients.drivers import wait_until
 from tests.wire.client import Connection
 
 PARTITIONS = 4
@@ -38,6 +39,10 @@ def begin(broker: ottla.Broker) -> None:
 def connect(broker: ottla.Broker) -> Connection:
     host, _, port = broker.bootstrap_servers.rpartition(":")
     return Connection(host, int(port))
+
+
+def states(broker: ottla.Broker) -> list[State]:
+    return [shard.state for shard in broker.status().groups.shards]
 
 
 def commit(broker: ottla.Broker, group: str, offset: int) -> None:
@@ -67,8 +72,8 @@ def test_a_damaged_offsets_partition_takes_its_own_groups_only(data: Path, caplo
     shutil.rmtree(damaged)
     damaged.write_text("not a directory")
     with ottla.Broker(data, config=CONFIG) as broker:
-        states = [shard.state for shard in broker.status().groups.shards]
-        assert states == [State.ACTIVE, State.FAILED, State.ACTIVE, State.ACTIVE]
+        wait_until(lambda: State.LOADING not in states(broker), "loaded")
+        assert states(broker) == [State.ACTIVE, State.FAILED, State.ACTIVE, State.ACTIVE]
         for partition in (0, 2, 3):
             assert committed(broker, groups[partition]) == partition
     assert any("coordinator 1 cannot be loaded" in message for message in caplog.messages)
@@ -110,8 +115,10 @@ def test_a_start_finishes_a_deletion(data: Path, monkeypatch: pytest.MonkeyPatch
             admin.delete_topics(["t"])
             admin.close()
     with ottla.Broker(data, config=CONFIG) as broker:
-        assert broker.status().groups.appended_records == 1
+        wait_until(lambda: State.LOADING not in states(broker), "loaded")
+        wait_until(lambda: broker.status().groups.appended_records == 1, "deleted")
     with ottla.Broker(data, config=CONFIG) as broker:
+        wait_until(lambda: State.LOADING not in states(broker), "loaded")
         assert broker.status().groups.appended_records == 0
 
 

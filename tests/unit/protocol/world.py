@@ -19,7 +19,7 @@ from ottla.protocol.dispatch import Dispatcher
 from ottla.protocol.registry import BY_KEY, Api
 from ottla.protocol.services import Services
 from ottla.protocol.topic_creation import AutoCreation, InternalTopics
-from ottla.testing import MemoryMetadataJournal
+from ottla.testing import MemoryMarkers, MemoryMetadataJournal
 from tests.unit.controller.world import NamedCodec
 
 
@@ -93,6 +93,7 @@ class World:
             ),
             internal_topics=internal,
             groups=no_groups,
+            markers=MemoryMarkers(),
             storage=no_storage,
             background=Background("background", self.request_turn),
         )
