@@ -14,7 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "configuration.md"
 sys.path.insert(0, str(ROOT / "python"))
 
-from ottla.config import BROKER_SETTINGS, TOPIC_SETTINGS, WITHOUT_EFFECT, Setting  # noqa: E402 - from the tree
+from ottla.config import (  # noqa: E402 - from the tree
+    BROKER_SETTINGS,
+    GROUP_CONFIGS,
+    TOPIC_SETTINGS,
+    WITHOUT_EFFECT,
+    Setting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +42,7 @@ meaning here is accepted, and the start says that it has no effect; the last sec
 something are refused unless they are harmless. Embedded, the same names are the keys of `ottla.Broker(config={...})`.
 
 Units: names end in theirs (`.bytes`, `.ms`, `.hours`). No setting of a running broker can be altered in this version;
-those of a topic are given when it is created.
+those of a topic are given when it is created, and altered like those of a group.
 """
 
 
@@ -53,7 +59,7 @@ def rows(settings: Iterable[Setting]) -> list[str]:
     lines = ["| setting | default | allowed | |", "|---|---|---|---|"]
     for setting in sorted(settings, key=lambda one: one.name):
         doc = setting.prose
-        if setting.scope == "topic" and setting.synonyms:
+        if setting.scope != "broker" and setting.synonyms:
             names = ", ".join(f"`{synonym.name}`" for synonym in setting.synonyms)
             doc = f"{doc} Default from {names}."
         lines.append(f"| `{setting.name}` | {shown(setting)} | {cell(setting.allowed)} | {cell(doc)} |")
@@ -70,6 +76,15 @@ def page() -> str:
     lines += ["## A topic's", "", "Given at creation, else taken from the broker's setting that is named.", ""]
     lines += [
         *rows(TOPIC_SETTINGS.values()),
+        "",
+        "## A consumer group's",
+        "",
+        (
+            "Set by IncrementalAlterConfigs (`kafka-configs --entity-type groups`), within the broker's bounds "
+            "(`group.consumer.min.*`, `group.consumer.max.*`), while it runs."
+        ),
+        "",
+        *rows(GROUP_CONFIGS.values()),
         "",
         "## Accepted without effect",
         "",

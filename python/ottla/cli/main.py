@@ -133,6 +133,7 @@ def serve(
 @click.argument("words", nargs=-1)
 @click.option("--topic", "scope", flag_value="topic", help="Settings of topics only.")
 @click.option("--broker", "scope", flag_value="broker", help="Settings of the broker only.")
+@click.option("--group", "scope", flag_value="group", help="Settings of single groups only.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def settings(words: tuple[str, ...], scope: str | None, as_json: bool) -> None:
     """List the settings whose names contain WORDS, with type, default and allowed values."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from ottla.config import BROKER_SETTINGS, TOPIC_SETTINGS
+from ottla.config import BROKER_SETTINGS, GROUP_CONFIGS, TOPIC_SETTINGS
 from ottla.config.inert import reason_without_effect
 from ottla.config.setting import render
 
@@ -20,7 +20,7 @@ _WIDTH = 100
 
 def show(words: tuple[str, ...], scope: str | None, *, as_json: bool) -> None:
     """Print the settings whose names contain all words."""
-    every = [*BROKER_SETTINGS.values(), *TOPIC_SETTINGS.values()]
+    every = [*BROKER_SETTINGS.values(), *TOPIC_SETTINGS.values(), *GROUP_CONFIGS.values()]
     chosen = [
         setting
         for setting in sorted(every, key=lambda setting: (setting.scope, setting.name))
