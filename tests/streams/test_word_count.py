@@ -95,6 +95,11 @@ class Reader:
                 self.seen[message.key().decode()].append(int(message.value()))
         return sum(max(values) for values in self.seen.values())
 
+    def has_counted(self, words: Counter[str]) -> bool:
+        """Whether every word was counted as often as it was written, or more often."""
+        self.total()
+        return all(max(self.seen.get(word, [0])) >= count for word, count in words.items())
+
     def last(self) -> dict[str, int]:
         return {word: values[-1] for word, values in self.seen.items()}
 
@@ -144,8 +149,7 @@ def play(make_broker: MakeBroker, folder: Path, guarantee: str, kills: int) -> t
             broker.start()
             counted(200)
         writer.finish()
-        written = writer.words.total()
-        wait_until(lambda: reader.total() >= written, f"{written} words are counted", WAIT_S)
+        wait_until(lambda: reader.has_counted(writer.words), "every word is counted", WAIT_S)
         for each in living:
             code = each.stop()
             assert code == 0, f"it did not close in time: {each.tail()}"
