@@ -35,8 +35,8 @@ from ottla.config.topic_config import effective, unreadable
 from ottla.controller.controller import Controller
 from ottla.controller.create_topics import TopicDefaults
 from ottla.controller.group_config import group_config
-from ottla.controller.internal_topics import offsets_topic
-from ottla.controller.names import INTERNAL_TOPICS, METADATA_TOPIC, OFFSETS_TOPIC
+from ottla.controller.internal_topics import own_topics
+from ottla.controller.names import INTERNAL_TOPICS, METADATA_TOPIC
 from ottla.controller.producer_ids import ProducerIds
 from ottla.controller.registration import SUPPORTED_FEATURES, check_features, register
 from ottla.controller.topics_view import ImageTopics
@@ -104,6 +104,7 @@ class BrokerStatus:
     controller: ControllerStatus
     dispatcher: DispatcherStatus
     groups: RuntimeStatus
+    transactions: RuntimeStatus
     engine: Mapping[str, Any]
     server: Mapping[str, Any]
 
@@ -254,6 +255,7 @@ class _Running:
                 "version that wrote it"
             )
         random = SystemRandom()
+        patterns = Patterns(_core.check_pattern, _core.match_patterns)
         self.coordinators = Coordinators(
             config=config,
             journals=lambda topic, index: CommittingJournal(engine.journal(topic, index), self.commits),
@@ -263,16 +265,19 @@ class _Running:
             random=random,
             cluster=Cluster(
                 ImageTopics(self.controller),
-                Patterns(_core.check_pattern, _core.match_patterns),
+                patterns,
                 _core.xxh3_64,
                 lambda group_id: group_config(self.controller.image, group_id),
             ),
+            controller=self.controller,
+            producer_ids=ProducerIds(self.controller, config.node_id),
+            markers=lambda groups: PartitionMarkers(engine, self.commits, groups),
         )
         defaults = TopicDefaults(
             config.integer("num.partitions"),
             config.integer("default.replication.factor"),
             config.topic_defaults,
-            {OFFSETS_TOPIC: offsets_topic(config, live_brokers=1)},
+            own_topics(config, live_brokers=1),
         )
         internal_topics = InternalTopics(self.controller, config, defaults, random)
         self.services = Services(
@@ -284,13 +289,14 @@ class _Running:
             random=random,
             controller=self.controller,
             topic_defaults=defaults,
-            producer_ids=ProducerIds(self.controller, config.node_id),
             auto_creation=AutoCreation(
                 self.controller, internal_topics, defaults, random, enabled=bool(config["auto.create.topics.enable"])
             ),
             internal_topics=internal_topics,
             groups=self.coordinators.groups,
-            markers=PartitionMarkers(engine, self.commits, self.coordinators.groups),
+            markers=self.coordinators.markers,
+            transactions=self.coordinators.transactions,
+            patterns=patterns,
             storage=engine,
             background=self.background,
         )
@@ -482,6 +488,7 @@ class _Running:
             controller=controller,
             dispatcher=self.dispatcher.status,
             groups=self.coordinators.groups.status,
+            transactions=self.coordinators.transactions.status,
             engine=self.engine.status(),
             server=self.server.status(),
         )

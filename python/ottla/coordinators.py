@@ -9,17 +9,22 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from ottla.controller.names import OFFSETS_TOPIC
+from ottla.controller.names import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
+from ottla.controller.registration import TRANSACTION_VERSION
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.group.settings import GroupSettings
+from ottla.coordinator.transaction.coordinator import TransactionCoordinator
+from ottla.coordinator.transaction.settings import TransactionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ottla.config import BrokerConfig
+    from ottla.controller.controller import Controller
     from ottla.controller.image import Change, MetadataImage, Topic
+    from ottla.controller.producer_ids import ProducerIds
     from ottla.coordinator.group.consumer.topics import Cluster
-    from ottla.types import Clock, Codec, Journal, Random, Scheduler
+    from ottla.types import Clock, Codec, Journal, Markers, Random, Scheduler
 
 
 class Coordinator(Protocol):
@@ -45,8 +50,13 @@ class Coordinators:
         scheduler: Scheduler,
         random: Random,
         cluster: Cluster,
+        controller: Controller,
+        producer_ids: ProducerIds,
+        markers: Callable[[GroupCoordinator], Markers],
     ) -> None:
         self._node_id = config.node_id
+        # By topic, of each partition.
+        self._leader_epochs: dict[str, list[int]] = {}
         self.groups = GroupCoordinator(
             journals=partial(journals, OFFSETS_TOPIC),
             # Until the topic is there: then what exists counts, see `_lead`.
@@ -58,7 +68,22 @@ class Coordinators:
             cluster=cluster,
             settings=GroupSettings.from_config(config),
         )
-        self._by_topic: dict[str, Coordinator] = {OFFSETS_TOPIC: self.groups}
+        # Groups write the markers of their own partitions, and what transactions end is written by them.
+        self.markers = markers(self.groups)
+        self.transactions = TransactionCoordinator(
+            journals=partial(journals, TRANSACTIONS_TOPIC),
+            partition_count=config.integer("transaction.state.log.num.partitions"),
+            codec=codec,
+            scheduler=scheduler,
+            clock=clock,
+            markers=self.markers,
+            producer_ids=producer_ids.take,
+            exists=controller.image.has_partition,
+            coordinator_epoch=lambda index: self._leader_epochs[TRANSACTIONS_TOPIC][index],
+            server_version=lambda: controller.image.features.get(TRANSACTION_VERSION, 0),
+            settings=TransactionSettings.from_config(config),
+        )
+        self._by_topic: dict[str, Coordinator] = {OFFSETS_TOPIC: self.groups, TRANSACTIONS_TOPIC: self.transactions}
 
     def flush_turn(self) -> None:
         """The turn of the loop is over: write what it decided."""
@@ -89,6 +114,7 @@ class Coordinators:
     def _lead(self, coordinator: Coordinator, topic: Topic) -> None:
         # Keys are found by this number. It never changes while the topic exists: growing it is refused.
         coordinator.partition_count = len(topic.partitions)
+        self._leader_epochs[topic.name] = [partition.leader_epoch for partition in topic.partitions]
         for partition in topic.partitions:
             if partition.leader == self._node_id:
                 coordinator.load(partition.index)

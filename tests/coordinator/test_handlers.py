@@ -63,10 +63,11 @@ class Rig:
         self.addresses = {(3, "INSIDE"): ("10.0.0.1", 9092), (3, "OUTSIDE"): ("example.org", 19092)}
         self.services: Any = SimpleNamespace(
             groups=self.world.coordinator,
+            transactions=SimpleNamespace(partition_for=lambda _transactional_id: 0),
             image=SimpleNamespace(
                 topics={"t": topic, "__consumer_offsets": offsets}, topics_by_id={ID: topic, b"o" * 16: offsets}
             ),
-            internal_topics=SimpleNamespace(ensure_offsets=self.waiting.append),
+            internal_topics=SimpleNamespace(ensure=lambda _name, done: self.waiting.append(done)),
             address_of=lambda node_id, listener: self.addresses.get((node_id, listener)),
         )
 
@@ -125,7 +126,7 @@ def test_find_coordinator_waits_for_the_topic(rig: Rig) -> None:
 
 
 def test_find_coordinator_says_why_not(rig: Rig) -> None:
-    """A topic that cannot be made, a leader without that listener, transactions, and kinds that do not exist."""
+    """A topic that cannot be made or is gone, a leader without that listener, and kinds that do not exist."""
 
     def code(version: int, kind: int, done: ErrorCode | None = None, listener: str = "INSIDE") -> str:
         request = FindCoordinatorRequest(key="k", key_type=kind, coordinator_keys=["k"])
@@ -140,7 +141,8 @@ def test_find_coordinator_says_why_not(rig: Rig) -> None:
     for version in (1, 6):
         assert code(version, 0, ErrorCode.INVALID_REPLICATION_FACTOR) == "INVALID_REPLICATION_FACTOR"
         assert code(version, 0, ErrorCode.NONE, "NOWHERE") == "COORDINATOR_NOT_AVAILABLE"
-        assert code(version, 1) == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"
+        assert code(version, 1, ErrorCode.KAFKA_STORAGE_ERROR) == "KAFKA_STORAGE_ERROR"
+        assert code(version, 1, ErrorCode.NONE) == "COORDINATOR_NOT_AVAILABLE"
         assert code(version, 2) == "INVALID_REQUEST"
         assert code(version, -1) == "INVALID_REQUEST"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from ottla.coordinator.transaction.ending import Ending
 from ottla.coordinator.transaction.settings import TransactionSettings
 from ottla.coordinator.transaction.state import TransactionState
 from ottla.coordinator.transaction.transaction import EPOCH_MAX
 from ottla.errors import ErrorCode, StorageError
 from ottla.types import TransactionMarker
 from tests.coordinator.transaction_world import TransactionWorld, given
+from tests.coordinator.world import RAISED, Box
 
 T0, T1 = ("t", 0), ("t", 1)
 
@@ -302,6 +304,31 @@ def test_markers_are_tried_again_until_they_are_there() -> None:
     assert len(world.markers.written) == before
 
 
+def test_a_transaction_survives_whoever_writes_its_markers(caplog: pytest.LogCaptureFixture) -> None:
+    """An error nobody foresaw, a Rust panic for one, is logged, and they are written later."""
+
+    class Panic(BaseException):
+        pass
+
+    world = TransactionWorld()
+    producer = given(world.init())
+    world.add(producer, T0)
+    write = world.markers.write
+
+    def broken(*_: object) -> None:
+        world.markers.write = write
+        raise Panic("mine")
+
+    world.markers.write = broken
+    world.coordinator.end("x", Ending(*producer, commits=True, client_version=0), Box("end"))
+    world.coordinator.flush_turn()
+    assert world.now().state is TransactionState.PREPARE_COMMIT
+    assert "its markers could not be written" in caplog.text
+    RAISED.errors.clear()
+    world.wait(20)
+    assert world.now().state is TransactionState.COMPLETE_COMMIT
+
+
 def test_a_transaction_of_deleted_topics_only_ends_without_markers() -> None:
     """Nothing waits for what is not there."""
     world = TransactionWorld()
@@ -381,103 +408,3 @@ def test_a_fence_that_cannot_be_appended_does_not_use_up_epochs() -> None:
         assert world.init().code is ErrorCode.NOT_COORDINATOR
     assert world.init().code is ErrorCode.CONCURRENT_TRANSACTIONS
     assert given(world.init()) == (1001, 2)
-
-
-# Time.
-
-
-@pytest.mark.parametrize("server_version", [0, 2])
-def test_a_transaction_that_takes_too_long_is_aborted(server_version: int) -> None:
-    """At the next look after its time-out, with an epoch its producer does not have."""
-    world = TransactionWorld(server_version=server_version)
-    producer = given(world.init(timeout_ms=15_000))
-    world.wait(4_000)
-    world.add(producer, T0)
-    world.wait(15_999)
-    assert world.now().state is TransactionState.ONGOING
-    world.wait(10_001)
-    assert world.now().state is TransactionState.COMPLETE_ABORT
-    assert world.markers.written == [TransactionMarker(1001, 1, False, 0, server_version, (T0,))]
-    assert world.end(producer, client_version=0).code is ErrorCode.PRODUCER_FENCED
-    assert world.add(producer, T0).code is ErrorCode.PRODUCER_FENCED
-    # It asks for another epoch (KIP-360): nobody else has been there, but its transaction is lost.
-    assert world.init(producer=producer).code is (ErrorCode.NONE if server_version == 2 else ErrorCode.PRODUCER_FENCED)
-
-
-@pytest.mark.parametrize("ids_at_once", [True, False])
-def test_a_time_out_at_the_last_epoch_takes_another_producer_id(ids_at_once: bool) -> None:
-    """Also if that takes a while."""
-    world = TransactionWorld()
-    world.init()
-    world.put(world.now()._replace(producer_epoch=EPOCH_MAX - 1))
-    world.add((1001, EPOCH_MAX - 1), T0)
-    world.ids_at_once = ids_at_once
-    world.wait(70_000)
-    if not ids_at_once:
-        assert world.now().state is TransactionState.ONGOING
-        world.give_ids()
-    assert (world.now().producer_id, world.now().producer_epoch) == (1002, 0)
-    assert world.now().state is TransactionState.COMPLETE_ABORT
-
-
-def test_ids_that_nobody_uses_expire() -> None:
-    """With a tombstone, unless a transaction is open; who comes back is a new producer."""
-    world = TransactionWorld(TransactionSettings(id_expiration_ms=600_000, expiration_interval_ms=60_000))
-    world.init("x")
-    producer = given(world.init("y"))
-    world.init("z", timeout_ms=900_000)
-    world.wait(300_000)
-    world.add(producer, T0, transactional_id="y")
-    world.wait(299_999)
-    assert world.described("x")[0].error_code == ErrorCode.NONE
-    world.wait(60_001)
-    assert world.described("x")[0].error_code == ErrorCode.TRANSACTIONAL_ID_NOT_FOUND
-    assert [name for name, transaction in world.logged() if transaction is None] == ["x", "z"]
-    assert world.described("y")[0].transaction_state == "CompleteAbort", "its own time-out ended it"
-    assert given(world.init("x")) == (1004, 0)
-    world.start()
-    assert world.described("z")[0].error_code == ErrorCode.TRANSACTIONAL_ID_NOT_FOUND
-
-
-# Reads.
-
-
-def test_listing_shows_what_the_filters_let_through() -> None:
-    """States by name, unknown ones said; producer ids; how long; by pattern."""
-    world = TransactionWorld()
-    world.init("a")
-    producer = given(world.init("b"))
-    world.add(producer, T0, transactional_id="b")
-    world.wait(1_000)
-
-    def names(**filters: object) -> list[str]:
-        return [each.transactional_id for each in world.listed(**filters).transaction_states]
-
-    assert names() == ["a", "b"]
-    assert names(state_filters=["Ongoing"]) == ["b"]
-    assert names(state_filters=["Empty", "CompleteCommit"]) == ["a"]
-    assert names(state_filters=["nonsense"]) == []
-    assert list(world.listed(state_filters=["nonsense", "Empty"]).unknown_state_filters) == ["nonsense"]
-    assert names(producer_id_filters=[1002]) == ["b"]
-    assert names(duration_filter=999) == ["a", "b"], "without a transaction the start is long ago"
-    assert names(duration_filter=1_000, state_filters=["Ongoing"]) == []
-    assert names(transactional_id_pattern="b") == ["b"]
-    assert names(transactional_id_pattern="") == ["a", "b"]
-    listed = world.listed(producer_id_filters=[1002]).transaction_states[0]
-    assert (listed.producer_id, listed.transaction_state) == (1002, "Ongoing")
-
-
-def test_describing_shows_only_what_is_committed() -> None:
-    """An id, its transaction, its partitions; one that is not there, one that is empty."""
-    world = TransactionWorld(commit_at_once=False)
-    first = world.init()
-    world.commit()
-    world.add(given(first), T1, T0, ("a", 2))
-    assert world.described("x")[0].transaction_state == "Empty"
-    world.commit()
-    found, missing, empty = world.described("x", "y", "")
-    assert [(topic.topic, topic.partitions) for topic in found.topics] == [("a", [2]), ("t", [0, 1])]
-    assert (found.transaction_state, found.producer_id, found.producer_epoch) == ("Ongoing", 1001, 0)
-    assert (found.transaction_timeout_ms, found.transaction_start_time_ms) == (60_000, world.clock.now_ms())
-    assert missing.error_code == ErrorCode.TRANSACTIONAL_ID_NOT_FOUND
-    assert empty.error_code == ErrorCode.INVALID_REQUEST

@@ -27,7 +27,11 @@ SERVED: dict[str, tuple[int, int, int]] = {
     "delete_records": (0, 2, 2),
     "init_producer_id": (0, 5, 2),
     "offset_for_leader_epoch": (2, 4, 4),
+    "add_partitions_to_txn": (0, 5, 3),
+    "add_offsets_to_txn": (0, 4, 3),
+    "end_txn": (0, 5, 3),
     "write_txn_markers": (1, 2, 1),
+    "txn_offset_commit": (0, 5, 3),
     "describe_configs": (1, 4, 4),
     "alter_configs": (0, 2, 2),
     "describe_log_dirs": (1, 5, 2),
@@ -40,6 +44,8 @@ SERVED: dict[str, tuple[int, int, int]] = {
     "consumer_group_heartbeat": (0, 1, 0),
     "consumer_group_describe": (0, 1, 0),
     "list_config_resources": (0, 1, 0),
+    "describe_transactions": (0, 0, 0),
+    "list_transactions": (0, 2, 0),
     "describe_topic_partitions": (0, 0, 0),
 }
 EVERY_VERSION = [(api, version) for api, (low, high, _) in SERVED.items() for version in range(low, high + 1)]
@@ -140,5 +146,28 @@ REQUESTS: dict[str, Plain] = {
     },
     "consumer_group_describe": {"group_ids": ["nobody"]},
     "list_config_resources": {"resource_types": [32]},
+    "add_partitions_to_txn": {
+        "transactions": [
+            {"transactional_id": "nobody", "producer_id": 1, "topics": [{"name": "nowhere", "partitions": [0]}]}
+        ],
+        "v3_and_below_transactional_id": "nobody",
+        "v3_and_below_producer_id": 1,
+        "v3_and_below_topics": [{"name": "nowhere", "partitions": [0]}],
+    },
+    "add_offsets_to_txn": {"transactional_id": "nobody", "producer_id": 1, "group_id": "nobody"},
+    "txn_offset_commit": {
+        **NOBODY,
+        "transactional_id": "nobody",
+        "producer_id": 1,
+        "topics": [{"name": "nowhere", "partitions": [{"partition_index": 0, "committed_metadata": "m"}]}],
+    },
+    "end_txn": {"transactional_id": "nobody", "producer_id": 1, "committed": True},
+    "describe_transactions": {"transactional_ids": ["nobody"]},
+    "list_transactions": {
+        "state_filters": ["Dead"],
+        "producer_id_filters": [1],
+        "duration_filter": 1,
+        "transactional_id_pattern": "nobody",
+    },
     "describe_topic_partitions": {"topics": [{"name": "nowhere"}], "response_partition_limit": 1, "cursor": None},
 }

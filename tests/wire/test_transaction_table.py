@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.coordinator.transaction_table import TABLE, TIMEOUT_MS, Outcome, play
+from tests.coordinator.transaction_table import STATES, TABLE, TIMEOUT_MS, Outcome, play
 from tests.processes import Process
 from tests.wire.client import Connection, Plain
 from tests.wire.differential import Talk
@@ -122,3 +122,11 @@ def test_kafka_answers_as_the_table_says(reference: Process, unique: str) -> Non
     """Every line, also those between decision and markers."""
     for talk in talking(reference, unique):
         assert play(WireDriver(talk), unique) == TABLE.read_text()
+
+
+def test_the_broker_answers_as_the_table_says(broker: Process, unique: str) -> None:
+    """Every line but those that only Kafka can be held in."""
+    reachable = tuple(state for state in STATES if not state.startswith("Prepare"))
+    expected = "".join(line for line in TABLE.read_text().splitlines(keepends=True) if not line.startswith("Prepare"))
+    for talk in talking(broker, unique):
+        assert play(WireDriver(talk), unique, reachable) == expected

@@ -1,10 +1,10 @@
 """THE table of settings and everything made from it.
 
-`setting` is one entry and how text becomes a value; `topic_settings`, `broker_settings`, `group_settings` and
-`group_config` are the table; `inert` are the names accepted without effect, with the reason; `properties` reads files,
-`listeners` reads endpoints; `broker_config` and `topic_config` are the checked results. `ottla serve --help`,
-`ottla settings`, DescribeConfigs and the docs page all read the table, so none of them can say anything else than the
-broker does.
+`setting` is one entry and how text becomes a value; `topic_settings`, `broker_settings`, `transaction_settings`,
+`group_settings` and `group_config` are the table; `inert` are the names accepted without effect, with the reason;
+`properties` reads files, `listeners` reads endpoints; `broker_config` and `topic_config` are the checked results.
+`ottla serve --help`, `ottla settings`, DescribeConfigs and the docs page all read the table, so none of them can say
+anything else than the broker does.
 """
 
 from ottla.config.broker_config import BrokerConfig, Given, given_in_file, load, shortcuts

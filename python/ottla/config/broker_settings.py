@@ -12,6 +12,7 @@ import sys
 from ottla.config.group_settings import GROUP_SETTINGS
 from ottla.config.setting import DAY_MS, LONG_MAX, MEBIBYTE, MINUTE_MS, SECOND_MS, Kind, Setting, table
 from ottla.config.topic_settings import TOPIC_SETTINGS
+from ottla.config.transaction_settings import TRANSACTION_SETTINGS
 
 # Lower bounds that a broker setting has, but not the topic setting whose default it gives (or the other way round).
 _LOW_OF_SYNONYM = {
@@ -346,7 +347,10 @@ _OTTLA = [
     ),
 ]
 
-BROKER_SETTINGS = table(*_IDENTITY, *_NETWORK, *_TOPICS, *_defaults_of_topics(), *GROUP_SETTINGS, *_METADATA, *_OTTLA)
+BROKER_SETTINGS = table(
+    *(*_IDENTITY, *_NETWORK, *_TOPICS, *_defaults_of_topics()),
+    *(*GROUP_SETTINGS, *TRANSACTION_SETTINGS, *_METADATA, *_OTTLA),
+)
 
 assert BROKER_SETTINGS["fetch.max.bytes"].default == 57_671_680
 assert BROKER_SETTINGS["log.flush.scheduler.interval.ms"].default == LONG_MAX

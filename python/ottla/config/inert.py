@@ -14,7 +14,6 @@ _WAITING = "waiting requests are woken when their moment comes, there is no purg
 _METRICS = "there are no JMX metrics to sample or report"
 _TLS = "no listener speaks TLS or SASL in this version"
 _QUOTAS = "quotas are not served in this version"
-_TRANSACTIONS = "transactions are not served in this version"
 _PROTOCOLS = "which group protocols are served follows from the feature group.version"
 _SHARE = "share groups are not served in this version"
 _STREAMS = "streams groups are not served in this version"
@@ -109,20 +108,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "replication.quota.window.num",
         "replication.quota.window.size.seconds",
     ),
-    _TRANSACTIONS: (
-        "add.partitions.to.txn.retry.backoff.max.ms",
-        "add.partitions.to.txn.retry.backoff.ms",
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
-        "transaction.max.timeout.ms",
-        "transaction.partition.verification.enable",
-        "transaction.remove.expired.transaction.cleanup.interval.ms",
-        "transaction.state.log.load.buffer.size",
-        "transaction.state.log.min.isr",
-        "transaction.state.log.num.partitions",
-        "transaction.state.log.replication.factor",
-        "transaction.state.log.segment.bytes",
+    "two-phase commit (KIP-939) is not served, as in Kafka without unstable API versions": (
         "transaction.two.phase.commit.enable",
-        "transactional.id.expiration.ms",
+    ),
+    "who waits for a transaction to be completed is told when it is, and need not ask again": (
+        "add.partitions.to.txn.retry.backoff.ms",
     ),
     _PROTOCOLS: ("group.coordinator.rebalance.protocols",),
     _TIERED: ("follower.fetch.last.tiered.offset.enable",),
@@ -159,7 +149,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "a directory that fails goes offline at once": ("log.dir.failure.timeout.ms",),
     "background work begins with its first interval": ("log.initial.task.delay.ms",),
     "the cleaner reads and writes in pieces of Ottla's own size": ("log.cleaner.io.buffer.size",),
-    "groups are read in pieces of Ottla's own size": ("offsets.load.buffer.size",),
+    "groups and transactions are read in pieces of Ottla's own size": (
+        "offsets.load.buffer.size",
+        "transaction.state.log.load.buffer.size",
+    ),
     "what coordinators write is not compressed": ("offsets.topic.compression.codec",),
     "the metadata log lies in the first of log.dirs": ("metadata.log.dir",),
     # Gone from Kafka 4, and still in many files.

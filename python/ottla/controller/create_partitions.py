@@ -1,17 +1,18 @@
 """Deciding on more partitions for existing topics: a count can only grow. Kafka's order and words.
 
-One refusal is ours: `__consumer_offsets`. A group is found by the number of its partitions, so that one more would
-leave most groups without their committed offsets at the next start. Kafka 4.3.1 does it (its docs say not to).
+One refusal is ours: `__consumer_offsets`, `__transaction_state`. A group or a transactional id is found by the number
+of its partitions, so that one more would leave most groups without their committed offsets at the next start, and
+transactions without their end. Kafka 4.3.1 does it (its docs say not to).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ottla.controller.decision import NEW_PARTITIONS_MAX, Decision
-from ottla.controller.names import OFFSETS_TOPIC
+from ottla.controller.names import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
 from ottla.controller.placement import check_assignment, partition_record, place
 from ottla.errors import ErrorCode, RequestError
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
     from ottla.controller.image import MetadataImage
     from ottla.types import Random
+
+# What another number of partitions would cost.
+_LOST: Final = {
+    OFFSETS_TOPIC: "groups are found by it, and most would lose their committed offsets",
+    TRANSACTIONS_TOPIC: "transactional ids are found by it, and most would lose their transactions",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +78,10 @@ def _grow(image: MetadataImage, wanted: MorePartitions, random: Random) -> list[
     topic = image.topics.get(wanted.name)
     if topic is None:
         raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-    if topic.name == OFFSETS_TOPIC:
+    if topic.name in _LOST:
         raise RequestError(
             ErrorCode.INVALID_PARTITIONS,
-            f"The number of partitions of {OFFSETS_TOPIC} cannot be changed: groups are found by it, and most would "
-            "lose their committed offsets.",
+            f"The number of partitions of {topic.name} cannot be changed: {_LOST[topic.name]}.",
         )
     current = len(topic.partitions)
     if wanted.partition_count == current:

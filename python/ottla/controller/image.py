@@ -154,6 +154,11 @@ class MetadataImage:
         """Give what a topic sets itself, as text."""
         return self.configs.get((TOPIC_RESOURCE, name), {})
 
+    def has_partition(self, topic: str, index: int) -> bool:
+        """Say whether there is such a topic, with a partition of this index."""
+        found = self.topics.get(topic)
+        return found is not None and 0 <= index < len(found.partitions)
+
     def live_brokers(self) -> list[int]:
         """Give the ids of brokers that take part, in order."""
         return sorted(

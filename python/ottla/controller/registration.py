@@ -41,14 +41,18 @@ METADATA_VERSION = "metadata.version"
 METADATA_LEVEL = 30
 
 GROUP_VERSION = "group.version"
+TRANSACTION_VERSION = "transaction.version"
 
-# Feature -> levels this version understands. transaction.version is missing while transactions are not served: clients
-# go by it.
-SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = {METADATA_VERSION: (7, METADATA_LEVEL), GROUP_VERSION: (0, 1)}
+# Feature -> levels this version understands.
+SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = {
+    METADATA_VERSION: (7, METADATA_LEVEL),
+    GROUP_VERSION: (0, 1),
+    TRANSACTION_VERSION: (0, 2),
+}
 
 # Features a start finalizes where nobody has said anything: in a new directory, and in one of an earlier version of
 # ours that did not serve them. What Apache Kafka has finalized stays.
-FINALIZED_UNLESS_SAID: Mapping[str, int] = {GROUP_VERSION: 1}
+FINALIZED_UNLESS_SAID: Mapping[str, int] = {GROUP_VERSION: 1, TRANSACTION_VERSION: 2}
 
 # Features of Apache Kafka 4.3 that a cluster can do without: their records are skipped or kept, none is misread.
 _DISPENSABLE = frozenset(
@@ -56,7 +60,6 @@ _DISPENSABLE = frozenset(
         "eligible.leader.replicas.version",
         "share.version",
         "streams.version",
-        "transaction.version",
     }
 )
 

@@ -85,6 +85,21 @@ class DispatcherStatus:
     waiting_commits: int
 
 
+def produce_error(code: ErrorCode, *, adds: bool) -> ErrorCode:
+    """What a producer is told when its transaction could not be asked for, as Apache Kafka puts it.
+
+    NOT_ENOUGH_REPLICAS is what old clients repeat without looking for another leader first. Those that know KIP-890 v2
+    (`adds`) meet CONCURRENT_TRANSACTIONS all the time, and by its name.
+    """
+    match code:
+        case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS | ErrorCode.COORDINATOR_NOT_AVAILABLE | ErrorCode.NOT_COORDINATOR:
+            return ErrorCode.NOT_ENOUGH_REPLICAS
+        case ErrorCode.CONCURRENT_TRANSACTIONS if not adds:
+            return ErrorCode.NOT_ENOUGH_REPLICAS
+        case _:
+            return code
+
+
 class Dispatcher:
     """Runs turns; see the module's doc."""
 
@@ -264,9 +279,21 @@ class Dispatcher:
     def _create_topics(self, token: int, names: list[str]) -> None:
         self._services.auto_creation.create(names, lambda results: self._bridge.resume(token, results))
 
-    def _verify_transaction(self, token: int, *_: Any) -> None:
-        # Transactions are not served: the code every client takes as final.
-        self._bridge.resume_verify(token, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    def _verify_transaction(
+        self,
+        token: int,
+        transactional_id: str,
+        producer_id: int,
+        producer_epoch: int,
+        partitions: Sequence[tuple[str, int]],
+        adds: bool,
+    ) -> None:
+        def answer(code: ErrorCode) -> None:
+            self._bridge.resume_verify(token, produce_error(code, adds=adds))
+
+        self._services.transactions.ask(
+            transactional_id, producer_id, producer_epoch, partitions, adds=adds, answer=answer
+        )
 
     def _metadata_offline(self, reason: str) -> None:
         self._services.controller.halt(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log is offline ({reason})")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ottla.protocol.handlers import (
+    add_offsets_to_txn,
+    add_partitions_to_txn,
     alter_configs,
     consumer_group_describe,
     consumer_group_heartbeat,
@@ -25,6 +27,8 @@ from ottla.protocol.handlers import (
     describe_groups,
     describe_log_dirs,
     describe_producers,
+    describe_transactions,
+    end_txn,
     find_coordinator,
     heartbeat,
     incremental_alter_configs,
@@ -33,10 +37,12 @@ from ottla.protocol.handlers import (
     leave_group,
     list_config_resources,
     list_groups,
+    list_transactions,
     offset_commit,
     offset_delete,
     offset_fetch,
     sync_group,
+    txn_offset_commit,
     write_txn_markers,
 )
 
@@ -93,7 +99,11 @@ APIS = (
     Api(21, "DeleteRecords", 0, 0, 2, delete_records),
     Api(22, "InitProducerId", 0, 0, 5, init_producer_id),
     Api(23, "OffsetForLeaderEpoch", 2, 2, 4),
+    Api(24, "AddPartitionsToTxn", 0, 0, 5, add_partitions_to_txn),
+    Api(25, "AddOffsetsToTxn", 0, 0, 4, add_offsets_to_txn),
+    Api(26, "EndTxn", 0, 0, 5, end_txn),
     Api(27, "WriteTxnMarkers", 1, 1, 2, write_txn_markers),
+    Api(28, "TxnOffsetCommit", 0, 0, 5, txn_offset_commit),
     Api(32, "DescribeConfigs", 1, 1, 4, describe_configs),
     Api(33, "AlterConfigs", 0, 0, 2, alter_configs),
     Api(35, "DescribeLogDirs", 1, 1, 5, describe_log_dirs),
@@ -103,6 +113,8 @@ APIS = (
     Api(47, "OffsetDelete", 0, 0, 0, offset_delete),
     Api(60, "DescribeCluster", 0, 0, 2, describe_cluster),
     Api(61, "DescribeProducers", 0, 0, 0, describe_producers),
+    Api(65, "DescribeTransactions", 0, 0, 0, describe_transactions),
+    Api(66, "ListTransactions", 0, 0, 2, list_transactions),
     Api(68, "ConsumerGroupHeartbeat", 0, 0, 1, consumer_group_heartbeat),
     Api(69, "ConsumerGroupDescribe", 0, 0, 1, consumer_group_describe),
     Api(74, "ListConfigResources", 0, 0, 1, list_config_resources),
@@ -112,7 +124,10 @@ APIS = (
 # Responses with an error code of their own in every version served: a refusal needs nothing else. (A field that is
 # missing in a version would be dropped without a word, and the refusal would look like success.)
 CODE_AT_TOP = frozenset(
-    {"DescribeCluster", "Heartbeat", "InitProducerId", "JoinGroup", "LeaveGroup", "ListGroups", "SyncGroup"}
+    {
+        *("AddOffsetsToTxn", "DescribeCluster", "EndTxn", "Heartbeat", "InitProducerId", "JoinGroup", "LeaveGroup"),
+        *("ListGroups", "ListTransactions", "SyncGroup"),
+    }
 )
 
 BY_KEY = {api.key: api for api in APIS}

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ottla.controller.controller import Controller
     from ottla.controller.create_topics import TopicDefaults
     from ottla.controller.image import MetadataImage
-    from ottla.controller.producer_ids import ProducerIds
+    from ottla.coordinator.group.consumer.topics import Patterns
     from ottla.coordinator.group.coordinator import GroupCoordinator
+    from ottla.coordinator.transaction.coordinator import TransactionCoordinator
     from ottla.protocol.background import Background
     from ottla.protocol.topic_creation import AutoCreation, InternalTopics
     from ottla.types import Clock, Markers, Random, Scheduler
@@ -55,13 +56,14 @@ class Services:
     # What exists, and the only way to change it.
     controller: Controller
     topic_defaults: TopicDefaults
-    producer_ids: ProducerIds
     # Topics made because somebody needs them.
     auto_creation: AutoCreation
     internal_topics: InternalTopics
     groups: GroupCoordinator
+    transactions: TransactionCoordinator
     # Writes the ends of transactions.
     markers: Markers
+    patterns: Patterns
     # The engine, and the thread to wait for it on.
     storage: Storage
     background: Background

@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ottla.controller.create_topics import CreatedTopic, NewTopic, TopicDefaults, create_topics
-from ottla.controller.internal_topics import offsets_topic
-from ottla.controller.names import INTERNAL_TOPICS, METADATA_TOPIC, OFFSETS_TOPIC
+from ottla.controller.internal_topics import own_topics
+from ottla.controller.names import INTERNAL_TOPICS, METADATA_TOPIC
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
@@ -40,35 +40,35 @@ class InternalTopics:
         self._config = config
         self._defaults = defaults
         self._random = random
-        # Who waits for the offsets topic; empty while nobody does and no change is under way.
-        self._waiting: list[Callable[[ErrorCode], None]] = []
+        # Who waits for a topic, by its name; nobody, unless a change is under way.
+        self._waiting: dict[str, list[Callable[[ErrorCode], None]]] = {}
 
-    def ensure_offsets(self, done: Callable[[ErrorCode], None]) -> None:
-        """Call `done` with NONE when the offsets topic is there, or with what keeps it from being made."""
-        if OFFSETS_TOPIC in self._controller.image.topics:
+    def ensure(self, name: str, done: Callable[[ErrorCode], None]) -> None:
+        """Call `done` with NONE when the topic of this name is there, or with what keeps it from being made."""
+        if name in self._controller.image.topics:
             done(ErrorCode.NONE)
             return
-        self._waiting.append(done)
-        if len(self._waiting) == 1:
-            self._controller.change(self._decide, self._made)
+        waiting = self._waiting.setdefault(name, [])
+        waiting.append(done)
+        if len(waiting) == 1:
+            self._controller.change(partial(self._decide, name), partial(self._made, name))
 
-    def _decide(self, image: MetadataImage) -> Decision[CreatedTopic]:
-        topic = offsets_topic(self._config, len(image.live_brokers()))
+    def _decide(self, name: str, image: MetadataImage) -> Decision[CreatedTopic]:
+        topic = own_topics(self._config, len(image.live_brokers()))[name]
         return create_topics(image, [topic], self._defaults, self._random)
 
-    def _made(self, outcome: list[CreatedTopic] | RequestError) -> None:
+    def _made(self, name: str, outcome: list[CreatedTopic] | RequestError) -> None:
         code = outcome.code if isinstance(outcome, RequestError) else outcome[0].code
         if code is ErrorCode.TOPIC_ALREADY_EXISTS:
             code = ErrorCode.NONE
         if code is not ErrorCode.NONE:
-            log.error("%s could not be created: %s", OFFSETS_TOPIC, code.name)
-        waiting, self._waiting = self._waiting, []
-        for done in waiting:
+            log.error("%s could not be created: %s", name, code.name)
+        for done in self._waiting.pop(name):
             try:
                 done(code)
             except BaseException:
                 # Whoever asked is at fault (a panic of the native side is no Exception); those who wait behind are not.
-                log.exception("telling that %s is there failed", OFFSETS_TOPIC)
+                log.exception("telling that %s is there failed", name)
 
 
 class AutoCreation:
@@ -94,11 +94,22 @@ class AutoCreation:
         if not self._enabled:
             done([(name, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) for name in names])
             return
-        if OFFSETS_TOPIC in names:
-            # The one internal topic there is has settings of its own. Others wait for those who own them.
-            self._internal_topics.ensure_offsets(lambda code: self._create(names, {OFFSETS_TOPIC: code}, done))
+        self._ensure([name for name in self._defaults.own_topics if name in names], names, {}, done)
+
+    def _ensure(
+        self,
+        own: Sequence[str],
+        names: Sequence[str],
+        known: dict[str, ErrorCode],
+        done: Callable[[list[tuple[str, int]]], None],
+    ) -> None:
+        # Topics of coordinators have settings of their own. Other internal ones wait for those who own them.
+        if own:
+            self._internal_topics.ensure(
+                own[0], lambda code: self._ensure(own[1:], names, {**known, own[0]: code}, done)
+            )
         else:
-            self._create(names, {}, done)
+            self._create(names, known, done)
 
     def _create(
         self,

@@ -24,6 +24,7 @@ public class Cases {
         Admins.add(CASES);
         Produces.add(CASES);
         Groups.add(CASES);
+        Transactions.add(CASES);
     }
 
     private static String word(String line, String name) {

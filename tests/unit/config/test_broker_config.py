@@ -61,7 +61,6 @@ def test_kafkas_own_sample_file_starts_without_a_complaint_about_names() -> None
         "num.network.threads",
         "num.io.threads",
         "socket.send.buffer.bytes",
-        "transaction.state.log.replication.factor",
     ]
     assert all("has no effect: " in warning for warning in config.warnings)
 

@@ -173,7 +173,7 @@ def test_names_of_older_files_say_why_they_have_no_effect(name: str, said: str) 
 
 
 ROOT = Path(__file__).resolve().parents[3]
-TABLES = {"broker_settings.py", "group_settings.py", "topic_settings.py", "inert.py"}
+TABLES = {"broker_settings.py", "group_settings.py", "topic_settings.py", "transaction_settings.py", "inert.py"}
 
 
 def readers() -> str:
@@ -192,8 +192,8 @@ def test_every_entry_is_read_or_says_why_not(setting: Setting) -> None:
     """No setting is accepted and silently ignored; none that is read claims to be ignored."""
     name = READ_AS_TOPICS.get(setting.name, setting.name) if setting.scope == "broker" else setting.name
     is_read = f'"{name}"' in READERS
-    # Named where two settings are checked against each other, and by nothing that acts on them.
-    is_read &= name != "remote.storage.enable"
+    # Named where two settings are checked against each other or a topic is made, and by nothing that acts on them.
+    is_read &= name not in {"remote.storage.enable", "unclean.leader.election.enable"}
     assert is_read == (not setting.without_effect)
 
 

@@ -240,15 +240,16 @@ def test_a_log_that_cannot_say_what_is_safe_ends_all_changes(monkeypatch: pytest
 @pytest.mark.parametrize(
     "said, written",
     [
-        ({}, {"metadata.version": 30, "group.version": 1}),
+        ({}, {"metadata.version": 30, "group.version": 1, "transaction.version": 2}),
         # A directory of an earlier version of ours.
-        ({"metadata.version": 30}, {"group.version": 1}),
+        ({"metadata.version": 30}, {"group.version": 1, "transaction.version": 2}),
         # Apache Kafka's, which has finalized what this version does not serve.
         (
-            {"metadata.version": 29, "group.version": 1, "share.version": 1},
+            {"metadata.version": 29, "group.version": 1, "transaction.version": 1, "share.version": 1},
             {"metadata.version": 30, "share.version": 0},
         ),
-        ({"metadata.version": 30, "group.version": 1}, {}),
+        ({"metadata.version": 30, "group.version": 1}, {"transaction.version": 2}),
+        ({"metadata.version": 30, "group.version": 1, "transaction.version": 2}, {}),
     ],
 )
 def test_a_start_finalizes_what_is_served_and_nobody_has_spoken_of(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ottla import messages
+from ottla.controller.names import OFFSETS_TOPIC
 from ottla.errors import CodecError, ErrorCode, RequestError, StorageError
 from ottla.messages import (
     CreateTopicsRequest,
@@ -341,7 +342,7 @@ def test_a_metadata_log_that_goes_offline_leaves_nobody_waiting() -> None:
         world.ask(token, 19, 7, create)
         world.ask(token + 1, 22, 4, InitProducerIdRequest(transactional_id=None))
         world.turn()
-        world.services.internal_topics.ensure_offsets(told.append)
+        world.services.internal_topics.ensure(OFFSETS_TOPIC, told.append)
         if token == 1:
             assert (world.bridge.answers, world.bridge.resumed, told) == ({}, {}, [])
         world.journal.go_offline(StorageError("the disk failed"))
@@ -369,16 +370,16 @@ def test_topics_are_made_for_the_data_plane() -> None:
 
 
 def test_internal_topics_get_their_own_settings_or_are_not_made() -> None:
-    """A client that names __consumer_offsets gets the real one; the others are not anybody's to make."""
-    world = World(offsets_topic_num_partitions="4")
-    world.bridge.items.append(
-        ("create_topics", 5, ["__consumer_offsets", "__transaction_state", "__cluster_metadata", "x"])
-    )
+    """A client that names a topic of a coordinator gets the real one; the others are not anybody's to make."""
+    world = World(offsets_topic_num_partitions="4", transaction_state_log_num_partitions="3")
+    own = ["__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"]
+    world.bridge.items.append(("create_topics", 5, [*own, "x"]))
     world.turn()
     unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert world.bridge.resumed[5] == [
         ("__consumer_offsets", 0),
-        ("__transaction_state", unknown),
+        ("__transaction_state", 0),
+        ("__share_group_state", unknown),
         ("__cluster_metadata", unknown),
         ("x", 0),
     ]
@@ -390,6 +391,14 @@ def test_internal_topics_get_their_own_settings_or_are_not_made() -> None:
         "segment.bytes": "104857600",
     }
     assert image.topics["__consumer_offsets"].partitions[0].replicas == (1,)
+    assert len(image.topics["__transaction_state"].partitions) == 3
+    assert image.topic_config("__transaction_state") == {
+        "cleanup.policy": "compact",
+        "compression.type": "uncompressed",
+        "min.insync.replicas": "2",
+        "segment.bytes": "104857600",
+        "unclean.leader.election.enable": "false",
+    }
 
 
 def test_a_tiny_segment_of_the_offsets_topic_does_not_cost_the_coordinator() -> None:
@@ -414,11 +423,11 @@ def test_all_who_need_the_offsets_topic_wait_for_one_change() -> None:
     world = World()
     world.journal.commit_at_once = False
     told: list[ErrorCode] = []
-    world.services.internal_topics.ensure_offsets(told.append)
-    world.services.internal_topics.ensure_offsets(told.append)
+    world.services.internal_topics.ensure(OFFSETS_TOPIC, told.append)
+    world.services.internal_topics.ensure(OFFSETS_TOPIC, told.append)
     assert told == []
     world.journal.commit()
-    world.services.internal_topics.ensure_offsets(told.append)
+    world.services.internal_topics.ensure(OFFSETS_TOPIC, told.append)
     assert told == [ErrorCode.NONE] * 3
     assert len(world.journal.history) == 2
 
@@ -436,18 +445,9 @@ def test_a_panic_in_one_who_needs_the_offsets_topic_leaves_the_others_told() -> 
     world.journal.commit_at_once = False
     told: list[ErrorCode] = []
     for done in (broken, told.append):
-        world.services.internal_topics.ensure_offsets(done)
+        world.services.internal_topics.ensure(OFFSETS_TOPIC, done)
     world.journal.commit()
     assert told == [ErrorCode.NONE]
-
-
-def test_transactional_batches_are_refused() -> None:
-    """Until transactions are served, the code every client takes as final."""
-    world = World()
-    world.bridge.items.append(("verify_transaction", 9, "tx", 1, 0, [("a", 0)]))
-    world.bridge.items.append(("disconnected", 4))
-    world.turn()
-    assert world.bridge.verified == {9: ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
 
 
 def test_an_unknown_kind_of_item_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from msgspec import Struct
@@ -11,15 +12,20 @@ from ottla.clock import DeadlineQueue, SeededRandom, VirtualClock
 from ottla.config import Endpoint, Given, load
 from ottla.controller.controller import Controller
 from ottla.controller.create_topics import TopicDefaults
+from ottla.controller.internal_topics import own_topics
 from ottla.controller.producer_ids import ProducerIds
 from ottla.controller.registration import register
+from ottla.coordinator.group.consumer.topics import Patterns
+from ottla.coordinator.transaction.coordinator import TransactionCoordinator
+from ottla.coordinator.transaction.settings import TransactionSettings
 from ottla.protocol.background import Background
 from ottla.protocol.commits import Commits
 from ottla.protocol.dispatch import Dispatcher
 from ottla.protocol.registry import BY_KEY, Api
 from ottla.protocol.services import Services
 from ottla.protocol.topic_creation import AutoCreation, InternalTopics
-from ottla.testing import MemoryMarkers, MemoryMetadataJournal
+from ottla.testing import MemoryJournal, MemoryMarkers, MemoryMetadataJournal
+from tests.coordinator.world import FakeCodec
 from tests.unit.controller.world import NamedCodec
 
 
@@ -69,14 +75,30 @@ class World:
         self.flushes = 0
         self.turns_requested = 0
         codec: Any = NamedCodec()
+        record_codec: Any = FakeCodec()
         config = load(Given(name.replace("_", "."), text, "test") for name, text in settings.items())
         random = SeededRandom(1)
         controller = Controller(
             self.journal, codec, self.clock, self.deadlines, snapshot_bytes=1 << 30, on_change=lambda *_: None
         )
-        defaults = TopicDefaults(config["num.partitions"], config["default.replication.factor"], config.topic_defaults)
+        defaults = TopicDefaults(
+            config["num.partitions"], config["default.replication.factor"], config.topic_defaults, own_topics(config, 1)
+        )
+        self.transactions = TransactionCoordinator(
+            journals=lambda _index: MemoryJournal(),
+            partition_count=config.integer("transaction.state.log.num.partitions"),
+            codec=record_codec,
+            scheduler=self.deadlines,
+            clock=self.clock,
+            markers=MemoryMarkers(),
+            producer_ids=ProducerIds(controller, config.node_id).take,
+            exists=controller.image.has_partition,
+            coordinator_epoch=lambda _index: 0,
+            server_version=lambda: 2,
+            settings=TransactionSettings.from_config(config),
+        )
         internal = InternalTopics(controller, config, defaults, random)
-        no_groups: Any = None
+        no_groups: Any = SimpleNamespace(partition_for=lambda _group_id: 3)
         no_storage: Any = None
         self.services = Services(
             node_id=config.node_id,
@@ -87,13 +109,17 @@ class World:
             random=random,
             controller=controller,
             topic_defaults=defaults,
-            producer_ids=ProducerIds(controller, config.node_id),
             auto_creation=AutoCreation(
                 controller, internal, defaults, random, enabled=config["auto.create.topics.enable"]
             ),
             internal_topics=internal,
             groups=no_groups,
             markers=MemoryMarkers(),
+            transactions=self.transactions,
+            patterns=Patterns(
+                lambda pattern: "an open bracket" if "(" in pattern else None,
+                lambda patterns, names: [[name for name in names if name == pattern] for pattern in patterns],
+            ),
             storage=no_storage,
             background=Background("background", self.request_turn),
         )
@@ -123,6 +149,7 @@ class World:
 
     def flush(self) -> None:
         self.flushes += 1
+        self.transactions.flush_turn()
 
     def request_turn(self) -> None:
         self.turns_requested += 1

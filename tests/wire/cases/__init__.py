@@ -15,6 +15,7 @@ from tests.wire.cases import (
     static_members,
     storage,
     topics,
+    transactions,
 )
 from tests.wire.differential import CASES
 
@@ -34,4 +35,5 @@ __all__ = [
     "static_members",
     "storage",
     "topics",
+    "transactions",
 ]

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ottla.coordinator.batch import LEAVING
 from ottla.coordinator.shard import NOTHING, Result
 from ottla.coordinator.transaction.state import TransactionState
 from ottla.errors import ErrorCode
@@ -131,17 +132,22 @@ class Completions:
             self._shard.submit(partial(self._complete_if_running, transactional_id, completion))
             return
         transaction = completion.transaction
-        self._markers.write(
-            TransactionMarker(
-                producer_id=transaction.producer_id,
-                producer_epoch=transaction.producer_epoch,
-                committed=transaction.state is TransactionState.PREPARE_COMMIT,
-                coordinator_epoch=self._coordinator_epoch(),
-                transaction_version=transaction.client_version,
-                partitions=tuple(sorted(completion.remaining)),
-            ),
-            partial(self._answered, transactional_id, completion),
+        marker = TransactionMarker(
+            producer_id=transaction.producer_id,
+            producer_epoch=transaction.producer_epoch,
+            committed=transaction.state is TransactionState.PREPARE_COMMIT,
+            coordinator_epoch=self._coordinator_epoch(),
+            transaction_version=transaction.client_version,
+            partitions=tuple(sorted(completion.remaining)),
         )
+        try:
+            self._markers.write(marker, partial(self._answered, transactional_id, completion))
+        except LEAVING:
+            raise
+        except BaseException:
+            # Whatever went wrong there (a panic of the native side is no Exception), nobody else will try again.
+            log.exception("transaction of %.255r: its markers could not be written", transactional_id)
+            self._again(transactional_id, completion)
 
     def _answered(self, transactional_id: str, completion: Completion, codes: dict[Partition, ErrorCode]) -> None:
         if self._running.get(transactional_id) is not completion:

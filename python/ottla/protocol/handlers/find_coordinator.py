@@ -1,11 +1,10 @@
 """FindCoordinator (key 10), versions 0 to 6.
 
 Behavior:
-- A group's coordinator is the leader of its partition of `__consumer_offsets`, at the address it has on the listener
-  the request came through. The topic is made when it is first asked for. Apache Kafka answers
-  COORDINATOR_NOT_AVAILABLE until it exists; here the answer waits for it, so that a client need not ask twice.
-- A transaction's is TRANSACTIONAL_ID_AUTHORIZATION_FAILED as long as transactions are not served: the one code that
-  ends a transactional producer of every client at once instead of leaving it to try for ever.
+- A group's coordinator is the leader of its partition of `__consumer_offsets`, a transactional id's that of its
+  partition of `__transaction_state`, at the address it has on the listener the request came through. The topic is made
+  when it is first asked for. Apache Kafka answers COORDINATOR_NOT_AVAILABLE until it exists; here the answer waits for
+  it, so that a client need not ask twice.
 - Any other kind, also a share group's (KIP-932: asked for by brokers only), is INVALID_REQUEST.
 - Refusals carry node -1, no host, port -1.
 
@@ -20,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ottla.coordinator.group.coordinator import OFFSETS_TOPIC
+from ottla.controller.names import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
 from ottla.errors import ErrorCode
 from ottla.messages import FindCoordinatorResponse, FindCoordinatorResponseCoordinator
 
@@ -33,22 +32,26 @@ GROUP: Final = 0
 TRANSACTION: Final = 1
 BATCHED_VERSION_MIN: Final = 4
 
+# Where each kind of key lives.
+_TOPICS: Final = {GROUP: OFFSETS_TOPIC, TRANSACTION: TRANSACTIONS_TOPIC}
+
 
 def handle(context: RequestContext, request: FindCoordinatorRequest, services: Services, answer: Answer) -> None:
     """Answer at once, or when the offsets topic exists."""
     batched = context.api_version >= BATCHED_VERSION_MIN
     keys = request.coordinator_keys if batched else [request.key]
 
-    def finish(code: ErrorCode) -> None:
-        found = [_coordinator(context, key, code, services) for key in keys]
+    def send(found: list[FindCoordinatorResponseCoordinator]) -> None:
         answer(FindCoordinatorResponse(coordinators=found) if batched else _alone(found[0]))
 
-    if request.key_type == GROUP:
-        services.internal_topics.ensure_offsets(finish)
-    elif request.key_type == TRANSACTION:
-        finish(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    def finish(code: ErrorCode) -> None:
+        send([_coordinator(context, request.key_type, key, code, services) for key in keys])
+
+    name = _TOPICS.get(request.key_type)
+    if name is None:
+        send([_none(key, ErrorCode.INVALID_REQUEST) for key in keys])
     else:
-        finish(ErrorCode.INVALID_REQUEST)
+        services.internal_topics.ensure(name, finish)
 
 
 def refuse(context: RequestContext, request: FindCoordinatorRequest, code: ErrorCode) -> FindCoordinatorResponse:
@@ -59,20 +62,21 @@ def refuse(context: RequestContext, request: FindCoordinatorRequest, code: Error
 
 
 def _coordinator(
-    context: RequestContext, group_id: str, code: ErrorCode, services: Services
+    context: RequestContext, kind: int, key: str, code: ErrorCode, services: Services
 ) -> FindCoordinatorResponseCoordinator:
     if code is not ErrorCode.NONE:
-        return _none(group_id, code)
-    topic = services.image.topics.get(OFFSETS_TOPIC)
-    index = services.groups.partition_for(group_id)
+        return _none(key, code)
+    topic = services.image.topics.get(_TOPICS[kind])
+    coordinator = services.groups if kind == GROUP else services.transactions
+    index = coordinator.partition_for(key)
     if topic is None or index >= len(topic.partitions):
-        return _none(group_id, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        return _none(key, ErrorCode.COORDINATOR_NOT_AVAILABLE)
     leader = topic.partitions[index].leader
     address = services.address_of(leader, context.listener)
     if address is None:
-        return _none(group_id, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        return _none(key, ErrorCode.COORDINATOR_NOT_AVAILABLE)
     host, port = address
-    return FindCoordinatorResponseCoordinator(key=group_id, node_id=leader, host=host, port=port, error_message="")
+    return FindCoordinatorResponseCoordinator(key=key, node_id=leader, host=host, port=port, error_message="")
 
 
 def _none(key: str, code: ErrorCode) -> FindCoordinatorResponseCoordinator:

@@ -3,47 +3,41 @@
 Behavior:
 - Without a transactional id: a new producer id, epoch 0, whatever id and epoch the request brings (Kafka also hands
   out a new one). Ids come from durable blocks (`controller.producer_ids`) and are never handed out twice.
-- Transactions are not served: with a transactional id TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which every client takes
-  as final. Kafka's check that an empty transactional id is INVALID_REQUEST comes first.
-- Only one of producer id and epoch given: INVALID_REQUEST.
+- With one: `coordinator.transaction.initiation`. Answered when it is committed.
+- Only one of producer id and epoch given, or an empty transactional id: INVALID_REQUEST; a time-out that is none or
+  longer than `transaction.max.timeout.ms`: INVALID_TRANSACTION_TIMEOUT.
 
 Version notes:
-- v3: the producer's current id and epoch (KIP-360), which only mean something with a transactional id.
+- v3: the producer's current id and epoch, to go on after an error (KIP-360).
+- v4: PRODUCER_FENCED, where older clients know INVALID_PRODUCER_EPOCH (KIP-588).
+- v5 adds TRANSACTION_ABORTABLE to what may be answered (KIP-890).
+- v6 (two-phase commit, KIP-939) is unstable in Kafka 4.3 and not advertised.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ottla.errors import ErrorCode, RequestError
+from ottla.errors import ErrorCode
 from ottla.messages import InitProducerIdResponse
 
 if TYPE_CHECKING:
+    from msgspec import Struct
+
     from ottla.messages import InitProducerIdRequest
     from ottla.protocol.services import Services
     from ottla.types import Answer, RequestContext
 
-_NONE = -1
+PRODUCER_FENCED_VERSION_MIN: Final = 4
 
 
-def handle(_context: RequestContext, request: InitProducerIdRequest, services: Services, answer: Answer) -> None:
+def handle(context: RequestContext, request: InitProducerIdRequest, services: Services, answer: Answer) -> None:
     """Answer InitProducerId."""
-    if (request.producer_id == _NONE) != (request.producer_epoch == _NONE) or request.transactional_id == "":
-        answer(_refused(ErrorCode.INVALID_REQUEST))
-        return
-    if request.transactional_id is not None:
-        answer(_refused(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
-        return
 
-    def taken(outcome: int | RequestError) -> None:
-        if isinstance(outcome, RequestError):
-            # Clients come back for this one, as when Kafka's broker waits for its next block.
-            answer(_refused(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS))
-        else:
-            answer(InitProducerIdResponse(producer_id=outcome, producer_epoch=0))
+    def finish(response: Struct) -> None:
+        assert isinstance(response, InitProducerIdResponse)
+        if response.error_code == ErrorCode.PRODUCER_FENCED and context.api_version < PRODUCER_FENCED_VERSION_MIN:
+            response.error_code = ErrorCode.INVALID_PRODUCER_EPOCH
+        answer(response)
 
-    services.producer_ids.take(taken)
-
-
-def _refused(code: ErrorCode) -> InitProducerIdResponse:
-    return InitProducerIdResponse(error_code=code, producer_id=_NONE, producer_epoch=_NONE)
+    services.transactions.init_producer_id(request, finish)
