@@ -40,6 +40,11 @@ class Shell:
         self.transcript.append(f"$ ottla {line}\n{self._plain(captured.out)}{self._plain(captured.err)}[{code}]")
         return Ran(code, captured.out, captured.err)
 
+    @property
+    def bootstrap(self) -> str:
+        """The broker's address."""
+        return self._process.bootstrap
+
     def ok(self, line: str, stdin: bytes = b"") -> str:
         """Run a line that must succeed, and give what it printed."""
         ran = self(line, stdin)

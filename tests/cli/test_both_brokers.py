@@ -281,3 +281,31 @@ def test_forgetting_is_checked_for_every_group_first(shells: Shells, unique: str
         assert f"group {unique}.b: nothing is committed for {unique}" in refused.err
         described = json.loads(run.ok(f"group describe {unique}.a --json"))
         assert unique in {row["topic"] for row in described[0]["partitions"]}
+
+
+def test_a_transaction_is_seen_and_aborted(shells: Shells, unique: str) -> None:
+    """List, describe, abort; what does not exist is said. Ids of producers are the brokers' own."""
+
+    def lines(run: Shell) -> None:
+        conf = {"bootstrap.servers": run.bootstrap, "transactional.id": unique, "log_level": 0}
+        producer = confluent_kafka.Producer(conf)
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(unique, b"v")
+        producer.flush()
+        listed = json.loads(run.ok(f"transaction list --pattern {unique} --json"))
+        assert [(each["transactional_id"], each["state"]) for each in listed] == [(unique, "Ongoing")]
+        assert table(run.ok(f"transaction list --state Ongoing --pattern {unique}"))[0][:2] == [unique, "Ongoing"]
+        assert table(run.ok(f"transaction list --longer-than 3600 --pattern {unique}")) == []
+        described = json.loads(run.ok(f"transaction describe {unique} --json"))[0]
+        assert described["partitions"] == [{"topic": unique, "partition": 0}]
+        assert f"{unique}   Ongoing   producer" in run.ok(f"transaction describe {unique}")
+        run.transcript.clear()
+        assert run(f"transaction describe {unique}.nope").code == 1
+        assert run(f"transaction abort {unique}.nope --yes").code == 1
+        run.ok(f"transaction abort {unique} --yes")
+        assert json.loads(run.ok(f"transaction describe {unique} --json"))[0]["state"] == "Empty"
+        run.transcript.pop()
+        assert run("transaction list --pattern '('").code == 2
+
+    on_both(shells, lines)

@@ -27,6 +27,7 @@ TOOLS = {
     "log-dirs": "org.apache.kafka.tools.LogDirsCommand",
     "verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
     "verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
+    "transactions": "org.apache.kafka.tools.TransactionsCommand",
     "api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
 }
 # It ends the process itself, and what it has left to say it says while the JVM shuts down.

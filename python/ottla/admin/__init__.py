@@ -4,8 +4,8 @@
         admin.create_topics([NewTopic("orders", partitions=3)])
 
 `client` is the door, `results` the values, `routing` decides which broker is asked, `connection` is one socket, `apis`
-the versions; `topics`, `configs`, `groups` and `log_dirs` put the questions, and are loaded when they are first asked:
-the command line starts in a fraction of a second because it pays for one of them.
+the versions; `topics`, `configs`, `groups`, `transactions` and `log_dirs` put the questions, and are loaded when they
+are first asked: the command line starts in a fraction of a second because it pays for one of them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from ottla.admin.results import (
     NewPartitions,
     NewTopic,
     OffsetAt,
+    OpenProducer,
     Partition,
     Replica,
     Resource,
@@ -42,6 +43,8 @@ from ottla.admin.results import (
     Topic,
     TopicListing,
     TopicPartition,
+    Transaction,
+    TransactionListing,
     VersionRange,
     required,
 )
@@ -73,6 +76,7 @@ __all__ = [
     "NewPartitions",
     "NewTopic",
     "OffsetAt",
+    "OpenProducer",
     "Partition",
     "Replica",
     "Resource",
@@ -80,6 +84,8 @@ __all__ = [
     "Topic",
     "TopicListing",
     "TopicPartition",
+    "Transaction",
+    "TransactionListing",
     "VersionRange",
     "parse_bootstrap",
     "required",

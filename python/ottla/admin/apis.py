@@ -31,6 +31,8 @@ API_VERSIONS = Api(18, "ApiVersions", 0, 3)
 CREATE_TOPICS = Api(19, "CreateTopics", 2, 7)
 DELETE_TOPICS = Api(20, "DeleteTopics", 1, 6)
 DELETE_RECORDS = Api(21, "DeleteRecords", 0, 2)
+INIT_PRODUCER_ID = Api(22, "InitProducerId", 0, 5)
+WRITE_TXN_MARKERS = Api(27, "WriteTxnMarkers", 1, 2)
 DESCRIBE_CONFIGS = Api(32, "DescribeConfigs", 1, 4)
 ALTER_CONFIGS = Api(33, "AlterConfigs", 0, 2)
 DESCRIBE_LOG_DIRS = Api(35, "DescribeLogDirs", 1, 5)
@@ -38,6 +40,9 @@ CREATE_PARTITIONS = Api(37, "CreatePartitions", 0, 3)
 DELETE_GROUPS = Api(42, "DeleteGroups", 0, 2)
 INCREMENTAL_ALTER_CONFIGS = Api(44, "IncrementalAlterConfigs", 0, 1)
 OFFSET_DELETE = Api(47, "OffsetDelete", 0, 0)
+DESCRIBE_PRODUCERS = Api(61, "DescribeProducers", 0, 0)
+DESCRIBE_TRANSACTIONS = Api(65, "DescribeTransactions", 0, 0)
+LIST_TRANSACTIONS = Api(66, "ListTransactions", 0, 2)
 CONSUMER_GROUP_DESCRIBE = Api(69, "ConsumerGroupDescribe", 0, 1)
 LIST_CONFIG_RESOURCES = Api(74, "ListConfigResources", 1, 1)
 DESCRIBE_TOPIC_PARTITIONS = Api(75, "DescribeTopicPartitions", 0, 0)
@@ -52,8 +57,14 @@ SINCE = {
     (LIST_GROUPS.key, 5): "3.8",
     (CREATE_TOPICS.key, 4): "2.4",
     (DELETE_TOPICS.key, 6): "2.8",
+    (WRITE_TXN_MARKERS.key, 1): "2.8",
     (INCREMENTAL_ALTER_CONFIGS.key, 0): "2.3",
     (OFFSET_DELETE.key, 0): "2.4",
+    (DESCRIBE_PRODUCERS.key, 0): "2.8",
+    (DESCRIBE_TRANSACTIONS.key, 0): "3.0",
+    (LIST_TRANSACTIONS.key, 0): "3.0",
+    (LIST_TRANSACTIONS.key, 1): "3.8",
+    (LIST_TRANSACTIONS.key, 2): "4.1",
     (CONSUMER_GROUP_DESCRIBE.key, 0): "3.7",
     (LIST_CONFIG_RESOURCES.key, 0): "3.7",
     (LIST_CONFIG_RESOURCES.key, 1): "4.1",

@@ -27,11 +27,14 @@ if TYPE_CHECKING:
         NewPartitions,
         NewTopic,
         OffsetAt,
+        OpenProducer,
         Resource,
         ResourceType,
         Topic,
         TopicListing,
         TopicPartition,
+        Transaction,
+        TransactionListing,
     )
     from ottla.errors import RequestError
 
@@ -240,3 +243,60 @@ class Admin:
         from ottla.admin import groups
 
         return groups.offsets_deleted(self._routing, group_id, partitions, self._deadline())
+
+    # Transactions.
+
+    def list_transactions(
+        self,
+        *,
+        states: Collection[str] = (),
+        producer_ids: Collection[int] = (),
+        longer_than_ms: int | None = None,
+        pattern: str | None = None,
+    ) -> list[TransactionListing]:
+        """Every transactional id (Kafka 3.0); longer open than a time (3.8), or of a pattern (4.1), only."""
+        from ottla.admin import transactions
+
+        return transactions.listed(
+            self._routing,
+            states=states,
+            producer_ids=producer_ids,
+            longer_than_ms=longer_than_ms,
+            pattern=pattern,
+            deadline=self._deadline(),
+        )
+
+    def describe_transactions(self, transactional_ids: Iterable[str]) -> dict[str, Transaction | RequestError]:
+        """Transactional ids with what is open. One that does not exist is TRANSACTIONAL_ID_NOT_FOUND."""
+        from ottla.admin import transactions
+
+        return transactions.described(self._routing, transactional_ids, self._deadline())
+
+    def describe_producers(
+        self, partitions: Iterable[TopicPartition], *, broker_id: int | None = None
+    ) -> dict[TopicPartition, tuple[OpenProducer, ...] | RequestError]:
+        """Who writes to partitions, as the leader (or the replica of one broker) knows it (Kafka 2.8)."""
+        from ottla.admin import transactions
+
+        return transactions.producers(self._routing, partitions, broker_id, self._deadline())
+
+    def abort_transaction(
+        self, partition: TopicPartition, *, producer_id: int, producer_epoch: int, coordinator_epoch: int
+    ) -> RequestError | None:
+        """End what a producer has open in one partition, whatever its coordinator thinks."""
+        from ottla.admin import transactions
+
+        return transactions.aborted(
+            self._routing,
+            partition,
+            producer_id=producer_id,
+            producer_epoch=producer_epoch,
+            coordinator_epoch=coordinator_epoch,
+            deadline=self._deadline(),
+        )
+
+    def terminate_transaction(self, transactional_id: str) -> RequestError | None:
+        """Abort what an id has open, and fence its producer."""
+        from ottla.admin import transactions
+
+        return transactions.terminated(self._routing, transactional_id, self._deadline())

@@ -313,3 +313,40 @@ class CommittedOffset(Struct, frozen=True):
     offset: int
     leader_epoch: int | None = None
     metadata: str = ""
+
+
+# Transactions.
+
+
+class TransactionListing(Struct, frozen=True):
+    """One line of a list of transactional ids."""
+
+    transactional_id: str
+    producer_id: int
+    state: str
+    coordinator_id: int
+
+
+class Transaction(Struct, frozen=True):
+    """A transactional id as its coordinator describes it. `started_ms` is None while nothing is open."""
+
+    transactional_id: str
+    state: str
+    producer_id: int
+    producer_epoch: int
+    timeout_ms: int
+    started_ms: int | None
+    partitions: tuple[TopicPartition, ...]
+    coordinator: Broker
+
+
+class OpenProducer(Struct, frozen=True):
+    """A producer as a partition knows it."""
+
+    producer_id: int
+    producer_epoch: int
+    last_sequence: int
+    last_timestamp_ms: int
+    coordinator_epoch: int | None
+    # Of the transaction that is open.
+    transaction_start_offset: int | None

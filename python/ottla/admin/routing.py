@@ -211,13 +211,19 @@ class Routing:
         groups: Iterable[str],
         deadline: Deadline,
         ask: Callable[[Broker, list[str]], Mapping[str, V | RequestError]],
+        *,
+        kind: int = 0,
+        also_passing: frozenset[ErrorCode] = frozenset(),
     ) -> dict[str, V | RequestError]:
-        """Settle what the coordinator of each group answers: `ask` is called once per coordinator."""
+        """Settle what the coordinator of each group answers: `ask` is called once per coordinator.
+
+        `kind` 1: of each transactional id.
+        """
 
         def attempt(waiting: list[str]) -> dict[str, V | RequestError]:
             outcomes: dict[str, V | RequestError] = {}
             of_broker: dict[Broker, list[str]] = {}
-            for group, found in self.coordinators(waiting, deadline).items():
+            for group, found in self.coordinators(waiting, deadline, kind).items():
                 if isinstance(found, RequestError):
                     outcomes[group] = found
                 else:
@@ -226,7 +232,7 @@ class Routing:
                 outcomes.update(ask(broker, those))
             return outcomes
 
-        return self.settle(groups, deadline, attempt, COORDINATOR_MOVES)
+        return self.settle(groups, deadline, attempt, COORDINATOR_MOVES | also_passing)
 
     def by_leader(
         self,
@@ -251,18 +257,21 @@ class Routing:
 
         return self.settle(items, deadline, attempt, _LEADER_MOVES)
 
-    def coordinators(self, groups: Sequence[str], deadline: Deadline) -> dict[str, Broker | RequestError]:
+    def coordinators(
+        self, groups: Sequence[str], deadline: Deadline, kind: int = 0
+    ) -> dict[str, Broker | RequestError]:
         """Find the coordinator of each group: in one request from version 4 on (KIP-699), one by one before."""
         first = self.any(deadline)
         found: dict[str, Broker | RequestError] = {}
         if first.version(apis.FIND_COORDINATOR, 4) is not None:
-            request = FindCoordinatorRequest(key_type=0, coordinator_keys=list(groups))
+            request = FindCoordinatorRequest(key_type=kind, coordinator_keys=list(groups))
             answer, _ = self.ask_any(apis.FIND_COORDINATOR, request, deadline)
             rows = [(row.key, row) for row in answer.coordinators]
         else:
             rows = []
             for group in groups:
-                answer, _ = self.ask_any(apis.FIND_COORDINATOR, FindCoordinatorRequest(key=group), deadline)
+                request = FindCoordinatorRequest(key=group, key_type=kind)
+                answer, _ = self.ask_any(apis.FIND_COORDINATOR, request, deadline)
                 rows.append((group, answer))
         for group, row in rows:
             if row.error_code:

@@ -312,7 +312,7 @@ def offsets(
             for row in topic.partitions
         }
 
-    return routing.by_leader(wanted, deadline, lambda those: _leaders(routing, those, deadline), ask)
+    return routing.by_leader(wanted, deadline, lambda those: leaders(routing, those, deadline), ask)
 
 
 def records_deleted(
@@ -342,12 +342,13 @@ def records_deleted(
             for row in topic.partitions
         }
 
-    return routing.by_leader(before, deadline, lambda those: _leaders(routing, those, deadline), ask)
+    return routing.by_leader(before, deadline, lambda those: leaders(routing, those, deadline), ask)
 
 
-def _leaders(
+def leaders(
     routing: Routing, those: Collection[TopicPartition], deadline: Deadline
 ) -> dict[TopicPartition, int | RequestError]:
+    """Who leads each partition."""
     answer = _metadata(routing, (each.topic for each in those), deadline)
     found: dict[TopicPartition, int | RequestError] = {}
     of_topic: dict[str, int] = {}

@@ -32,6 +32,7 @@ LAZY = {
     "produce": Lazy("ottla.cli.produce:produce", "Send lines, files or JSON to a topic."),
     "consume": Lazy("ottla.cli.consume:consume", "Print the records of a topic."),
     "group": Lazy("ottla.cli.group:group", "List, describe, reset and delete consumer groups."),
+    "transaction": Lazy("ottla.cli.transaction:transaction", "List, describe and abort transactions of producers."),
     "config": Lazy("ottla.cli.config:config", "Show and change the settings of topics, brokers and groups."),
     "container": Lazy("ottla.cli.container.commands:container", "Run what the container image runs."),
     "install-tools": Lazy(
@@ -48,6 +49,7 @@ ASKED_WRONGLY = frozenset(
         ErrorCode.INVALID_PARTITIONS,
         ErrorCode.INVALID_REPLICATION_FACTOR,
         ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+        ErrorCode.INVALID_REGULAR_EXPRESSION,
         ErrorCode.INVALID_REQUEST,
         ErrorCode.INVALID_TOPIC_EXCEPTION,
         ErrorCode.OFFSET_OUT_OF_RANGE,
@@ -84,6 +86,7 @@ class ServeCommand(click.Command):
 HINTS = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "`ottla topic list` shows what there is",
     ErrorCode.GROUP_ID_NOT_FOUND: "`ottla group list` shows what there is",
+    ErrorCode.TRANSACTIONAL_ID_NOT_FOUND: "`ottla transaction list` shows what there is",
     ErrorCode.INVALID_CONFIG: "`ottla settings` shows names and what they allow",
 }
 

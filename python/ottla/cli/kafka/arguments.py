@@ -37,6 +37,10 @@ class Arguments:
         self._parser = _Parser(prog=tool, description=title, allow_abbrev=False)
         self._commands = self._parser.add_subparsers(dest="command")
 
+    def option(self, *names: str, **described: Any) -> None:
+        """Add an option that stands in front of the subcommand."""
+        self._parser.add_argument(*names, **described)
+
     def command(self, name: str, said: str) -> Any:
         """Add a subcommand."""
         return self._commands.add_parser(name, help=said, description=said, allow_abbrev=False)

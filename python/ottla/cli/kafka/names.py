@@ -9,6 +9,7 @@ TOOLS = {
     "kafka-console-producer": Lazy("ottla.cli.kafka.door:console_producer", "Send lines of stdin."),
     "kafka-console-consumer": Lazy("ottla.cli.kafka.door:console_consumer", "Print records."),
     "kafka-consumer-groups": Lazy("ottla.cli.kafka.door:consumer_groups", "List, describe, reset and delete groups."),
+    "kafka-transactions": Lazy("ottla.cli.kafka.door:transactions", "List, describe and end transactions."),
     "kafka-configs": Lazy("ottla.cli.kafka.door:configs", "Show and change settings."),
     "kafka-storage": Lazy("ottla.cli.kafka.door:storage", "Make ids of clusters and format data directories."),
     "kafka-server-start": Lazy("ottla.cli.kafka.door:server_start", "Run a broker with a server.properties."),
