@@ -172,6 +172,9 @@ def test_offset_commit_by_name(rig: Rig) -> None:
         ("nowhere", bytes(16), [(0, "UNKNOWN_TOPIC_OR_PARTITION")]),
     ]
     assert rig.world.fetched() == {("t", 0): 7, ("t", 1): 7}
+    twice = rig.answer(offset_commit, 9, OffsetCommitRequest(group_id="g", topics=[commit(9), commit(0), commit(8)]))
+    unknown = "UNKNOWN_TOPIC_OR_PARTITION"
+    assert codes(twice) == [("t", ID, [(9, unknown), (8, unknown), (0, "NONE")])]
 
 
 def test_offset_commit_by_id(rig: Rig) -> None:

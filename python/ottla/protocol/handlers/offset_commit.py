@@ -45,7 +45,7 @@ def handle(context: RequestContext, request: OffsetCommitRequest, services: Serv
     """Answer what cannot be committed at once, the rest when it is."""
     known, refused = _sort(context.api_version >= TOPIC_ID_VERSION_MIN, request, services)
     if not known and refused:
-        answer(OffsetCommitResponse(topics=refused))
+        answer(OffsetCommitResponse(topics=_merge(refused, [])))
         return
 
     def finish(response: Struct) -> None:
@@ -89,9 +89,9 @@ def _sort(
 def _merge(
     refused: list[OffsetCommitResponseTopic], committed: list[OffsetCommitResponseTopic]
 ) -> list[OffsetCommitResponseTopic]:
-    """Both, a topic that is in both once."""
-    merged = {(topic.name, topic.topic_id): topic for topic in refused}
-    for topic in committed:
+    """Both, a topic that is in both, or was named twice, once."""
+    merged: dict[tuple[str, bytes], OffsetCommitResponseTopic] = {}
+    for topic in (*refused, *committed):
         first = merged.setdefault((topic.name, topic.topic_id), topic)
         if first is not topic:
             first.partitions += topic.partitions

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from ottla.coordinator.group.transactions import commit_refusal
 from ottla.errors import ErrorCode
 from ottla.messages import (
+    TxnOffsetCommitRequestPartition,
     TxnOffsetCommitRequestTopic,
     TxnOffsetCommitResponse,
     TxnOffsetCommitResponsePartition,
@@ -40,7 +41,7 @@ def handle(context: RequestContext, request: TxnOffsetCommitRequest, services: S
     """Answer what cannot be written at once, the rest when it is."""
     known, refused = _sort(request, services)
     if not known:
-        answer(TxnOffsetCommitResponse(topics=refused))
+        answer(TxnOffsetCommitResponse(topics=_merge(refused, [])))
         return
 
     def finish(response: Struct) -> None:
@@ -68,10 +69,12 @@ def _sort(
     known: list[TxnOffsetCommitRequestTopic] = []
     refused: list[TxnOffsetCommitResponseTopic] = []
     for asked in request.topics:
-        there = [each for each in asked.partitions if services.image.has_partition(asked.name, each.partition_index)]
+        there: list[TxnOffsetCommitRequestPartition] = []
+        missing: list[TxnOffsetCommitRequestPartition] = []
+        for each in asked.partitions:
+            (there if services.image.has_partition(asked.name, each.partition_index) else missing).append(each)
         if there:
             known.append(TxnOffsetCommitRequestTopic(name=asked.name, partitions=there))
-        missing = [each for each in asked.partitions if each not in there]
         if missing:
             code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
             partitions = [
@@ -85,9 +88,9 @@ def _sort(
 def _merge(
     refused: list[TxnOffsetCommitResponseTopic], written: list[TxnOffsetCommitResponseTopic]
 ) -> list[TxnOffsetCommitResponseTopic]:
-    """Both, a topic that is in both once."""
-    merged = {topic.name: topic for topic in refused}
-    for topic in written:
+    """Both, a topic that is in both, or was named twice, once."""
+    merged: dict[str, TxnOffsetCommitResponseTopic] = {}
+    for topic in (*refused, *written):
         first = merged.setdefault(topic.name, topic)
         if first is not topic:
             first.partitions += topic.partitions
