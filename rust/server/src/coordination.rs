@@ -20,7 +20,8 @@ use crate::workers::Workers;
 const FOLD_BYTES: u32 = 1024 * 1024;
 /// Folds at a time: each holds what its coordinator will hold.
 const FOLD_THREADS: usize = 2;
-const MARKER_THREADS: usize = 2;
+/// One: markers of a producer are written in the order in which they were asked for.
+const MARKER_THREADS: usize = 1;
 
 /// The threads that do it.
 pub(crate) struct Coordination {

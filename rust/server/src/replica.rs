@@ -330,6 +330,12 @@ impl Replica {
         Ok(self.live()?.offsets())
     }
 
+    /// Whether the producer of a batch has written in a newer epoch.
+    #[must_use]
+    pub fn is_zombie(&self, peek: &BatchPeek) -> bool {
+        self.live().is_ok_and(|partition| partition.is_zombie(peek.producer_id, peek.producer_epoch))
+    }
+
     /// Whether a transactional batch of this producer, in a Produce of this version, must be asked for first.
     #[must_use]
     pub fn start_verification(&self, peek: &BatchPeek, version: i16) -> Option<VerificationGuard> {

@@ -1,6 +1,7 @@
 """The conversations of the differential test, one file per group of APIs. Importing this package registers them all."""
 
 from tests.wire.cases import (
+    committed_reads,
     configs,
     consume,
     consumer_groups,
@@ -21,6 +22,7 @@ from tests.wire.differential import CASES
 
 __all__ = [
     "CASES",
+    "committed_reads",
     "configs",
     "consume",
     "consumer_groups",

@@ -36,18 +36,22 @@ Codes = dict[int, dict[tuple[str, int], ErrorCode]]
 
 def handle(_context: RequestContext, request: WriteTxnMarkersRequest, services: Services, answer: Answer) -> None:
     """Answer when every marker is written, or is not."""
-    found: Codes = {marker.producer_id: {} for marker in request.markers}
-    left = [len(request.markers)]
+    results: dict[int, dict[tuple[str, int], ErrorCode]] = {}
 
-    def receive(producer_id: int, codes: dict[tuple[str, int], ErrorCode]) -> None:
-        found[producer_id].update(codes)
-        left[0] -= 1
-        if not left[0]:
-            answer(_response(found))
+    def receive(place: int, codes: dict[tuple[str, int], ErrorCode]) -> None:
+        results[place] = codes
+        if len(results) < len(request.markers):
+            return
+        # Of a partition that a producer names twice the last answer counts.
+        found: Codes = {}
+        for at, marker in enumerate(request.markers):
+            if results[at]:
+                found.setdefault(marker.producer_id, {}).update(results[at])
+        answer(_response(found))
 
     if not request.markers:
         answer(WriteTxnMarkersResponse())
-    for asked in request.markers:
+    for place, asked in enumerate(request.markers):
         marker = TransactionMarker(
             producer_id=asked.producer_id,
             producer_epoch=asked.producer_epoch,
@@ -56,7 +60,7 @@ def handle(_context: RequestContext, request: WriteTxnMarkersRequest, services: 
             transaction_version=asked.transaction_version,
             partitions=_partitions(asked),
         )
-        services.markers.write(marker, partial(receive, asked.producer_id))
+        services.markers.write(marker, partial(receive, place))
 
 
 def refuse(_context: RequestContext, request: WriteTxnMarkersRequest, code: ErrorCode) -> WriteTxnMarkersResponse:

@@ -207,6 +207,10 @@ fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek, versi
                 continue;
             };
             let replica = &partition.replica;
+            if peek.is_transactional && replica.is_zombie(&peek) {
+                topic.partitions[place].refusal = Some(ErrorCode::INVALID_PRODUCER_EPOCH);
+                continue;
+            }
             let guard = if peek.is_transactional { replica.start_verification(&peek, version) } else { None };
             if guard.is_some() {
                 partitions.push((Arc::clone(partition.replica.topic()), *index));
@@ -227,8 +231,9 @@ fn told_to_client(code: ErrorCode, version: i16) -> ErrorCode {
 
 /// What was asked for in vain is not appended.
 fn refuse_unverified(plan: &mut Plan, code: ErrorCode) {
-    for partition in plan.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-        partition.refusal = partition.guard.map(|_| code);
+    let partitions = plan.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    for partition in partitions.filter(|partition| partition.guard.is_some()) {
+        partition.refusal = Some(code);
     }
 }
 
