@@ -239,11 +239,6 @@ def incremental_alter_configs_of_groups(talk: Talk, version: int) -> None:
     alter("no list", (GROUP_NAMES[0], 2, "1"))
     alter("no name", (GROUP_NAMES[0], 0, "50000"), name="")
     alter("no value", (GROUP_NAMES[0], 0, None))
-    # Kafka's coordinator hears of it a moment later.
-    deadline = time.monotonic() + WAIT_S
-    there = {"resource_name": group, "resource_type": GROUP}
-    while there not in talk.quietly("list_config_resources", 1, resource_types=(GROUP,))["config_resources"]:
-        assert time.monotonic() < deadline
     alter("back to the broker's", (GROUP_NAMES[0], 1, None), (GROUP_NAMES[1], 1, None))
     talk.wait_for_config(GROUP, group, GROUP_NAMES[0], "3000")
     describe("as before")
