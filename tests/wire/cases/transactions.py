@@ -67,11 +67,14 @@ def sorted_results(answer: Any) -> Any:
     if isinstance(answer, dict):
         answer = {key: sorted_results(each) for key, each in answer.items()}
     if isinstance(answer, list):
-        answer = [sorted_results(each) for each in answer]
-        answer.sort(
-            key=lambda each: str(each.get("name", each.get("partition_index", ""))) if isinstance(each, dict) else ""
-        )
+        answer = sorted((sorted_results(each) for each in answer), key=_by_name)
     return answer
+
+
+def _by_name(each: Any) -> str:
+    if isinstance(each, dict):
+        return str(each.get("name", each.get("topic", each.get("partition_index", ""))))
+    return str(each)
 
 
 def produce(

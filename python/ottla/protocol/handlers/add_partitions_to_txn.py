@@ -3,7 +3,7 @@
 Behavior:
 - All partitions take part in the transaction, or none: if one does not exist (UNKNOWN_TOPIC_OR_PARTITION), or a client
   names a topic of the broker's own (TOPIC_AUTHORIZATION_FAILED), the others are OPERATION_NOT_ATTEMPTED.
-- Answered when it is committed, with the same code for each partition.
+- Answered when it is committed, with the same code for each partition, as often as it was named.
 
 Version notes:
 - v0 to v3 come from clients, for one transaction. v2: PRODUCER_FENCED, where older ones know INVALID_PRODUCER_EPOCH
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 PRODUCER_FENCED_VERSION_MIN: Final = 2
 BATCHED_VERSION_MIN: Final = 4
 
-Codes = dict["Partition", ErrorCode]
+Topics = list[AddPartitionsToTxnResponseTopicResult]
 
 
 def handle(context: RequestContext, request: AddPartitionsToTxnRequest, services: Services, answer: Answer) -> None:
     """Answer when every transaction is."""
     transactions = _transactions(context.api_version, request)
-    results: dict[int, Codes] = {}
+    results: dict[int, Topics] = {}
 
-    def receive(place: int, codes: Codes) -> None:
-        results[place] = codes
+    def receive(place: int, topics: Topics) -> None:
+        results[place] = topics
         if len(results) == len(transactions):
             answer(_response(context.api_version, transactions, [results[each] for each in range(len(transactions))]))
 
@@ -65,7 +65,7 @@ def refuse(context: RequestContext, request: AddPartitionsToTxnRequest, code: Er
     if context.api_version >= BATCHED_VERSION_MIN:
         return AddPartitionsToTxnResponse(error_code=code)
     transactions = _transactions(context.api_version, request)
-    return _response(context.api_version, transactions, [dict.fromkeys(_partitions(transactions[0]), code)])
+    return _response(context.api_version, transactions, [_as_asked(transactions[0], code)])
 
 
 def _transactions(api_version: int, request: AddPartitionsToTxnRequest) -> list[AddPartitionsToTxnRequestTransaction]:
@@ -91,7 +91,7 @@ def _serve(
     api_version: int,
     transaction: AddPartitionsToTxnRequestTransaction,
     services: Services,
-    receive: Callable[[Codes], None],
+    receive: Callable[[Topics], None],
 ) -> None:
     partitions = _partitions(transaction)
     from_client = api_version < BATCHED_VERSION_MIN
@@ -101,17 +101,17 @@ def _serve(
         if (code := _objection(partition, services, from_client=from_client)) is not ErrorCode.NONE
     }
     if wrong:
-        receive({partition: wrong.get(partition, ErrorCode.OPERATION_NOT_ATTEMPTED) for partition in partitions})
+        receive(_each({each: wrong.get(each, ErrorCode.OPERATION_NOT_ATTEMPTED) for each in partitions}))
         return
 
     def finish(code: ErrorCode) -> None:
         if code is ErrorCode.PRODUCER_FENCED and api_version < PRODUCER_FENCED_VERSION_MIN:
             code = ErrorCode.INVALID_PRODUCER_EPOCH
-        receive(dict.fromkeys(partitions, code))
+        receive(_as_asked(transaction, code))
 
     producer = transaction.transactional_id, transaction.producer_id, transaction.producer_epoch
     if transaction.verify_only:
-        services.transactions.verify_partitions(*producer, partitions, receive)
+        services.transactions.verify_partitions(*producer, partitions, lambda codes: receive(_each(codes)))
     else:
         services.transactions.add_partitions(
             *producer, partitions, client_version=0 if from_client else EPOCH_PER_TRANSACTION, answer=finish
@@ -126,21 +126,34 @@ def _objection(partition: Partition, services: Services, *, from_client: bool) -
 
 
 def _response(
-    api_version: int, transactions: list[AddPartitionsToTxnRequestTransaction], results: list[Codes]
+    api_version: int, transactions: list[AddPartitionsToTxnRequestTransaction], results: list[Topics]
 ) -> AddPartitionsToTxnResponse:
     if api_version < BATCHED_VERSION_MIN:
-        return AddPartitionsToTxnResponse(results_by_topic_v3_and_below=_topics(results[0]))
+        return AddPartitionsToTxnResponse(results_by_topic_v3_and_below=results[0])
     return AddPartitionsToTxnResponse(
         results_by_transaction=[
-            AddPartitionsToTxnResponseResult(
-                transactional_id=transaction.transactional_id, topic_results=_topics(codes)
-            )
-            for transaction, codes in zip(transactions, results, strict=True)
+            AddPartitionsToTxnResponseResult(transactional_id=transaction.transactional_id, topic_results=topics)
+            for transaction, topics in zip(transactions, results, strict=True)
         ]
     )
 
 
-def _topics(codes: Mapping[Partition, ErrorCode]) -> list[AddPartitionsToTxnResponseTopicResult]:
+def _as_asked(transaction: AddPartitionsToTxnRequestTransaction, code: ErrorCode) -> Topics:
+    """One code for all: each topic and partition as often as it was named."""
+    return [
+        AddPartitionsToTxnResponseTopicResult(
+            name=topic.name,
+            results_by_partition=[
+                AddPartitionsToTxnResponsePartitionResult(partition_index=index, partition_error_code=code)
+                for index in topic.partitions
+            ],
+        )
+        for topic in transaction.topics
+    ]
+
+
+def _each(codes: Mapping[Partition, ErrorCode]) -> Topics:
+    """A code of its own for each partition, which is answered once."""
     found: dict[str, AddPartitionsToTxnResponseTopicResult] = {}
     for (name, index), code in codes.items():
         if name not in found:
