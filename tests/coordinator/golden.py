@@ -1,13 +1,7 @@
-"""Scripts that play a group coordinator: comment, command, `---`, what came of it.
+"""Scripts that play a group coordinator: comment, command, `---`, what came of it (`golden_script` has their form).
 
-    # Two members form a group.
-    join a
-    ---
-    a: join MEMBER_ID_REQUIRED
-
-A script is blocks divided by empty lines. Commands of a block run one after the other, each in its own turn of the
-loop (a leading `+` joins it with the next one's turn); everything that happened is listed below the line: answers in
-the order they were sent, with whom they went to, and `log:` lines for records, where `|` divides records of one append.
+What came of it: answers in the order they were sent, with whom they went to, and `log:` lines for records, where `|`
+divides records of one append.
 
     set NAME=VALUE ...                     settings of the coordinator; before anything else
     join WHO [NAME=VALUE ...]              WHO stands for a client; the id it is given is sent from then on
@@ -37,7 +31,6 @@ the order they were sent, with whom they went to, and `log:` lines for records, 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +39,9 @@ from ottla.errors import ErrorCode, StorageError
 from ottla.messages import GroupMetadataKey, OffsetCommitKey
 from ottla.types import Codec
 from tests.coordinator.golden_consumers import ConsumerCommands
+from tests.coordinator.golden_script import SCRIPTS, ScriptPlayer, rewrite
 from tests.coordinator.producers import TRANSACTIONS_2, Producers
 from tests.coordinator.world import Box, World, subscription
-
-SCRIPTS = Path(__file__).parent / "scripts"
-DIVIDER = "---"
 
 
 class LoggingBox(Box):
@@ -80,15 +71,14 @@ class PlayedWorld(World):
         return box
 
 
-class Player(ConsumerCommands):
+class Player(ScriptPlayer, ConsumerCommands):
     """Plays one script."""
 
     def __init__(self, codec: Codec | None = None) -> None:
-        super().__init__()
+        ScriptPlayer.__init__(self)
+        ConsumerCommands.__init__(self)
         self.codec = codec
-        self.output: list[str] = []
         self.ids: dict[str, str] = {}
-        self.who = ""
         self.settings: dict[str, Any] = {}
         self._world: PlayedWorld | None = None
         self._producers: Producers | None = None
@@ -106,30 +96,7 @@ class Player(ConsumerCommands):
             self._producers = Producers(self.world)
         return self._producers
 
-    def play(self, script: str) -> str:
-        """The script with what came of it."""
-        return "\n\n".join(self.play_block(block) for block in script.strip().split("\n\n")) + "\n"
-
-    def play_block(self, block: str) -> str:
-        head = block.split("\n" + DIVIDER, 1)[0]
-        self.output = []
-        commands = [line for line in head.splitlines() if line and not line.startswith("#")]
-        for line in commands:
-            joined = line.startswith("+")
-            self.run(line.removeprefix("+").split(), end_turn=not joined)
-            self.show_log()
-        return head if not commands else "\n".join([head, DIVIDER, *self.output])
-
     # Commands.
-
-    def run(self, words: list[str], *, end_turn: bool) -> None:
-        verb, *rest = words
-        self.who = rest[0] if rest else ""
-        options = {
-            key: value for key, _, value in (word.removeprefix("-").partition("=") for word in rest if "=" in word)
-        }
-        plain = [word for word in rest if "=" not in word]
-        getattr(self, "do_" + verb.replace("-", "_"))(plain, options, end_turn)
 
     def do_set(self, _plain: list[str], options: dict[str, str], _end_turn: bool) -> None:
         self.settings.update({name: int(value) for name, value in options.items()})
@@ -307,9 +274,6 @@ class Player(ConsumerCommands):
         prefix, number = member_id[:-37], member_id[-12:]
         return f"{prefix}#{int(number, 16)}" if prefix else member_id or "-"
 
-    def show(self, line: str) -> None:
-        self.output.append(line)
-
     def show_answer(self, who: str, what: str, response: Any) -> None:
         self.show_log()
         prefix = f"{who}: " if who else ""
@@ -437,13 +401,5 @@ def scripts() -> list[Path]:
     return sorted(SCRIPTS.glob("*.txt"))
 
 
-def main(names: list[str]) -> None:
-    """Write the expected output anew."""
-    for path in scripts():
-        if not names or path.stem in names:
-            path.write_text(Player().play(path.read_text()))
-            print(path.name)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    rewrite(scripts(), Player)

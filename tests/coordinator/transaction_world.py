@@ -165,6 +165,12 @@ class TransactionWorld:
 
     # Requests; each is a turn of its own unless `end_turn` is False.
 
+    def _box(self, what: str) -> Box:
+        return Box(what)
+
+    def _codes(self, what: str) -> Codes:
+        return Codes(what)
+
     def _end(self, box: Any, end_turn: bool) -> Any:
         if end_turn:
             self.turn()
@@ -180,7 +186,7 @@ class TransactionWorld:
         producer: tuple[int, int] = (-1, -1),
         end_turn: bool = True,
     ) -> Box:
-        box = Box(f"init {transactional_id}")
+        box = self._box(f"init {transactional_id}")
         request = InitProducerIdRequest(
             transactional_id=transactional_id,
             transaction_timeout_ms=timeout_ms,
@@ -199,7 +205,7 @@ class TransactionWorld:
         client_version: int = 0,
         end_turn: bool = True,
     ) -> Codes:
-        box = Codes(f"add {partitions}")
+        box = self._codes(f"add {partitions}")
         self.coordinator.add_partitions(transactional_id, *producer, partitions, client_version, box.tell)
         result: Codes = self._end(box, end_turn)
         return result
@@ -212,13 +218,13 @@ class TransactionWorld:
         transactional_id: str = "x",
         end_turn: bool = True,
     ) -> Codes:
-        box = Codes(f"ask {partitions}")
+        box = self._codes(f"ask {partitions}")
         self.coordinator.ask(transactional_id, *producer, partitions, adds=adds, answer=box.tell)
         result: Codes = self._end(box, end_turn)
         return result
 
     def verify(self, producer: tuple[int, int], *partitions: Partition, transactional_id: str = "x") -> Codes:
-        box = Codes(f"verify {partitions}")
+        box = self._codes(f"verify {partitions}")
         self.coordinator.verify_partitions(transactional_id, *producer, partitions, box.tell)
         result: Codes = self._end(box, end_turn=True)
         return result
@@ -232,20 +238,20 @@ class TransactionWorld:
         transactional_id: str = "x",
         end_turn: bool = True,
     ) -> Box:
-        box = Box(f"end {producer}")
+        box = self._box(f"end {producer}")
         self.coordinator.end(transactional_id, Ending(*producer, commits, client_version), box)
         result: Box = self._end(box, end_turn)
         return result
 
     def listed(self, **filters: Any) -> Any:
-        box = Box("list")
+        box = self._box("list")
         self.coordinator.list_transactions(
             ListTransactionsRequest(**filters), lambda pattern, names: [name for name in names if name == pattern], box
         )
         return box.response
 
     def described(self, *transactional_ids: str) -> Any:
-        box = Box("describe")
+        box = self._box("describe")
         self.coordinator.describe_transactions(transactional_ids, box)
         return box.response.transaction_states
 

@@ -31,14 +31,16 @@ What moves it (v1: clients before KIP-890, v2: Produce 12, TxnOffsetCommit 5, En
                     none, v2, abort ... -> PREPARE_ABORT, epoch + 1: such a client cannot know whether it wrote
     time-out        ONGOING ........... -> PREPARE_ABORT, epoch + 1
     all markers     PREPARE_x ......... -> COMPLETE_x; the next producer id, epoch 0, if the epochs are used up
+    expiry          no transaction .... -> DEAD
 
 Why the epoch of v2 grows with each transaction: a marker carries the new epoch, so that a write of the ended
 transaction that comes late, or an EndTxn, is of an older epoch everywhere and touches nothing. v1 keeps the epoch, and
 what comes late is stopped only by asking, before the first write in each partition, whether it belongs here.
 
-PREPARE_x is a closed door: until COMPLETE_x everything but a verification is answered CONCURRENT_TRANSACTIONS, which
-clients repeat. (In Kafka the step to COMPLETE_x is pending from the moment of the decision, and a pending step comes
-first in every check; the answers that its code has for PREPARE_x proper are therefore never seen.)
+PREPARE_x is a closed door: until COMPLETE_x everything is answered CONCURRENT_TRANSACTIONS, which clients repeat; only
+a verification and an EndTxn of v1 look first at who asks, and refuse strangers. (In Kafka the step to COMPLETE_x is
+pending from the moment of the decision, and a pending step comes first in every check; the answers that its code has
+for PREPARE_x proper are therefore never seen.)
 
 Ties: a time-out and an EndTxn that come together: whichever is handled first is written; the other finds the new epoch
 or the closed door. A decision that could not be appended was never made: the transaction is ONGOING as before
