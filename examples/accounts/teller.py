@@ -37,15 +37,22 @@ class Log:
         self.accounts: dict[str, Account] = {}
         self.done: set[str] = set()
         numbers = sorted(self.consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions)
+        ends = {number: self._end(number) for number in numbers}
         self.next = dict.fromkeys(numbers, 0)
         self.consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
-        for number in numbers:
-            first, end = self.consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=WAIT_S)
-            if first:
-                raise SystemExit(
-                    f"{topic}-{number} begins at {first}: what came before is gone, and with it the accounts"
-                )
+        for number, end in ends.items():
             self.read_until(number, end)
+
+    def _end(self, partition: int) -> int:
+        """Where the partition ends now. All of it must be there; asked before anything is read of it."""
+        from confluent_kafka import TopicPartition
+
+        first, end = self.consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=WAIT_S)
+        if first:
+            raise SystemExit(
+                f"{self.topic}-{partition} begins at {first}: what came before is gone, and with it the accounts"
+            )
+        return int(end)
 
     def read_until(self, partition: int, offset: int) -> None:
         """Reads and folds until everything in front of the offset is known."""
