@@ -49,6 +49,7 @@ class Log:
 
         first, end = self.consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=WAIT_S)
         if first:
+            self.consumer.close()
             raise SystemExit(
                 f"{self.topic}-{partition} begins at {first}: what came before is gone, and with it the accounts"
             )

@@ -95,8 +95,12 @@ class AioKafka:
             )
             try:
                 await producer.start()
+                if transactional_id is not None:
+                    await producer.begin_transaction()
                 sent = [await producer.send(topic, **record.arguments()) for record in records]
                 await producer.flush()
+                if transactional_id is not None:
+                    await producer.commit_transaction()
                 return [-1 if acks == 0 else (await future).offset for future in sent]
             finally:
                 await producer.stop()

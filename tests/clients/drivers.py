@@ -74,8 +74,11 @@ class KafkaPython:
         try:
             if transactional_id is not None:
                 producer.init_transactions()
+                producer.begin_transaction()
             sent = [producer.send(topic, **record.arguments()) for record in records]
             producer.flush(timeout=WAIT_S)
+            if transactional_id is not None:
+                producer.commit_transaction()
             return [future.get(timeout=WAIT_S).offset for future in sent]
         finally:
             producer.close(timeout=WAIT_S)
@@ -225,6 +228,7 @@ class Librdkafka:
         producer = ck.Producer(settings)
         if transactional_id is not None:
             producer.init_transactions(WAIT_S)
+            producer.begin_transaction()
         offsets: dict[int, int] = {}
         failed: list[ck.KafkaError] = []
 
@@ -258,6 +262,8 @@ class Librdkafka:
         producer.flush(WAIT_S)
         if failed:
             raise ck.KafkaException(failed[0])
+        if transactional_id is not None:
+            producer.commit_transaction(WAIT_S)
         return [offsets[number] for number in sorted(offsets)]
 
     def reader(self, topic: str, partitions: Sequence[int], start: int | str | dict[int, int]) -> Consumer:

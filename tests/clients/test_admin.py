@@ -143,17 +143,3 @@ def test_a_group_is_listed_described_and_deleted(driver: Driver, unique: str) ->
         admin.delete_group(unique)
         assert unique not in admin.groups()
         assert refusal(admin.delete_group, unique) == "GROUP_ID_NOT_FOUND"
-
-
-@pytest.mark.ottla
-def test_a_transactional_producer_is_refused_for_good(driver: Driver, unique: str) -> None:
-    """Until transactions are whole, error 53 ends a transactional producer at once instead of letting it retry for
-    ever.
-    """
-    driver.create_topic(unique)
-    caught: Any
-    with pytest.raises(Exception) as caught:  # noqa: PT011
-        driver.produce(unique, [Rec(b"")], transactional_id=unique)
-    assert error_name(caught.value) == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"
-    if driver.name == "librdkafka":
-        assert caught.value.args[0].fatal()

@@ -88,6 +88,23 @@ def test_records_of_each_partition_keep_their_order(driver: Driver, unique: str)
         assert mine == [(number // 6, str(number).encode()) for number in range(partition, 600, 6)]
 
 
+def test_transactions_one_after_another(driver: Driver, unique: str) -> None:
+    """Each commit takes an offset, for its marker; another producer of the same id goes on behind it."""
+    driver.create_topic(unique)
+    for number in range(3):
+        value = str(number).encode()
+        assert driver.produce(unique, [Rec(value), Rec(value)], transactional_id=unique) == [3 * number, 3 * number + 1]
+    found = read_all(driver, unique, 6)
+    assert [(each.offset, each.value) for each in found] == [
+        (0, b"0"),
+        (1, b"0"),
+        (3, b"1"),
+        (4, b"1"),
+        (6, b"2"),
+        (7, b"2"),
+    ]
+
+
 def test_64_mib_of_records(driver: Driver, unique: str) -> None:
     """64 MiB in 64 KiB records over two partitions: every byte comes back."""
     driver.create_topic(unique, partitions=2)
