@@ -235,6 +235,8 @@ class _Running:
         config, engine = self.config, self.engine
         self.loop = ControlLoop(engine, f"ottla-control-{config.node_id}")
         self.background = Background(f"ottla-background-{config.node_id}", self.loop.wake)
+        # Patterns of clients take time, and no disk shall wait for them.
+        self.matching = self.background.beside(f"ottla-matching-{config.node_id}")
         self.deadlines = DeadlineQueue()
         self.commits = Commits()
         self.metadata_log = CommittingMetadataLog(engine.metadata_log(), self.commits)
@@ -268,6 +270,7 @@ class _Running:
                 patterns,
                 _core.xxh3_64,
                 lambda group_id: group_config(self.controller.image, group_id),
+                self.matching.run,
             ),
             controller=self.controller,
             producer_ids=ProducerIds(self.controller, config.node_id),
@@ -404,6 +407,8 @@ class _Running:
                 self.server.stop(timeout_ms)
             finally:
                 try:
+                    # Nobody waits for it any more.
+                    self.matching.stop(0)
                     if not self.background.stop(max(until_s - time.monotonic(), _BACKGROUND_TIMEOUT_S)):
                         log.warning("the work on the data directories that was begun is not waited for any longer")
                 finally:

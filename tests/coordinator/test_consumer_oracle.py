@@ -13,7 +13,7 @@ from ottla import _core
 from ottla.coordinator.group.consumer.assignors import ASSIGNORS
 from ottla.coordinator.group.consumer.assignors.subject import Subject
 from ottla.coordinator.group.consumer.member import Target
-from ottla.coordinator.group.consumer.topics import Cluster, Patterns, TopicView
+from ottla.coordinator.group.consumer.topics import Cluster, Patterns, Racks, TopicView
 from ottla.testing import MemoryTopics
 from tests.kafka import jars
 
@@ -150,13 +150,23 @@ def test_assignments_are_kafkas(answers: list[list[str]]) -> None:
         assert ours == theirs, (name, alike, counts, members)
 
 
+class InRacks(MemoryTopics):
+    """A topic whose replicas have racks."""
+
+    def __init__(self, placed: list[list[str]]) -> None:
+        super().__init__()
+        self.placed = placed
+
+    def racks(self, topic: TopicView) -> Racks:
+        return self.placed
+
+
 def test_hashes_are_kafkas(answers: list[list[str]]) -> None:
     """So that a group of a directory of Kafka's finds its topics unchanged."""
     for (name, number, racks), (topic_hash, group_hash) in zip(HASHED, answers[len(cases()) :], strict=False):
         topic_id = b"".join((each % 2**64).to_bytes(8, "big") for each in (number, number + 1))
-        view = TopicView(name, topic_id, tuple(tuple(filter(None, each.split("."))) for each in racks.split(",")))
-        topics = MemoryTopics()
-        topics._put(view)
+        topics = InRacks([list(filter(None, each.split("."))) for each in racks.split(",")])
+        topics._put(TopicView(name, topic_id, len(topics.placed)))
         cluster = Cluster(topics, Patterns(_core.check_pattern, _core.match_patterns), _core.xxh3_64, lambda _: {})
         assert cluster.hashes.of_group([name, "not there"]) == int(group_hash)
         assert cluster.hashes._known[name] == int(topic_hash) % 2**64

@@ -16,6 +16,7 @@ from msgspec import Struct
 from ottla import messages
 from ottla.clock import DeadlineQueue, VirtualClock
 from ottla.coordinator.group.classic_group import ClassicGroup
+from ottla.coordinator.group.consumer.topics import Elsewhere, here
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.group.machine import GroupMachine
 from ottla.coordinator.group.settings import GroupSettings
@@ -171,6 +172,7 @@ class World:
             partition: MemoryJournal(commit_at_once=commit_at_once) for partition in range(partition_count)
         }
         self.topics = MemoryTopics()
+        self.elsewhere: Elsewhere = here
         self.group_configs: dict[str, dict[str, int]] = {}
         self.boxes: list[Box] = []
         RAISED.errors.clear()
@@ -188,7 +190,7 @@ class World:
             self.deadlines,
             self.clock,
             self.random,
-            memory_cluster(self.topics, self.group_configs),
+            memory_cluster(self.topics, self.group_configs, elsewhere=self.elsewhere),
             self.settings,
         )
         for partition in self.journals:

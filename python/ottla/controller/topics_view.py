@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ottla.controller.controller import Controller
     from ottla.controller.image import Topic
+    from ottla.coordinator.group.consumer.topics import Racks
 
 
 class ImageTopics:
@@ -23,6 +24,19 @@ class ImageTopics:
     def version(self) -> int:
         """Grows with every change."""
         return self._controller.applied_offset
+
+    def racks(self, topic: TopicView) -> Racks:
+        """Where its replicas are."""
+        brokers = self._controller.image.brokers
+        there = self._controller.image.topics_by_id.get(topic.topic_id)
+        return [
+            [
+                broker.rack
+                for replica in partition.replicas
+                if (broker := brokers.get(replica)) is not None and broker.rack is not None
+            ]
+            for partition in (() if there is None else there.partitions)
+        ]
 
     def names(self) -> Iterable[str]:
         """All topics."""
@@ -37,15 +51,4 @@ class ImageTopics:
         return self._view(self._controller.image.topics_by_id.get(topic_id))
 
     def _view(self, topic: Topic | None) -> TopicView | None:
-        if topic is None:
-            return None
-        brokers = self._controller.image.brokers
-        racks = tuple(
-            tuple(
-                broker.rack
-                for replica in partition.replicas
-                if (broker := brokers.get(replica)) is not None and broker.rack is not None
-            )
-            for partition in topic.partitions
-        )
-        return TopicView(topic.name, topic.topic_id, racks)
+        return None if topic is None else TopicView(topic.name, topic.topic_id, len(topic.partitions))

@@ -34,16 +34,20 @@ class Background:
     leaves its work behind.
     """
 
-    def __init__(self, name: str, wake: Callable[[], None]) -> None:
+    def __init__(self, name: str, wake: Callable[[], None], finished: deque[Callable[[], None]] | None = None) -> None:
         self._name = name
         self._wake = wake
         self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # Appended to by the worker, taken from by the control plane.
-        self._finished: deque[Callable[[], None]] = deque()
+        self._finished: deque[Callable[[], None]] = deque() if finished is None else finished
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         # Two threads call `run` and `stop`.
         self._lock = threading.Lock()
+
+    def beside(self, name: str) -> Background:
+        """Another thread, for work that shall not wait for this one's. Its ends come out of `finished` here."""
+        return Background(name, self._wake, self._finished)
 
     def run(self, work: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
         """Do `work` on the worker thread, then `done` with what it gave or raised on the control plane's.

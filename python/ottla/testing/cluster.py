@@ -6,10 +6,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from ottla.coordinator.group.consumer.topics import Cluster, Patterns, TopicView
+from ottla.coordinator.group.consumer.topics import Cluster, Patterns, TopicView, here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from ottla.coordinator.group.consumer.topics import Elsewhere, Racks
 
 
 class MemoryTopics:
@@ -28,6 +30,10 @@ class MemoryTopics:
         """The topic of that id."""
         return self._by_id.get(topic_id)
 
+    def racks(self, topic: TopicView) -> Racks:
+        """Where its replicas are: nobody knows."""
+        return [()] * topic.partition_count
+
     def names(self) -> Iterable[str]:
         """All topics."""
         return self._by_name.keys()
@@ -37,13 +43,13 @@ class MemoryTopics:
         self.delete(name)
         self.version += 1
         topic_id = self.version.to_bytes(16, "big")
-        self._put(TopicView(name, topic_id, ((),) * partition_count))
+        self._put(TopicView(name, topic_id, partition_count))
         return topic_id
 
     def grow(self, name: str, partition_count: int) -> None:
         """Give a topic more partitions."""
         self.version += 1
-        self._put(self._by_name[name]._replace(racks=((),) * partition_count))
+        self._put(self._by_name[name]._replace(partition_count=partition_count))
 
     def delete(self, name: str) -> None:
         """Delete a topic, if it is there."""
@@ -72,10 +78,15 @@ def _match(patterns: Sequence[str], names: Sequence[str]) -> list[list[str]]:
 PYTHON_PATTERNS = Patterns(_check, _match)
 
 
-def memory_cluster(topics: MemoryTopics, group_configs: Mapping[str, Mapping[str, int]] | None = None) -> Cluster:
+def memory_cluster(
+    topics: MemoryTopics,
+    group_configs: Mapping[str, Mapping[str, int]] | None = None,
+    *,
+    elsewhere: Elsewhere = here,
+) -> Cluster:
     """A cluster of these topics; the groups' own settings by group id."""
     configs = {} if group_configs is None else group_configs
-    return Cluster(topics, PYTHON_PATTERNS, _hash64, lambda group_id: configs.get(group_id, {}))
+    return Cluster(topics, PYTHON_PATTERNS, _hash64, lambda group_id: configs.get(group_id, {}), elsewhere)
 
 
 def _hash64(data: bytes) -> int:

@@ -153,3 +153,26 @@ def test_what_waits_is_bounded() -> None:
     background.run(lambda: 9, ends.append)
     assert woken.acquire(timeout=30)
     assert background.stop(30)
+
+
+def test_threads_beside_each_other_do_not_wait_for_each_other() -> None:
+    """What both have done comes out of one place."""
+    woken = threading.Semaphore(0)
+    first = Background("first", woken.release)
+    second = first.beside("second")
+    go = threading.Event()
+    ends: list[object] = []
+    first.run(lambda: go.wait(30), ends.append)
+    second.run(lambda: threading.current_thread().name, ends.append)
+    assert woken.acquire(timeout=30)
+    for end in first.finished():
+        end()
+    assert ends == ["second"]
+    go.set()
+    assert woken.acquire(timeout=30)
+    for end in first.finished():
+        end()
+    assert ends == ["second", True]
+    assert second.stop()
+    assert not first.stopping
+    first.stop()

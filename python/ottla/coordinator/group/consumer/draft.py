@@ -35,12 +35,31 @@ if TYPE_CHECKING:
     from ottla.coordinator.group.consumer.group import ConsumerGroup
     from ottla.coordinator.group.consumer.member import ConsumerMember, Target
     from ottla.coordinator.group.consumer.reconcile import Owned
+    from ottla.coordinator.group.consumer.topics import Topics
     from ottla.coordinator.shard import CoordinatorRecord
 
 log = logging.getLogger(__name__)
 
 # Patterns of a group are not matched more often than this, whatever changes (a constant in Kafka, too).
 PATTERN_PAUSE_MS: Final = 10_000
+
+
+class Subscribed:
+    """The ids of the topics that a member subscribes to and that exist, each looked up when it is asked for.
+
+    A member of thousands of topics has a few of their partitions, and every heartbeat of it asks until it is settled.
+    """
+
+    def __init__(self, member: ConsumerMember, group: ConsumerGroup, topics: Topics) -> None:
+        self._names = member.topics
+        resolved = group.patterns.get(member.pattern) if member.pattern else None
+        self._matched = frozenset[str]() if resolved is None else resolved.topics
+        self._topics = topics
+
+    def __contains__(self, topic_id: object) -> bool:
+        assert isinstance(topic_id, bytes)
+        topic = self._topics.with_id(topic_id)
+        return topic is not None and (topic.name in self._names or topic.name in self._matched)
 
 
 class Draft:
@@ -108,14 +127,14 @@ class Draft:
         now_ms = env.clock.now_ms()
         if resolved and now_ms <= resolved[0].resolved_ms + PATTERN_PAUSE_MS:
             return
-        patterns = self.group.subscriptions_with([self.old], self.member).patterns
+        patterns = self.group.patterns_with(self.old, self.member)
         if patterns and (
             is_new
             or len(patterns) != len(resolved)
             or resolved[0].version < env.cluster.created_version
             or now_ms > resolved[0].resolved_ms + env.settings.consumer_pattern_refresh_interval_ms
         ):
-            self.patterns_to_resolve = frozenset(patterns)
+            self.patterns_to_resolve = patterns
 
     def look_at_topics(self, *, bump: bool) -> None:
         """Raise the group epoch if asked to, or if the topics are not what they were."""
@@ -185,12 +204,12 @@ class Draft:
             key = (member.topics, member.pattern)
             topics = resolved.get(key)
             if topics is None:
-                topics = resolved[key] = self.subscribed_ids(member)
+                topics = resolved[key] = self._subscribed_ids(member)
             target = group.target(target_id if member is me else member.member_id)
             subjects.append(Subject(member.member_id, member.instance_id, topics, target))
         return subjects
 
-    def subscribed_ids(self, member: ConsumerMember) -> tuple[bytes, ...]:
+    def _subscribed_ids(self, member: ConsumerMember) -> tuple[bytes, ...]:
         """The ids of the topics a member subscribes to that exist."""
         names = member.topics
         if member.pattern and (resolved := self.group.patterns.get(member.pattern)) is not None:
@@ -207,7 +226,7 @@ class Draft:
             member,
             target=target,
             target_epoch=self.target_epoch,
-            subscribed=frozenset(self.subscribed_ids(member)),
+            subscribed=Subscribed(member, self.group, self._env.topics),
             subscription_changed=subscription_changed,
             is_free=self.group.is_free,
             owned=owned,

@@ -203,6 +203,18 @@ class ConsumerGroup:
                 by_pattern.subtract(resolved.topics)
         return Subscriptions(+by_name, +by_pattern, +patterns)
 
+    def patterns_with(self, old: ConsumerMember, new: ConsumerMember) -> frozenset[str]:
+        """The patterns members would subscribe by."""
+        subscribers = self.pattern_subscribers
+        if old.pattern == new.pattern and old.member_id in self.members:
+            return frozenset(subscribers)
+        patterns = subscribers.copy()
+        if old.pattern:
+            patterns[old.pattern] -= 1
+        if new.pattern:
+            patterns[new.pattern] += 1
+        return frozenset(+patterns)
+
     def preferred_assignor(self, old: ConsumerMember | None, new: ConsumerMember) -> str | None:
         """The assignor most members would ask for; None if nobody asks for any."""
         counts = self._assignors.copy()

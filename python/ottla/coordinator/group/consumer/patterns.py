@@ -1,13 +1,15 @@
 """Subscriptions by regular expression: which topics the patterns of a group match, and when that is found out.
 
-All patterns of a group are matched together, in a write of their own that follows the heartbeat which found that
+All patterns of a group are matched together, after the heartbeat which found that
 
     a pattern is new to the group, or
     topics were created since they were matched, or
     that was `group.consumer.regex.refresh.interval.ms` ago (topics may have been deleted),
 
-but not twice within ten seconds. So a member that joins with a new pattern gets its partitions with its second
-heartbeat. What a pattern matches is in the log: a coordinator that starts again knows it without looking.
+but not twice at a time, nor within ten seconds. It is done on another thread: thousands of names times a pattern that
+was made to be slow take seconds, in which every other member must be heard. What came of it is a write of its own. So a
+member that joins with a new pattern gets its partitions with its second heartbeat, or a later one. What a pattern
+matches is in the log: a coordinator that starts again knows it without looking.
 
 The syntax is RE2's, as in Kafka (there RE2/J, here Rust's `regex`, which is of the same family): no look-around and no
 back-references, so that a match takes time linear in the name whatever the pattern. A name is matched as a whole.
@@ -26,6 +28,8 @@ from ottla.coordinator.group.consumer.records import group_epoch, resolved_patte
 from ottla.coordinator.shard import NOTHING, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ottla.coordinator.group.consumer.environment import Environment
     from ottla.coordinator.shard import CoordinatorRecord
 
@@ -37,24 +41,49 @@ class Resolver:
 
     def __init__(self, environment: Environment) -> None:
         self._env = environment
+        # Groups whose patterns are being matched.
+        self._under_way: set[str] = set()
 
     def resolve(self, group_id: str, patterns: frozenset[str]) -> Result:
-        """Write down what the patterns match now; if that is something else, the group epoch grows."""
-        group = self._env.groups.get(group_id)
-        if not isinstance(group, ConsumerGroup):
+        """Have the patterns matched."""
+        env, group = self._env, self._env.groups.get(group_id)
+        if not isinstance(group, ConsumerGroup) or group_id in self._under_way:
             return NOTHING
-        env = self._env
         wanted = sorted(pattern for pattern in patterns if group.pattern_subscribers[pattern])
         if not wanted:
             return NOTHING
-        now_ms, version = env.clock.now_ms(), env.topics.version
-        matched = env.patterns.match(wanted, list(env.topics.names()))
+        self._under_way.add(group_id)
+        now_ms = env.clock.now_ms()
+        version, names = env.cluster.names()
+
+        def done(matched: list[list[str]] | Exception) -> None:
+            self._under_way.discard(group_id)
+            if isinstance(matched, Exception):
+                # The next heartbeat asks again.
+                log.warning("group %.255r: its patterns were not matched: %s", group_id, matched)
+                return
+            found = {
+                pattern: ResolvedPattern(frozenset(topics), version, now_ms)
+                for pattern, topics in zip(wanted, matched, strict=True)
+            }
+            env.shard.submit(lambda: self._take(group_id, found))
+
+        env.cluster.elsewhere(lambda: env.patterns.match(wanted, names), done)
+        return NOTHING
+
+    def _take(self, group_id: str, found: Mapping[str, ResolvedPattern]) -> Result:
+        """Write down what the patterns match; if that is something else than before, the group epoch grows."""
+        env, group = self._env, self._env.groups.get(group_id)
+        if not isinstance(group, ConsumerGroup):
+            return NOTHING
         records: list[CoordinatorRecord] = []
         subscriptions = group.subscriptions_with([], None)
         by_pattern: Counter[str] = subscriptions.by_pattern
         bump = False
-        for pattern, names in zip(wanted, matched, strict=True):
-            new = ResolvedPattern(frozenset(names), version, now_ms)
+        for pattern, new in found.items():
+            if not group.pattern_subscribers[pattern]:
+                # Nobody subscribes by it any more.
+                continue
             old = group.patterns.get(pattern)
             if (frozenset() if old is None else old.topics) != new.topics:
                 bump = True

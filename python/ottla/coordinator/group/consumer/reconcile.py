@@ -5,7 +5,7 @@ Reference: Apache Kafka 4.3, CurrentAssignmentBuilder.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -28,7 +28,7 @@ def reconcile(
     *,
     target: Target,
     target_epoch: int,
-    subscribed: Collection[bytes],
+    subscribed: Container[bytes],
     subscription_changed: bool,
     is_free: Callable[[bytes, int], bool],
     owned: Owned | None,
@@ -70,7 +70,7 @@ def _owns(owned: Owned | None, given_up: Assigned) -> bool:
     )
 
 
-def _give_up_unsubscribed(member: ConsumerMember, subscribed: Collection[bytes], owned: Owned | None) -> ConsumerMember:
+def _give_up_unsubscribed(member: ConsumerMember, subscribed: Container[bytes], owned: Owned | None) -> ConsumerMember:
     gone = {topic_id: partitions for topic_id, partitions in member.assigned.items() if topic_id not in subscribed}
     if not gone:
         return member
@@ -94,7 +94,7 @@ def _step(
     epoch: int,
     target: Target,
     target_epoch: int,
-    subscribed: Collection[bytes],
+    subscribed: Container[bytes],
     is_free: Callable[[bytes, int], bool],
     owned: Owned | None,
 ) -> ConsumerMember:

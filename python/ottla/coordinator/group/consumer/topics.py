@@ -10,24 +10,24 @@ their count.)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
 
 _MAGIC: Final = b"\0"
 _SIGN_BIT: Final = 1 << 63
 
 
+# For each partition of a topic the racks of its replicas, where they are known.
+Racks = Sequence[Sequence[str]]
+
+
 class TopicView(NamedTuple):
-    """A topic that exists."""
+    """A topic that exists. Made with every look, so it has nothing that costs more with every partition."""
 
     name: str
     topic_id: bytes
-    # For each partition the racks of its replicas, where they are known.
-    racks: tuple[tuple[str, ...], ...]
-
-    @property
-    def partition_count(self) -> int:
-        """How many partitions it has."""
-        return len(self.racks)
+    partition_count: int
 
 
 class Topics(Protocol):
@@ -39,6 +39,10 @@ class Topics(Protocol):
 
     def with_id(self, topic_id: bytes) -> TopicView | None:
         """The topic of that id."""
+        ...
+
+    def racks(self, topic: TopicView) -> Racks:
+        """Where its replicas are."""
         ...
 
     def names(self) -> Iterable[str]:
@@ -60,6 +64,24 @@ class Patterns(NamedTuple):
     match: Callable[[Sequence[str], Sequence[str]], list[list[str]]]
 
 
+class Elsewhere(Protocol):
+    """Where work is done that would keep the control plane's thread from everything else."""
+
+    def __call__(self, work: Callable[[], T], done: Callable[[T | Exception], None], /) -> None:
+        """Do `work` on another thread, then `done` with what it gave or raised on this one."""
+        ...
+
+
+def here(work: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
+    """Do it at once, on this thread."""
+    outcome: T | Exception
+    try:
+        outcome = work()
+    except Exception as error:  # noqa: BLE001 - handed to who asked
+        outcome = error
+    done(outcome)
+
+
 class Cluster:
     """All of it; one per coordinator."""
 
@@ -69,20 +91,30 @@ class Cluster:
         patterns: Patterns,
         hash64: Callable[[bytes], int],
         group_configs: Callable[[str], Mapping[str, int]],
+        elsewhere: Elsewhere = here,
     ) -> None:
         self.topics = topics
         self.patterns = patterns
+        self.elsewhere = elsewhere
         self.hashes = TopicHashes(topics, hash64)
         # What a group sets itself, by the name of the setting.
         self.group_configs = group_configs
         # Version in which a topic was created last: patterns resolved before are old.
         self.created_version = topics.version
+        self._names: tuple[int, Sequence[str]] = (-1, ())
 
     def on_topics_changed(self, names: Iterable[str], *, created: bool) -> None:
         """These topics were created, changed or deleted."""
         self.hashes.forget(names)
         if created:
             self.created_version = self.topics.version
+
+    def names(self) -> tuple[int, Sequence[str]]:
+        """The version of the metadata, and the names of all topics then: never changed, shared by all who ask."""
+        version = self.topics.version
+        if self._names[0] != version:
+            self._names = (version, tuple(self.topics.names()))
+        return self._names
 
 
 class TopicHashes:
@@ -107,7 +139,7 @@ class TopicHashes:
                 topic = self._topics.named(name)
                 if topic is None:
                     continue
-                topic_hash = self._known[name] = self._hash64(topic_bytes(topic))
+                topic_hash = self._known[name] = self._hash64(topic_bytes(topic, self._topics.racks(topic)))
             found.append(topic_hash.to_bytes(8, "little"))
         if not found:
             return 0
@@ -115,10 +147,10 @@ class TopicHashes:
         return value - 2 * _SIGN_BIT if value & _SIGN_BIT else value
 
 
-def topic_bytes(topic: TopicView) -> bytes:
+def topic_bytes(topic: TopicView, racks_of: Racks) -> bytes:
     """What a topic is, as bytes."""
-    parts = [_MAGIC, topic.topic_id[:8][::-1], topic.topic_id[8:][::-1], _text(topic.name), _int(len(topic.racks))]
-    for index, racks in enumerate(topic.racks):
+    parts = [_MAGIC, topic.topic_id[:8][::-1], topic.topic_id[8:][::-1], _text(topic.name), _int(len(racks_of))]
+    for index, racks in enumerate(racks_of):
         parts.append(_int(index))
         for rack in sorted(racks, key=_java_order):
             parts += [_int(len(rack.encode("utf-16-le")) // 2), _text(rack)]
