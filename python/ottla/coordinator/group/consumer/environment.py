@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Final
 
+from ottla.coordinator.shard import BATCH_OVERHEAD_BYTES, record_bytes
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ottla.coordinator.group.consumer.topics import Cluster
     from ottla.coordinator.group.groups import Groups
     from ottla.coordinator.group.settings import GroupSettings
-    from ottla.coordinator.shard import ShardContext
+    from ottla.coordinator.shard import CoordinatorRecord, ShardContext
     from ottla.types import Clock, Codec, Random
 
 SESSION_TIMEOUT: Final = "consumer.session.timeout.ms"
@@ -48,6 +51,12 @@ class Environment:
     def new_member_id(self) -> str:
         """An id for a member that has none, in the form Kafka gives ids."""
         return base64.urlsafe_b64encode(self.random.bytes(16)).decode().rstrip("=")
+
+    def fits(self, records: Sequence[CoordinatorRecord]) -> bool:
+        """Whether these can be written at once, and so together."""
+        encode = self.codec.encode_coordinator_record
+        size = BATCH_OVERHEAD_BYTES + sum(record_bytes(encode(*record)) for record in records)
+        return size <= self.settings.batch_bytes_max
 
     def session_timeout_ms(self, group_id: str) -> int:
         """How long a member of the group may be silent."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ottla.coordinator.group.consumer.group import ConsumerGroup
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ottla.coordinator.group.consumer.environment import Environment
     from ottla.coordinator.group.consumer.member import ConsumerMember
     from ottla.coordinator.shard import CoordinatorRecord
+    from ottla.errors import ErrorCode
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +112,13 @@ class Fencing:
         if not members:
             return Result(response=response)
         group_id = group.group_id
-        records: list[CoordinatorRecord]
+        records: list[CoordinatorRecord] = []
         if self._downgrader.may_without(group, members):
             records = self._downgrader.convert(group, leaving=members, reason="the last consumer-protocol member left")
-        else:
+            if not self._env.fits(records):
+                log.warning("group %.255r: stays a consumer group, it is too large for a record of one", group_id)
+                records = []
+        if not records:
             records = [record for member in members for record in member_tombstones(group_id, member.member_id)]
             going = Counter(member.pattern for member in members if member.pattern)
             dropped = [pattern for pattern, count in going.items() if group.pattern_subscribers[pattern] == count]
@@ -124,11 +129,22 @@ class Fencing:
             log.debug("group %.255r: epoch %d, %d members left", group_id, group.epoch + 1, len(members))
         for member in members:
             self.forget(group_id, member.member_id)
-        return Result(records=records, response=response)
+        return Result(records=records, response=response, done=partial(self._fenced, group, members))
+
+    def _fenced(self, group: ConsumerGroup, members: Sequence[ConsumerMember], code: ErrorCode | None) -> None:
+        """If that could not be written they are still there, perhaps for good: they have their time once more."""
+        if code is None or self._env.groups.get(group.group_id) is not group:
+            return
+        for member in members:
+            if group.members.get(member.member_id) is member:
+                self._begin_deadlines(group, member)
 
     def on_loaded(self, group: ConsumerGroup) -> None:
         """Members from the log have a full session to be heard of, and to give up what they were told to."""
         for member in group.members.values():
-            self.heard_of(group.group_id, member.member_id)
-            if member.revoking:
-                self.expect_revocation(group.group_id, member)
+            self._begin_deadlines(group, member)
+
+    def _begin_deadlines(self, group: ConsumerGroup, member: ConsumerMember) -> None:
+        self.heard_of(group.group_id, member.member_id)
+        if member.revoking:
+            self.expect_revocation(group.group_id, member)
