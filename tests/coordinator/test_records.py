@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
 from ottla import _core
 from ottla.coordinator.group.offsets import CommittedOffset
 from ottla.coordinator.group.settings import GroupSettings
+from ottla.coordinator.shard import Result
 from ottla.errors import ErrorCode
 from ottla.messages import GroupMetadataKey, GroupMetadataValue
 from tests.coordinator.world import World
@@ -85,7 +88,11 @@ def test_how_long_a_group_has_been_empty_survives_the_coordinator() -> None:
     assert empty.current_state_timestamp == world.clock.now_ms()
     world.start()
     world.wait(30_000)
-    expire = world.machine().offsets.expire
+    offsets = world.machine().offsets
+
+    def expire() -> Result:
+        return offsets.expire(deque(world.machine().groups), 100)
+
     assert expire().records == []
     world.wait(30_000)
     assert len(expire().records) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +55,10 @@ if TYPE_CHECKING:
 
 # From here on DescribeGroups says that a group does not exist; before it is described as dead (KIP-1043).
 GROUP_NOT_FOUND_VERSION_MIN: Final = 6
+
+
+# Offsets looked at in one turn of the loop, whether they have expired: a fraction of a millisecond.
+EXPIRED_PER_TURN: Final = 500
 
 
 class GroupMachine:
@@ -235,7 +240,14 @@ class GroupMachine:
 
     def _expire(self) -> Result:
         self._expire_later()
-        return self.offsets.expire()
+        return self._expire_some(deque(self.groups))
+
+    def _expire_some(self, waiting: deque[str]) -> Result:
+        """A part in each turn: others wait for it, and all shards of a broker come to it at the same time."""
+        result = self.offsets.expire(waiting, EXPIRED_PER_TURN)
+        if waiting:
+            self._shard.after("expire more", 0, partial(self._expire_some, waiting))
+        return result
 
     # Reads.
 

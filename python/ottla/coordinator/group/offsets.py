@@ -49,6 +49,7 @@ from ottla.messages import (
 )
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Mapping
 
     from ottla.coordinator.group.consumer.offset_rules import PartitionRule
@@ -389,22 +390,34 @@ class Offsets:
         }
         return Result(records=[offset_tombstone(*of) for of in forgotten], atomic=False)
 
-    def expire(self) -> Result:
-        """Write the end of what has expired, and of groups that have nothing left."""
+    def expire(self, waiting: deque[str], offsets_max: int) -> Result:
+        """Write the end of what has expired, and of groups that have nothing left; of these groups as many as that."""
         now_ms = self._clock.now_ms()
         records: list[CoordinatorRecord] = []
-        for group in self._groups.values():
-            if self._expire_group(group, now_ms, records) and group.is_empty:
+        looked_at = 0
+        while waiting and looked_at < offsets_max:
+            group = self._groups.get(waiting.popleft())
+            if group is None:
+                continue
+            offsets = self.of_group(group.group_id)
+            looked_at += 1 + len(offsets)
+            if self._expire_group(group, offsets, now_ms, records) and group.is_empty:
                 records += tombstones(group)
-        for group_id in [group_id for group_id, offsets in self._by_group.items() if offsets.is_forgotten]:
-            del self._by_group[group_id]
-        self._pending.tidy()
+        if not waiting:
+            for group_id in [group_id for group_id, offsets in self._by_group.items() if offsets.is_forgotten]:
+                del self._by_group[group_id]
+            self._pending.tidy()
         return Result(records=records, atomic=False)
 
-    def _expire_group(self, group: AnyGroup, now_ms: int, records: list[CoordinatorRecord]) -> bool:
+    def _expire_group(
+        self,
+        group: AnyGroup,
+        offsets: list[tuple[Partition, CommittedOffset]],
+        now_ms: int,
+        records: list[CoordinatorRecord],
+    ) -> bool:
         """True if nothing is left."""
         group_id = group.group_id
-        offsets = self.of_group(group_id)
         nothing_pending = not self._pending.of_group(group_id)
         if not offsets:
             return nothing_pending
