@@ -41,9 +41,7 @@ COORDINATOR_LOAD_IN_PROGRESS. A partition that cannot be opened or read fails it
 state (`batch`).
 
 **An error that nobody foresaw**, a Rust panic too, is logged and ends what it happened in: the operation, the append,
-the loading of one shard. Nobody else waits longer for it.
-
-The runtime is the only writer of its partitions. All of it runs on the control-plane thread.
+the loading of one shard. The runtime is the only writer of its partitions, and runs on the control plane's thread.
 """
 
 from __future__ import annotations
@@ -64,13 +62,12 @@ from ottla.coordinator.shard import (
     ShardStatus,
     State,
     encoded_records,
-    record_bytes,
 )
 from ottla.coordinator.transactional import TransactionalWriter
 from ottla.errors import ErrorCode, RequestError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from msgspec import Struct
 
@@ -327,38 +324,41 @@ class CoordinatorRuntime(Generic[M]):
 
     def _take(self, shard: Shard[M], result: Result, waiter: Waiter) -> None:
         """Into the buffer, and into the state."""
-        encoded = self.encode(shard, result, waiter)
-        if encoded is None:
-            return
-        sizes = [record_bytes(record) for record in encoded]
-        bytes_max = self.settings.batch_bytes_max
-        pieces: Iterable[tuple[Sequence[CoordinatorRecord], list[Record], int]] = (
-            ((result.records, encoded, sum(sizes)),)
-            if result.atomic
-            else (([r], [e], size) for r, e, size in zip(result.records, encoded, sizes, strict=True))
-        )
-        for records, encoded_piece, size in pieces:
-            if shard.records_bytes + size > bytes_max and not self.flush(shard):
-                # Nor can this be written any more, which was decided after those.
-                if result.applied and shard.state is State.ACTIVE:
-                    self.fail(shard)
-                waiter.fail(ErrorCode.KAFKA_STORAGE_ERROR)
-                return
-            self._dirty[shard] = None
-            shard.take(result, encoded_piece, size)
-            offset = shard.next_offset
-            shard.next_offset = offset + len(records)
-            if not result.applied:
-                self._apply(shard, offset, records)
-        shard.waiters.append(waiter)
-
-    def encode(self, shard: Shard[M], result: Result, waiter: Waiter) -> list[Record] | None:
-        """The records as bytes; None if they cannot be written, which the waiter has been told."""
         try:
-            return encoded_records(shard, result, self.codec, self.topic_kind, self.settings.batch_bytes_max)
+            encoded, sizes = self.encode(shard, result)
         except RequestError as error:
             waiter.fail(error.code)
-            return None
+            return
+        if result.atomic:
+            taken = self._take_piece(shard, result, result.records, encoded, sum(sizes))
+        else:
+            pieces = zip(result.records, encoded, sizes, strict=True)
+            taken = all(self._take_piece(shard, result, [record], [piece], size) for record, piece, size in pieces)
+        if taken:
+            shard.waiters.append(waiter)
+        else:
+            # It cannot be written any more, having been decided after what was not.
+            if result.applied and shard.state is State.ACTIVE:
+                self.fail(shard)
+            waiter.fail(ErrorCode.KAFKA_STORAGE_ERROR)
+
+    def _take_piece(
+        self, shard: Shard[M], result: Result, records: Sequence[CoordinatorRecord], encoded: list[Record], size: int
+    ) -> bool:
+        """False if there is no room for it, and what is in its place could not be appended."""
+        if shard.records_bytes + size > self.settings.batch_bytes_max and not self.flush(shard):
+            return False
+        self._dirty[shard] = None
+        shard.take(result, encoded, size)
+        offset = shard.next_offset
+        shard.next_offset = offset + len(records)
+        if not result.applied:
+            self._apply(shard, offset, records)
+        return True
+
+    def encode(self, shard: Shard[M], result: Result) -> tuple[list[Record], list[int]]:
+        """As bytes, and what each takes in a batch; RequestError if they cannot be written."""
+        return encoded_records(shard, result, self.codec, self.topic_kind, self.settings.batch_bytes_max)
 
     def _apply(self, shard: Shard[M], offset: int, records: Sequence[CoordinatorRecord]) -> None:
         timeline, apply = shard.timeline, shard.machine.apply

@@ -346,8 +346,8 @@ def record_bytes(record: Record) -> int:
 
 def encoded_records(
     shard: Shard[Any], result: Result, codec: Codec, kind: Literal["group", "transaction"], bytes_max: int
-) -> list[Record]:
-    """What a write decided, as bytes; RequestError, said in the log, if that cannot be written.
+) -> tuple[list[Record], list[int]]:
+    """What a write decided, as bytes, and what each takes; RequestError, said in the log, if it cannot be written.
 
     `bytes_max` is of one batch.
     """
@@ -358,8 +358,8 @@ def encoded_records(
         # A text longer than its field takes; nobody may wait for records that cannot be written.
         log.exception("%s coordinator %d: a record does not fit its message", kind, shard.partition)
         raise RequestError(ErrorCode.UNKNOWN_SERVER_ERROR) from error
-    sizes = map(record_bytes, encoded)
+    sizes = list(map(record_bytes, encoded))
     if BATCH_OVERHEAD_BYTES + (sum(sizes) if result.atomic else max(sizes)) > bytes_max:
         log.warning("%s coordinator %d: a write is larger than %d bytes", kind, shard.partition, bytes_max)
         raise RequestError(ErrorCode.RECORD_LIST_TOO_LARGE)
-    return encoded
+    return encoded, sizes

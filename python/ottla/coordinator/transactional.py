@@ -61,8 +61,8 @@ class Host(Protocol[M]):
         """Run a write; `take` gets what it decided."""
         ...
 
-    def encode(self, shard: Shard[M], result: Result, waiter: Waiter) -> list[Record] | None:
-        """The records as bytes; None if they cannot be written, which the waiter has been told."""
+    def encode(self, shard: Shard[M], result: Result) -> tuple[list[Record], list[int]]:
+        """The records as bytes, and what each takes in a batch; RequestError if they cannot be written."""
         ...
 
     def flush(self, shard: Shard[M]) -> bool:
@@ -153,8 +153,10 @@ class TransactionalWriter(Generic[M]):
         return shard
 
     def _take(self, producer: BatchProducer, shard: Shard[M], result: Result, waiter: Waiter) -> None:
-        records = self._host.encode(shard, result, waiter)
-        if records is None:
+        try:
+            records, _ = self._host.encode(shard, result)
+        except RequestError as error:
+            waiter.fail(error.code)
             return
 
         def apply(offset: int) -> None:

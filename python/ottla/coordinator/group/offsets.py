@@ -21,7 +21,9 @@ in an open transaction is UNSTABLE_OFFSET_COMMIT then.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
 
 from ottla.coordinator.group.classic_group import ClassicGroup
 from ottla.coordinator.group.consumer.group import ConsumerGroup
@@ -81,8 +83,8 @@ Partition = tuple[str, int]
 R = TypeVar("R")
 
 
-class CommittedOffset(NamedTuple):
-    """One committed offset."""
+class CommittedOffset(Struct, frozen=True, gc=False):
+    """One committed offset. There may be millions: the garbage collector need not look at them."""
 
     offset: int
     leader_epoch: int
@@ -193,8 +195,14 @@ class Offsets:
         topics = []
         for topic in request.topics:
             partitions = self._commit_topic(
-                *(OffsetCommitResponsePartition, request.group_id, topic, topic.topic_id),
-                *(rule, now_ms, expire_ms, records),
+                OffsetCommitResponsePartition,
+                request.group_id,
+                topic,
+                topic.topic_id,
+                rule,
+                now_ms,
+                expire_ms,
+                records,
             )
             topics.append(OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=partitions))
         response = OffsetCommitResponse(topics=topics)
