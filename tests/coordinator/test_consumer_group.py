@@ -6,6 +6,7 @@ import pytest
 
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode, StorageError
+from ottla.messages import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatRequestTopicPartitions
 from tests.coordinator.consumers import Consumer, assigned, beat, commit, describe, join, settle
 from tests.coordinator.world import World
 
@@ -76,6 +77,29 @@ def test_a_lost_answer_is_repeated_with_the_epoch_before(world: World) -> None:
     assert beat(world, "m0", 2).code is ErrorCode.FENCED_MEMBER_EPOCH
     assert beat(world, "m0", 9, owned={}).code is ErrorCode.FENCED_MEMBER_EPOCH
     assert beat(world, "m0", 1, owned={}).code is ErrorCode.FENCED_MEMBER_EPOCH
+
+
+def test_a_member_may_name_a_topic_as_often_as_it_likes(world: World) -> None:
+    """It owns what it says, wherever it says so: nobody else gets a partition that it has not given up."""
+    topic_id = world.topics.create("t", 2)
+    consumers(world, 1, "t")
+    world.wait(1_000)
+    join(world, "b", "t")
+    assert assigned(beat(world, "m0", 2, owned={topic_id: [0, 1]}).response) == {topic_id: [0]}
+    request = ConsumerGroupHeartbeatRequest(
+        group_id="g",
+        member_id="m0",
+        member_epoch=2,
+        topic_partitions=[
+            ConsumerGroupHeartbeatRequestTopicPartitions(topic_id=topic_id, partitions=[1]),
+            ConsumerGroupHeartbeatRequestTopicPartitions(topic_id=topic_id, partitions=[0]),
+        ],
+    )
+    box = world._box("twice")
+    world.coordinator.consumer_group_heartbeat(world.context("beat", 1), request, box)
+    world.turn()
+    assert box.response.member_epoch == 2
+    assert assigned(beat(world, "b", 3, owned={}).response) is None
 
 
 def test_a_silent_member_is_fenced_after_its_session(world: World) -> None:

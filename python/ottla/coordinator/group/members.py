@@ -116,6 +116,10 @@ class Member:
         """Cannot be expected to send a heartbeat: we owe it an answer. New members are not, lest they wait for ever."""
         return not self.is_new and (self.awaits_join or self.awaits_sync)
 
+    def knows(self, protocol: str) -> bool:
+        """It can speak the protocol."""
+        return any(name == protocol for name, _ in self.protocols)
+
     def metadata(self, protocol: str) -> bytes:
         """What the member said for this protocol."""
         for name, metadata in self.protocols:

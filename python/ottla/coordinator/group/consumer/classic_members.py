@@ -22,6 +22,7 @@ from ottla.coordinator.group.consumer.embedded import read_subscription, write_a
 from ottla.coordinator.group.consumer.group import CONSUMER_TYPE
 from ottla.coordinator.group.consumer.heartbeat import owner_of
 from ottla.coordinator.group.consumer.member import ClassicProtocols, ConsumerMember, target_of
+from ottla.coordinator.group.consumer.reconcile import together
 from ottla.coordinator.group.consumer.state import MemberState
 from ottla.coordinator.group.join import MEMBER_ID_VERSION_MIN
 from ottla.coordinator.group.members import protocol_list
@@ -112,11 +113,11 @@ class ClassicMembers:
         pattern_changed, _ = draft.note_pattern()
         changed = names_changed or pattern_changed
         draft.look_at_topics(bump=changed)
-        owned = {
-            topic.topic_id: said.partitions
+        owned = together(
+            (topic.topic_id, said.partitions)
             for said in subscription.owned_partitions
             if (topic := self._env.topics.named(said.topic)) is not None
-        }
+        )
         if downgrades:
             stale = group.assignment_epoch < draft.epoch
             if not stale:

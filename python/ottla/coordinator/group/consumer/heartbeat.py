@@ -23,6 +23,7 @@ from ottla.coordinator.group.consumer.draft import Draft
 from ottla.coordinator.group.consumer.environment import group_not_found
 from ottla.coordinator.group.consumer.group import ConsumerGroup
 from ottla.coordinator.group.consumer.member import NOTHING_ASSIGNED, ConsumerMember
+from ottla.coordinator.group.consumer.reconcile import together
 from ottla.coordinator.group.consumer.records import (
     current_assignment,
     member_metadata,
@@ -143,7 +144,7 @@ class Heartbeats:
         member_id = member_id or self._env.new_member_id()
         owned: Owned | None = None
         if request.topic_partitions is not None:
-            owned = {said.topic_id: said.partitions for said in request.topic_partitions}
+            owned = together((said.topic_id, said.partitions) for said in request.topic_partitions)
         old = self.find_member(group, member_id, request.member_epoch, request.instance_id, owned, joins, records)
         draft = Draft(self._env, group, old, _told(old, context, request), records)
         names_changed = draft.note_member()

@@ -15,7 +15,7 @@ from ottla.coordinator.group.consumer.state import MemberState
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ottla.coordinator.group.consumer.member import Assigned, ConsumerMember, Target
 
@@ -56,6 +56,14 @@ def reconcile(
                 )
             return _step(member, target_epoch, target, target_epoch, subscribed, is_free, owned)
     return _step(member, member.epoch, target, target_epoch, subscribed, is_free, owned)
+
+
+def together(said: Iterable[tuple[bytes, Collection[int]]]) -> Owned:
+    """What a member says it owns, which may name a topic several times."""
+    owned: dict[bytes, Collection[int]] = {}
+    for topic_id, partitions in said:
+        owned[topic_id] = [*owned[topic_id], *partitions] if topic_id in owned else partitions
+    return owned
 
 
 def _owns(owned: Owned | None, given_up: Assigned) -> bool:

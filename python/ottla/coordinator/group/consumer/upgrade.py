@@ -57,8 +57,12 @@ class Upgrader:
             raise self._refusal(group_id, "its members do not speak the protocol of consumers")
         if len(classic.members) > self._env.settings.consumer_group_size_max:
             raise self._refusal(group_id, "it has more members than a consumer group may have")
+        # In the very first round nothing is chosen yet, in a later one perhaps what not all know any more.
+        protocol = classic.protocol
+        if protocol is None or not all(member.knows(protocol) for member in classic.members.values()):
+            protocol = classic.select_protocol()
         try:
-            members = [self._member(classic, member) for member in classic.members.values()]
+            members = [self._member(classic, member, protocol) for member in classic.members.values()]
         except RequestError as error:
             raise self._refusal(group_id, error.message) from error
         self._refuse_shared(group_id, members)
@@ -94,10 +98,8 @@ class Upgrader:
         if len(owned) != len(set(owned)):
             raise self._refusal(group_id, "a partition is assigned to several of its members")
 
-    def _member(self, classic: ClassicGroup, member: Member) -> ConsumerMember:
+    def _member(self, classic: ClassicGroup, member: Member, protocol: str) -> ConsumerMember:
         codec, topics = self._env.codec, self._env.topics
-        # In the very first round nothing is chosen yet.
-        protocol = classic.protocol or classic.select_protocol()
         subscription = read_subscription(codec, member.metadata(protocol))
         assigned: dict[bytes, dict[int, int]] = {}
         if member.assignment:
@@ -106,8 +108,10 @@ class Upgrader:
                 raise RequestError(ErrorCode.GROUP_ID_NOT_FOUND, "its assignor keeps data with the members")
             for said in assignment.assigned_partitions:
                 topic = topics.named(said.topic)
-                if topic is not None and said.partitions:
-                    assigned[topic.topic_id] = dict.fromkeys(sorted(said.partitions), classic.generation)
+                # A topic made anew may have fewer than the one they were assigned of.
+                there = [] if topic is None else [p for p in said.partitions if 0 <= p < topic.partition_count]
+                if topic is not None and there:
+                    assigned[topic.topic_id] = dict.fromkeys(sorted(there), classic.generation)
         return ConsumerMember(
             member_id=member.member_id,
             epoch=classic.generation,
