@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ottla import _core
+from ottla.cli.serve import collect_garbage_seldom
 from ottla.clock import DeadlineQueue, SystemClock, SystemRandom
 from ottla.controller.names import OFFSETS_TOPIC
 from ottla.coordinator.group.coordinator import GroupCoordinator
@@ -122,6 +123,7 @@ def load(folder: Path, partitions: int) -> str:
 
 
 def main() -> None:
+    collect_garbage_seldom()
     parser = argparse.ArgumentParser(
         prog="benches.loading", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
