@@ -52,6 +52,10 @@ lint: $(VENV)/stamp-test $(VENV)/stamp-dev native ## Format, lints and types of 
 bench: $(VENV)/stamp-bench native-release ## The headline figures beside Apache Kafka's (Java and Maven needed)
 	@$(PY) -m benches $(ARGS)
 
+.PHONY: bench-full
+bench-full: $(VENV)/stamp-bench native-release ## Every figure beside Apache Kafka's; about an hour
+	@$(PY) -m benches --full $(ARGS)
+
 .PHONY: bench-instructions
 bench-instructions: | $(PY) ## Instructions of the storage engine beside the committed counts (valgrind needed)
 	@$(PY) -m benches.instructions $(ARGS)

@@ -1,6 +1,7 @@
 """`python -m benches`: the headline figures beside Apache Kafka's and the machine's limits, in one run.
 
-The raw results go to target/bench/<time>.json (or --output), the table to the screen.
+With `--full` everything there is. The raw results go to target/bench/<time>.json (or --output), the table to the
+screen.
 """
 
 from __future__ import annotations
@@ -12,16 +13,123 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benches import produce, rebalance, recovery, start, storage
+from benches import (
+    consumer_rebalance,
+    coordinator_recovery,
+    coordinators,
+    produce,
+    rebalance,
+    recovery,
+    requests,
+    rolling,
+    start,
+    storage,
+    transactions,
+)
 from benches.meters import machine
-from benches.peers import client_versions, make_peers
+from benches.peers import SYNCED, Peer, client_versions, make_peers
 from benches.report import markdown
 from tests.kafka import jars
 
-WORKLOADS = ("start", "rebalance", "produce", "storage", "recovery")
+HEADLINE = ("start", "rebalance", "requests", "transactions", "produce", "storage", "recovery")
+# Those on brokers that run already, in this order; then those on brokers or programs of their own.
+ON_PEERS = ("rebalance", "rolling", "requests", "transactions", "produce")
+WORKLOADS = ("start", *ON_PEERS, "storage", "recovery", "coordinators", "coordinator-recovery")
+Results = Iterator[dict[str, Any]]
+
+
+def say(what: str) -> None:
+    print(f"{what} ...", file=sys.stderr)
+
+
+def on_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Namespace) -> Results:
+    """What is measured on brokers that keep running, un-synced."""
+    if "rebalance" in wanted:
+        for protocol, sizes in (("classic", (3, 50)), ("consumer", (50,))):
+            play = rebalance.run if protocol == "classic" else consumer_rebalance.run
+            for size in rebalance.REBALANCES if options.full else sizes:
+                say(f"rebalance of {size} members, {protocol} protocol")
+                yield play(peers, size)
+    if "rolling" in wanted:
+        say(f"rolling restart of {rolling.MEMBERS} members")
+        yield rolling.run(peers)
+    if "requests" in wanted:
+        for kind in requests.KINDS:
+            say(f"{kind}s")
+            yield requests.run(peers, kind, "os")
+    if "transactions" in wanted:
+        yield from of_transactions(peers, options, "os")
+    if "produce" in wanted:
+        say("produce: warm-up, then interleaved rounds")
+        yield produce.run(peers, options.records)
+
+
+def on_synced_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Namespace) -> Results:
+    """What a sync before each answer costs."""
+    if "requests" in wanted:
+        say("OffsetCommits, synced")
+        yield requests.run(peers, "OffsetCommit", "fsync")
+    if "transactions" in wanted:
+        yield from of_transactions(peers, options, "fsync")
+
+
+def of_transactions(peers: Sequence[Peer], options: argparse.Namespace, durability: str) -> Results:
+    for generator in transactions.GENERATORS if options.full else ("protocol-level",):
+        for size in transactions.SIZES:
+            say(f"transactions of {size} producers, {generator}, {durability}")
+            yield transactions.run(peers, generator, size, durability)
+
+
+def without_peers(
+    wanted: Sequence[str], names: Sequence[str], programs: dict[str, Path], folder: Path, options: argparse.Namespace
+) -> Results:
+    """What starts its own brokers, or needs none."""
+    if "storage" in wanted:
+        say("the storage engine alone")
+        yield storage.run(folder, programs, options.storage.split(","), large=options.large)
+    if "recovery" in wanted:
+        say("restart after SIGKILL")
+        yield recovery.run(folder / "killed", names, options.recovery_gib)
+    if "coordinators" in wanted:
+        say("coordinators alone")
+        yield coordinators.run(folder)
+    if "coordinator-recovery" in wanted:
+        say("restart of the coordinators after SIGKILL")
+        yield coordinator_recovery.run(folder / "killed", names)
+
+
+def measure(
+    wanted: Sequence[str], programs: dict[str, Path], folder: Path, peers: Sequence[Peer], options: argparse.Namespace
+) -> Results:
+    """Everything that is wanted, result by result."""
+    if "start" in wanted:
+        say("start and idle memory")
+        yield start.run(peers)
+    if set(ON_PEERS) & set(wanted):
+        yield from on_running(peers, on_peers(wanted, peers, options))
+    for peer in peers:
+        peer.process.kill()
+    names = [peer.name for peer in peers]
+    if options.full and {"requests", "transactions"} & set(wanted):
+        synced = make_peers(folder / "synced", names, SYNCED)
+        yield from on_running(synced, on_synced_peers(wanted, synced, options))
+    yield from without_peers(wanted, names, programs, folder, options)
+
+
+def on_running(peers: Sequence[Peer], results: Results) -> Results:
+    """The results, while these peers run."""
+    try:
+        for peer in peers:
+            if not peer.process.running:
+                peer.process.start()
+        yield from results
+    finally:
+        for peer in peers:
+            peer.process.kill()
 
 
 def main() -> None:
@@ -30,14 +138,18 @@ def main() -> None:
     )
     parser.add_argument("--records", type=int, default=3_000_000, help="records of 1 KiB in each round (%(default)s)")
     parser.add_argument("--peers", default="ottla,kafka", help="which brokers (%(default)s)")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="which workloads (%(default)s)")
+    parser.add_argument(
+        "--workloads",
+        help=f"which workloads (of {', '.join(WORKLOADS)}; {', '.join(HEADLINE)}, or with --full all)",
+    )
+    parser.add_argument("--full", action="store_true", help="every size, generator and durability of each workload")
     parser.add_argument("--storage", default=",".join(storage.PROGRAMS), help="which of storage (%(default)s)")
     parser.add_argument("--large", action="store_true", help="storage with as much data as its bars are worded for")
     parser.add_argument("--recovery-gib", type=float, default=2, help="what brokers are killed over (%(default)s)")
     parser.add_argument("--output", type=Path, help="where the raw results go")
     parser.add_argument("--folder", type=Path, help="where the brokers keep their data: the disk that is measured")
     options = parser.parse_args()
-    wanted = options.workloads.split(",")
+    wanted = options.workloads.split(",") if options.workloads else WORKLOADS if options.full else HEADLINE
     if unknown := set(wanted) - set(WORKLOADS) or set(options.storage.split(",")) - storage.PROGRAMS.keys():
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     if absent := jars.missing():
@@ -58,28 +170,11 @@ def main() -> None:
         "workloads": [],
     }
     try:
-        if "start" in wanted:
-            print("start and idle memory ...", file=sys.stderr)
-            results["workloads"].append(start.run(peers))
-        for peer in peers:
-            if not peer.process.running and {"rebalance", "produce"} & set(wanted):
-                peer.process.start()
-        if "rebalance" in wanted:
-            for size in rebalance.SIZES:
-                print(f"rebalance of {size} members ...", file=sys.stderr)
-                results["workloads"].append(rebalance.run(peers, size))
-        if "produce" in wanted:
-            print("produce: warm-up, then interleaved rounds ...", file=sys.stderr)
-            results["workloads"].append(produce.run(peers, options.records))
-        for peer in peers:
-            peer.process.kill()
-        if "storage" in wanted:
-            print("the storage engine alone ...", file=sys.stderr)
-            names = options.storage.split(",")
-            results["workloads"].append(storage.run(folder, programs, names, large=options.large))
-        if "recovery" in wanted:
-            print("restart after SIGKILL ...", file=sys.stderr)
-            results["workloads"].append(recovery.run(folder / "killed", peers, options.recovery_gib))
+        before_s = began_s
+        for result in measure(wanted, programs, folder, peers, options):
+            now_s = time.monotonic()
+            results["workloads"].append({**result, "took_s": round(now_s - before_s)})
+            before_s = now_s
     finally:
         for peer in peers:
             peer.process.kill()

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ottla import _core
@@ -58,7 +59,7 @@ def commits(codec: _core.Codec, partition: int, count: int, keys: int) -> Iterat
     values: list[list[Record]] = []
     for key in range(keys):
         group = f"consumers-of-partition-{partition}-{key // OFFSETS_PER_GROUP}"
-        of_key = []
+        of_key: list[Record] = []
         for version in range(2):
             now_ms = 1_700_000_000_000 + version
             committed = CommittedOffset(chance.randrange(1 << 40), 3, "", now_ms, -1, TOPIC_ID)
@@ -78,8 +79,24 @@ def write(folder: Path, partitions: int, count: int, keys: int) -> None:
     broker.engine.close()
 
 
-def load(folder: Path, partitions: int) -> str:
-    """Load it all; the figures in words."""
+@dataclass(frozen=True)
+class Load:
+    """What one took."""
+
+    took_s: float
+    first_s: float
+    longest_turn_ms: float
+    memory_mib: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.took_s:.2f} s, the first shard after {self.first_s:.2f} s; "
+            f"longest turn {self.longest_turn_ms:.1f} ms; {self.memory_mib:.0f} MiB more"
+        )
+
+
+def load(folder: Path, partitions: int) -> Load:
+    """Load it all."""
     broker, deadlines, clock = Broker(folder, partitions), DeadlineQueue(), SystemClock()
     coordinator = GroupCoordinator(
         broker.journal,
@@ -116,10 +133,7 @@ def load(folder: Path, partitions: int) -> str:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before
     broker.engine.close()
     assert first is not None
-    return (
-        f"{took:.2f} s, the first shard after {first:.2f} s; longest turn {max(turns) * 1000:.1f} ms; "
-        f"{memory / 1024:.0f} MiB more"
-    )
+    return Load(took, first, max(turns) * 1000, memory / 1024)
 
 
 def main() -> None:

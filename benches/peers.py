@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ottla
@@ -16,13 +16,19 @@ from tests.processes import OttlaProcess, Process
 
 # For both: what one node needs, and nothing that makes either faster. `ottla.durability=os` is what Kafka does by
 # default: an answer means the page cache has it.
-# The delay before the first rebalance of a group is no work of anybody's.
+# Both log as they do by default, at the level INFO.
+# The delay before the first rebalance of a group, and before its next assignment, is no work of anybody's.
 SETTINGS = {
     "node.id": "1",
     "offsets.topic.replication.factor": "1",
     "group.initial.rebalance.delay.ms": "0",
+    "group.consumer.assignment.interval.ms": "0",
     "ottla.durability": "os",
 }
+
+
+# What an answer means then: the disk has it. For the partitions of the coordinators too, on both.
+SYNCED = {"ottla.durability": "fsync", "log.flush.interval.messages": "1"}
 
 
 class Peer:
@@ -54,11 +60,12 @@ def java_version() -> str:
     return said.splitlines()[0]
 
 
-def make_peers(folder: Path, names: Sequence[str]) -> list[Peer]:
-    """The peers by name, each over a directory of its own, not yet started."""
+def make_peers(folder: Path, names: Sequence[str], more: Mapping[str, str] | None = None) -> list[Peer]:
+    """The peers by name, each over a directory of its own, not yet started; `more` settings replace the usual ones."""
+    settings = {**SETTINGS, **(more or {})}
     made = {
-        "ottla": lambda: Peer(OttlaProcess(folder / "ottla", SETTINGS), ottla_version()),
-        "kafka": lambda: Peer(KafkaProcess(folder / "kafka", SETTINGS, jvm=SERVER_JVM), jars.VERSION),
+        "ottla": lambda: Peer(OttlaProcess(folder / "ottla", settings), ottla_version()),
+        "kafka": lambda: Peer(KafkaProcess(folder / "kafka", settings, SERVER_JVM, "INFO"), jars.VERSION),
     }
     return [made[name]() for name in names]
 

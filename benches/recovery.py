@@ -27,7 +27,7 @@ from typing import Any
 
 from benches.link import Link
 from benches.meters import empty_page_cache, warm_memory
-from benches.peers import Peer, make_peers
+from benches.peers import make_peers
 from benches.produce import GENERATOR_BYTES, RECORD_BYTES, create_topic, send
 from benches.rounds import Round, interleaved, summary
 from ottla.messages import (
@@ -36,7 +36,6 @@ from ottla.messages import (
     ListOffsetsRequestTopic,
     ListOffsetsResponse,
 )
-from tests.kafka.broker import KafkaProcess
 from tests.processes import Process
 
 TOPIC = "recovery"
@@ -120,8 +119,6 @@ def one_round(folder: Path, name: str, gib: float) -> Round:
     """A new broker, filled, killed and started again."""
     (peer,) = make_peers(folder, [name])
     process = peer.process
-    if isinstance(process, KafkaProcess):
-        process.log_level = "INFO"
     records = int(gib * GIB) // RECORD_BYTES
     try:
         page_cache = empty_page_cache([folder])
@@ -148,11 +145,11 @@ def one_round(folder: Path, name: str, gib: float) -> Round:
     }
 
 
-def run(folder: Path, peers: Sequence[Peer], gib: float) -> dict[str, Any]:
+def run(folder: Path, names: Sequence[str], gib: float) -> dict[str, Any]:
     """Interleaved rounds; none is for warming up, since a start is cold by nature."""
-    rounds: dict[str, list[Round]] = {peer.name: [] for peer in peers}
-    for peer in interleaved(peers, ROUNDS):
-        rounds[peer.name].append(one_round(folder, peer.name, gib))
+    rounds: dict[str, list[Round]] = {name: [] for name in names}
+    for name in interleaved(names, ROUNDS):
+        rounds[name].append(one_round(folder, name, gib))
     figures = ("restart_s", "past_recovery_point_gib", "logs_s")
     return {
         "workload": "recovery",

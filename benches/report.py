@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from benches.rounds import summary
-
-Show = Callable[[float], str]
-
-
-def row(title: str, figures: dict[str, Any], show: Show, settled: dict[str, bool] | None = None) -> str:
-    """One line: median and spread of each peer, and the first as a multiple of the second."""
-    cells = [title]
-    medians = []
-    for peer, figure in figures.items():
-        if isinstance(figure, dict):
-            medians.append(figure["median"])
-            cell = f"{show(figure['median'])} ({show(figure['low'])} to {show(figure['high'])})"
-        else:
-            medians.append(figure)
-            cell = show(figure)
-        cells.append(cell if settled is None or settled[peer] else f"{cell}, not settled")
-    if len(medians) == 2 and medians[1]:
-        cells.append(f"{medians[0] / medians[1]:.2f}")
-    return "| " + " | ".join(cells) + " |"
+from benches import report_coordinators
+from benches.report_rows import row, shower
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -48,10 +29,6 @@ def markdown(results: dict[str, Any]) -> str:
         if result["workload"] == "start":
             lines.append(row("start to first ApiVersions, s", result["start_s"], "{:.2f}".format))
             lines.append(row("resident memory idle, MiB", result["idle_rss_mib"], "{:.0f}".format))
-        if result["workload"] == "rebalance":
-            kind = f"rebalance of {result['members']} members"
-            lines.append(row(f"{kind}, ms", result["rebalance_ms"], "{:.2f}".format, result["settled"]))
-            lines.append(row("broker CPU of it, ms", result["broker_cpu_ms_per_rebalance"], "{:.2f}".format))
         if result["workload"] == "produce":
             kind = f"produce {result['record_bytes']} B, acks={result['producer']['acks']}, un-synced"
             lines.append(row(f"{kind}: MiB/s", result["mib_per_s"], "{:.0f}".format, result["settled"]))
@@ -64,12 +41,24 @@ def markdown(results: dict[str, Any]) -> str:
             lines.append(row(f"{kind}, s", result["restart_s"], "{:.2f}".format))
             lines.append(row("of which loading its logs, by its own log, s", result["logs_s"], "{:.2f}".format))
             lines.append(row("past the recovery points of it, GiB", result["past_recovery_point_gib"], "{:.2f}".format))
-    if len(lines) == above:  # the storage engine alone
+        lines += report_coordinators.rows(result)
+    if len(lines) == above:  # nothing beside another broker
         del lines[1:]
     for result in results["workloads"]:
         if result["workload"] == "storage":
             lines += storage_table(result["programs"])
-    return "\n".join([*lines, "", *notes, f"The run took {results['took_s']} s."])
+        if result["workload"] == "coordinators":
+            lines += report_coordinators.alone(result)
+    return "\n".join([*lines, "", *notes, took(results)])
+
+
+def took(results: dict[str, Any]) -> str:
+    """How long it all was, and what of it each workload."""
+    each: dict[str, int] = {}
+    for result in results["workloads"]:
+        each[result["workload"]] = each.get(result["workload"], 0) + result.get("took_s", 0)
+    parts = ", ".join(f"{name} {seconds}" for name, seconds in each.items())
+    return f"The run took {results['took_s']} s ({parts})."
 
 
 def storage_table(programs: dict[str, Any]) -> list[str]:
@@ -131,13 +120,3 @@ def storage_table(programs: dict[str, Any]) -> list[str]:
                 title = f"{idle['found']:.0f} idle partitions open after {how.replace('_', ' ')}"
                 add(title, opened, "", "", "seconds, < 600 MiB")
     return lines
-
-
-def shower(rounds: list[dict[str, float]]) -> Callable[[str, int], str]:
-    """Prints a figure of some rounds with so many digits: median and spread."""
-
-    def show(figure: str, digits: int) -> str:
-        told = summary(rounds, figure)
-        return f"{told['median']:,.{digits}f} ({told['low']:,.{digits}f} to {told['high']:,.{digits}f})"
-
-    return show

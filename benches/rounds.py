@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from benches.peers import Peer
 
+P = TypeVar("P", Peer, str)
 Round = dict[str, Any]
 SETTLED_WITHIN = 0.05
 WARM_UP_MAX = 6
@@ -28,8 +29,8 @@ def settled(rounds: Sequence[Round], figures: Sequence[str]) -> bool:
     return all(abs(last[figure] - before[figure]) < SETTLED_WITHIN * before[figure] for figure in figures)
 
 
-def interleaved(peers: Sequence[Peer], count: int) -> Iterator[Peer]:
-    """A B, B A, A B: each peer once per round, the order turned each time."""
+def interleaved(peers: Sequence[P], count: int) -> Iterator[P]:
+    """A B, B A, A B: each peer (or name of one) once per round, the order turned each time."""
     for number in range(count):
         yield from peers if number % 2 == 0 else reversed(peers)
 
