@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ottla.config.group_config import GROUP_CONFIGS
+from ottla.config.setting import InvalidValue
 from ottla.controller.image import GROUP_RESOURCE
 
 if TYPE_CHECKING:
@@ -11,8 +14,18 @@ if TYPE_CHECKING:
 
 
 def group_config(image: MetadataImage, group_id: str) -> dict[str, int]:
-    """Its numbers by the name of the setting; they were checked when they were set."""
-    entries = image.configs.get((GROUP_RESOURCE, group_id))
-    if not entries:
-        return {}
-    return {name: int(text) for name, text in entries.items() if text.isdecimal()}
+    """Its numbers by the name of the setting; they were checked when they were set.
+
+    Text is kept as it came (" 6000 "). Apache Kafka 4.3.1 shows such a value, but its coordinator stumbles over the
+    blanks: the group's settings are neither used nor listed.
+    """
+    found = {}
+    for name, text in image.configs.get((GROUP_RESOURCE, group_id), {}).items():
+        setting = GROUP_CONFIGS.get(name)
+        if setting is not None:
+            # A directory of Apache Kafka's may hold what a later version knows.
+            with suppress(InvalidValue):
+                value = setting.parse(text)
+                assert isinstance(value, int)
+                found[name] = value
+    return found

@@ -292,6 +292,17 @@ def test_groups_have_settings_of_their_own() -> None:
     assert group_config(world.services.image, "g") == {}
 
 
+@pytest.mark.parametrize("text", [" 50000 ", "+50000", "050000"])
+def test_what_a_group_sets_counts_as_it_is_read(text: str) -> None:
+    """Text that is a number to Kafka's parser is one to the coordinator, too; it is kept as it came."""
+    world = World()
+    session = "consumer.session.timeout.ms"
+    (entry,) = world.call(44, 1, alter_group((session, 0, text))).responses
+    assert entry.error_code == 0
+    assert group_config(world.services.image, "g") == {session: 50_000}
+    assert world.services.image.configs[32, "g"] == {session: text}
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
