@@ -1,7 +1,12 @@
 """Offsets in transactions and outside of them, in any order, with lost commits, failing disks, zombies and restarts.
 
 The model is the log itself, replayed record by record by the rules of Apache Kafka's OffsetMetadataManager: whatever
-the coordinator did, loaded or running, it must know exactly what its log says.
+the coordinator did, loaded or running, it must know exactly what its log says. And what it writes there must be right:
+
+- no transaction begins that its coordinator was not asked for
+- what was answered with NONE, a commit or a marker, is in the log after any crash
+- what has an open transaction neither expires nor lets its group go; what is deleted is gone, open or not
+- a stable fetch shows what is committed, and says of everything open that it is
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode, StorageError
 from ottla.messages import OffsetCommitKey, OffsetCommitValue
 from tests.coordinator.producers import Producers
@@ -20,8 +26,11 @@ from tests.coordinator.world import Box, World
 GROUPS = ("g", "h")
 PARTITIONS = (("t", 0), ("t", 1), ("u", 0))
 Of = tuple[str, str, int]
+RETENTION_MS = 60_000
 
 some_producer = st.sampled_from([7, 8, 9])
+# It speaks the older protocol, in which the coordinator of the transaction is asked and nothing is added.
+OLD_PRODUCER = 5
 some_group = st.sampled_from(GROUPS)
 some_partitions = st.lists(st.sampled_from(PARTITIONS), min_size=1, max_size=2, unique=True)
 some_offset = st.integers(0, 99)
@@ -82,11 +91,18 @@ class OffsetsInTransactions(RuleBasedStateMachine):
 
     @initialize(at_once=st.booleans())
     def begin(self, at_once: bool) -> None:
-        self.world = World(commit_at_once=at_once)
+        times = GroupSettings(offsets_retention_ms=RETENTION_MS, offsets_retention_check_interval_ms=20_000)
+        self.world = World(times, commit_at_once=at_once)
         self.producers = Producers(self.world)
-        self.epochs = dict.fromkeys((7, 8, 9), 0)
+        self.epochs = dict.fromkeys((OLD_PRODUCER, 7, 8, 9), 0)
         # Answered with NONE: the offset was in the log, and committed.
         self.promised: list[tuple[Box, int, Of, int]] = []
+        # How markers went, and of whom.
+        self.told: list[tuple[list[ErrorCode], int]] = []
+        # Of topics that were deleted when nothing could be written.
+        self.to_delete: set[Of] = set()
+        # Stable fetches, and what they must show.
+        self.fetches: list[tuple[Box, dict[tuple[str, int], int | ErrorCode]]] = []
 
     @property
     def end_offset(self) -> int:
@@ -118,13 +134,32 @@ class OffsetsInTransactions(RuleBasedStateMachine):
         else:
             self.promised += [(box, producer, (group, *partition), offset) for partition in partitions]
 
+    @rule(producer=some_producer, group=some_group, partitions=some_partitions, offset=some_offset)
+    def is_overtaken(self, producer: int, group: str, partitions: list[tuple[str, int]], offset: int) -> None:
+        """A commit outside of the transaction stands behind the one in it."""
+        self.commits_in_transaction(producer, group, partitions, offset, old=False)
+        self.commits(group, partitions, offset + 1)
+
     @rule(producer=some_producer, committed=st.booleans(), bumps=st.booleans(), twice=st.booleans())
     def ends(self, producer: int, committed: bool, bumps: bool, twice: bool) -> None:
         if bumps:
             self.epochs[producer] += 1
         version = 2 if bumps else 0
         for _ in range(1 + twice):
-            self.producers.end(producer, committed=committed, epoch=self.epochs[producer], version=version)
+            told = self.producers.end(producer, committed=committed, epoch=self.epochs[producer], version=version)
+            self.told.append((told, producer))
+
+    @rule(producer=some_producer, group=some_group, partitions=some_partitions, offset=some_offset)
+    def commits_in_the_turn_of_a_marker(
+        self, producer: int, group: str, partitions: list[tuple[str, int]], offset: int
+    ) -> None:
+        """What was decided before it stands before it in the log, and the shard knows where."""
+        machines, _ = self.world.coordinator._runtime.machines()
+        is_full = self.world.journal().fail_with is not None
+        self.world.commit(dict.fromkeys(partitions, offset), group=group, end_turn=False)
+        self.told.append((self.producers.end(producer, epoch=self.epochs[producer]), producer))
+        if not is_full:
+            assert self.world.coordinator._runtime.machines()[0] == machines, "it had to be loaded again"
 
     @rule(producer=some_producer)
     def a_late_marker_comes(self, producer: int) -> None:
@@ -134,11 +169,10 @@ class OffsetsInTransactions(RuleBasedStateMachine):
             told = self.producers.end(producer, epoch=self.epochs[producer] - 1, committed=False)
             assert ErrorCode.NONE not in told or not before
 
-    @rule(producer=some_producer, partitions=some_partitions, committed=st.booleans())
-    def the_answer_of_the_coordinator_is_late(
-        self, producer: int, partitions: list[tuple[str, int]], committed: bool
-    ) -> None:
+    @rule(partitions=some_partitions, committed=st.booleans())
+    def the_answer_of_the_coordinator_is_late(self, partitions: list[tuple[str, int]], committed: bool) -> None:
         """The transaction has ended before it comes; a marker of the same epoch has been written."""
+        producer = OLD_PRODUCER
         gate = self.producers.gate
         gate.answer_at_once = False
         epoch = self.epochs[producer]
@@ -149,20 +183,55 @@ class OffsetsInTransactions(RuleBasedStateMachine):
         before = self.end_offset
         gate.settle()
         if was_asked and ended == [ErrorCode.NONE]:
-            assert self.end_offset == before, "it opened a transaction that nobody will end"
+            appended = [whose for at, (whose, _) in self.world.journal().producers.items() if at >= before]
+            assert producer not in appended, "it opened a transaction that nobody will end"
+
+    @rule(group=some_group, everything=st.booleans())
+    def fetches_what_is_stable(self, group: str, everything: bool) -> None:
+        """It is answered when what it has seen is committed."""
+        says = known(self.world, self.end_offset)
+        expected: dict[tuple[str, int], int | ErrorCode] = {}
+        for partition in PARTITIONS:
+            of = (group, *partition)
+            if of in says.committed or not everything:
+                expected[partition] = says.committed.get(of, (-1, -1))[1]
+                if of in says.unstable:
+                    expected[partition] = ErrorCode.UNSTABLE_OFFSET_COMMIT
+        box = self.world.fetch(None if everything else list(PARTITIONS), group=group, require_stable=True)
+        self.fetches.append((box, expected))
 
     @rule(group=some_group, partitions=some_partitions)
     def deletes_offsets(self, group: str, partitions: list[tuple[str, int]]) -> None:
-        self.world.delete_offsets(partitions, group=group)
+        box = self.world.delete_offsets(partitions, group=group)
+        if box.answered and box.code is ErrorCode.NONE:
+            self.nothing_is_left({(group, *partition) for partition in partitions})
 
-    @rule(group=some_group)
-    def deletes_the_group(self, group: str) -> None:
-        self.world.delete_groups(group)
+    @rule(group=some_group, producer=st.sampled_from([None, 7, 8]))
+    def deletes_the_group(self, group: str, producer: int | None) -> None:
+        """It may have one offset that counts, and one that does not yet."""
+        if producer is not None:
+            self.commits(group, [PARTITIONS[0]], 1)
+            self.commits_in_transaction(producer, group, [PARTITIONS[1]], 2, old=False)
+        box = self.world.delete_groups(group)
+        if box.answered and box.response.results[0].error_code == ErrorCode.NONE:
+            self.nothing_is_left({(group, *partition) for partition in PARTITIONS})
 
     @rule(topic=st.sampled_from(["t", "u"]))
     def deletes_a_topic(self, topic: str) -> None:
+        is_full = self.world.journal().fail_with is not None
+        is_there = bool(self.world.coordinator._runtime.machines()[0])
         self.world.coordinator.on_topics_deleted({topic: bytes(16)})
         self.world.turn()
+        deleted = {(group, *each) for group in GROUPS for each in PARTITIONS if each[0] == topic}
+        if is_there and not is_full:
+            self.nothing_is_left(deleted)
+        else:
+            # It is tried again.
+            self.to_delete |= deleted
+
+    def nothing_is_left(self, deleted: set[Of]) -> None:
+        says = known(self.world, self.end_offset)
+        assert not deleted & (says.committed.keys() | says.unstable)
 
     @rule(share=st.integers(1, 3))
     def the_disk_commits(self, share: int) -> None:
@@ -189,9 +258,19 @@ class OffsetsInTransactions(RuleBasedStateMachine):
         self.promised = []
         self.world.start()
 
-    @rule()
-    def time_passes(self) -> None:
-        self.world.wait(1)
+    @rule(elapsed_ms=st.sampled_from([1, 30_000, RETENTION_MS + 20_000]))
+    def time_passes(self, elapsed_ms: int) -> None:
+        machines, _ = self.world.coordinator._runtime.machines()
+        before = known(self.world, self.end_offset)
+        there = set(machines[0].groups) if machines else set()
+        self.world.wait(elapsed_ms)
+        machines, _ = self.world.coordinator._runtime.machines()
+        after = known(self.world, self.end_offset)
+        assert after.unstable | self.to_delete == before.unstable | self.to_delete
+        kept = {of for of in before.committed if of in before.unstable}
+        assert kept <= after.committed.keys() | self.to_delete
+        if machines:
+            assert there & {of[0] for of in before.unstable - self.to_delete} <= set(machines[0].groups)
 
     def keep_promises(self) -> None:
         """Whatever was answered is in the log for good."""
@@ -212,6 +291,10 @@ class OffsetsInTransactions(RuleBasedStateMachine):
             }
             if codes[of[1:]] == ErrorCode.NONE:
                 assert (producer_id, of, offset) in held, f"{of} = {offset} of {producer_id} is lost"
+        for producer in self.epochs:
+            ended = [each for at, each in journal.markers.items() if at < journal.high_watermark]
+            ended = [each for each in ended if each.producer_id == producer]
+            assert sum(told == [ErrorCode.NONE] for told, whose in self.told if whose == producer) <= len(ended)
 
     @invariant()
     def epochs_in_the_log_grow(self) -> None:
@@ -225,6 +308,37 @@ class OffsetsInTransactions(RuleBasedStateMachine):
             producer_id, epoch = entries[at]
             assert epoch >= latest.get(producer_id, 0)
             latest[producer_id] = epoch
+
+    @invariant()
+    def no_transaction_begins_unasked(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        journal = self.world.journal()
+        begun = dict.fromkeys(self.epochs, 0)
+        is_open: set[int] = set()
+        for at in sorted(journal.producers | journal.markers):
+            if at in journal.markers:
+                is_open.discard(journal.markers[at].producer_id)
+            elif (producer := journal.producers[at][0]) not in is_open:
+                is_open.add(producer)
+                begun[producer] += 1
+        for producer, count in begun.items():
+            assert count <= sum(each.producer_id == producer for each in self.producers.gate.questions)
+
+    @invariant()
+    def stable_fetches_are_answered_right(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        for box, expected in [each for each in self.fetches if each[0].answered]:
+            if box.response.error_code == ErrorCode.NONE:
+                assert expected == {
+                    (topic.name, each.partition_index): ErrorCode(each.error_code)
+                    if each.error_code
+                    else each.committed_offset
+                    for topic in box.response.topics
+                    for each in topic.partitions
+                }
+            self.fetches.remove((box, expected))
 
     @invariant()
     def it_knows_what_the_log_says(self) -> None:
@@ -261,6 +375,6 @@ class OffsetsInTransactions(RuleBasedStateMachine):
 
 
 OffsetsInTransactions.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestOffsetsInTransactions = OffsetsInTransactions.TestCase
