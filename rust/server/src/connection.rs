@@ -138,7 +138,11 @@ impl Connection {
                     continue;
                 }
             }
-            match self.next_event(stopping).await? {
+            let event = match self.next_event(stopping).await? {
+                Event::Frame(Some(_)) if self.stop_has_begun() => Event::Stop,
+                event => event,
+            };
+            match event {
                 Event::Stop if self.waits_for_others || self.owed.is_empty() => return Err(Ended::Stopping),
                 Event::Stop => stopping = true,
                 Event::Frame(None) => return Err(Ended::ByClient),
@@ -162,10 +166,16 @@ impl Connection {
                         self.is_pipelining = true;
                         self.is_crowded = false;
                         self.waits_for_others = false;
+                        stopping |= self.stop_has_begun();
                     }
                 }
             }
         }
+    }
+
+    /// Asked before a request is begun: the stop itself is heard of last, after the answers and frames that lie ready.
+    fn stop_has_begun(&self) -> bool {
+        self.stop.has_changed().unwrap_or(true)
     }
 
     fn begin(&mut self, frame: BytesMut) -> Result<(), Ended> {

@@ -456,6 +456,28 @@ fn stop_waits_for_the_control_plane() {
     assert_eq!(harness.questions.waiting(), 0);
 }
 
+/// The same where the answer is there before the connection has heard of the stop.
+#[test]
+fn nothing_is_begun_after_a_stop() {
+    let harness = Harness::start();
+    let mut client = harness.connect();
+    let closed = harness.questions.gate.lock();
+    let asked = client.send(HEARTBEAT, 0, |w| w.raw(&[1]));
+    let request = harness.questions.request();
+    client.send(HEARTBEAT, 0, |w| w.raw(&[2]));
+    std::thread::scope(|scope| {
+        scope.spawn(|| harness.server.stop(common::PATIENCE));
+        while std::net::TcpStream::connect(harness.address).is_ok() {
+            std::thread::yield_now();
+        }
+        request.reply.send(vec![7]).unwrap();
+        drop(closed);
+        assert_eq!(client.receive(), (asked, vec![7]));
+        client.expect_closed();
+    });
+    assert_eq!(harness.questions.waiting(), 0);
+}
+
 /// A control plane that never answers holds a stop up for the time it was given and no longer.
 #[test]
 fn stop_does_not_wait_for_ever() {

@@ -42,6 +42,8 @@ pub const HEARTBEAT: i16 = 12;
 pub struct Questions {
     kept: Mutex<Kept>,
     arrived: Condvar,
+    /// While a test holds this, who asks stays in `serve`, with the connection's task.
+    pub gate: Mutex<()>,
 }
 
 /// Names to create, and where their error codes go.
@@ -98,6 +100,7 @@ impl Questions {
 impl ControlPlane for Questions {
     fn serve(&self, request: ControlRequest) {
         self.keep(|kept| kept.requests.push(request));
+        drop(self.gate.lock());
     }
 
     fn create_topics(&self, names: Vec<String>, _ticket: Ticket, reply: oneshot::Sender<Vec<(String, i16)>>) {
