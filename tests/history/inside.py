@@ -77,7 +77,8 @@ class Watch:
     def __init__(self, run: Run, topic: str, partitions: int) -> None:
         self.run = run
         self.topic = topic
-        self.values: list[str] = []
+        # Each with its partition.
+        self.values: list[tuple[int, str]] = []
         self._consumer: Any = ck.Consumer(
             {
                 "bootstrap.servers": run.broker.bootstrap,
@@ -106,5 +107,5 @@ class Watch:
             found = [message for message in self._consumer.consume(200, 0.2) if message.error() is None]
             records = [(self.topic, each.partition(), each.offset(), each.value().decode()) for each in found]
             if records:
+                self.values += [(partition, value) for _, partition, _, value in records]
                 self.run.tell(events.Poll, f"watch {self.topic}", isolation="committed", records=records)
-                self.values += [value for _, _, _, value in records]

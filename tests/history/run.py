@@ -45,6 +45,12 @@ class Client(Program):
             return  # cut short by a kill
         self.run.take(line)
 
+    def tell(self, line: str) -> None:
+        """A line on its stdin."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
     def ended(self) -> None:
         with self.run.changed:
             self.gone = True

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TEST_SETTINGS, MakeBroker
+from tests.history import events
 from tests.history.inside import Feed, Watch
 from tests.history.run import AIOKAFKA, LIBRDKAFKA, Client, Run, franz_go, java, kafkajs
 from tests.history.served import TRANSACTIONS, need
@@ -19,7 +20,8 @@ from tests.history.served import TRANSACTIONS, need
 PARTITIONS = 4
 SESSION_MS = 2000
 WORK = {"source": "in", "target": "out", "group": "workers", "session_ms": SESSION_MS, "abort_every": 7}
-SETTINGS = {**TEST_SETTINGS, "transaction.state.log.num.partitions": "4"}
+# How long a member of the consumer protocol may be silent is the broker's to say.
+SETTINGS = {**TEST_SETTINGS, "group.consumer.session.timeout.ms": str(SESSION_MS)}
 
 
 class Slots:
@@ -57,10 +59,10 @@ class Slots:
             client.stop()
 
 
-def play(run: Run, slots: Slots, chance: random.Random, rounds: int) -> None:
-    """Each round does one thing to one client or to the broker, and waits until work goes on."""
+def play(run: Run, slots: Slots, chance: random.Random, rounds: int, most: int = 10) -> None:
+    """Each round does one thing to one client or to the broker, and waits until work goes on: `most` transactions."""
     for at in range(rounds):
-        slots.progress(chance.randrange(3, 10))
+        slots.progress(chance.randrange(most // 3, most))
         victim = chance.choice(slots.living)
         what = ["kill", "pause", "broker", "stop broker"][at % 4]
         if what == "kill":
@@ -87,7 +89,12 @@ def play(run: Run, slots: Slots, chance: random.Random, rounds: int) -> None:
 
 
 def transform(
-    make_broker: MakeBroker, folder: Path, commands: Sequence[Sequence[str | Path]], rounds: int, seed: int
+    make_broker: MakeBroker,
+    folder: Path,
+    commands: Sequence[Sequence[str | Path]],
+    rounds: int,
+    seed: int,
+    protocol: str,
 ) -> None:
     chance = random.Random(seed)
     broker = make_broker(SETTINGS)
@@ -96,7 +103,7 @@ def transform(
         run.create_topic("in", PARTITIONS)
         run.create_topic("out", PARTITIONS)
         with Feed(run, "in", PARTITIONS), Watch(run, "out", PARTITIONS):
-            slots = Slots(run, commands, "transform", **WORK)
+            slots = Slots(run, commands, "transform", **WORK, protocol=protocol)
             play(run, slots, chance, rounds)
         finish(run, slots)
         run.verdict(at_least={"transactions_committed": 5 * rounds, "transactions_aborted": 1, "fault": rounds})
@@ -128,9 +135,11 @@ WITH_JAVA = pytest.param("java", marks=pytest.mark.kafka)
 
 
 @pytest.mark.kafka
-def test_three_libraries(make_broker: MakeBroker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_three_libraries(make_broker: MakeBroker, tmp_path: Path, protocol: str) -> None:
     """librdkafka, Java and franz-go in one group: a kill, a pause, the broker killed, the broker stopped."""
-    transform(make_broker, tmp_path, [library(name) for name in ("librdkafka", "java", "franz-go")], rounds=4, seed=1)
+    commands = [library(name) for name in ("librdkafka", "java", "franz-go")]
+    transform(make_broker, tmp_path, commands, rounds=4, seed=1, protocol=protocol)
 
 
 @pytest.mark.parametrize("name", ["aiokafka", "kafkajs"])
@@ -181,36 +190,86 @@ def test_a_zombie_is_fenced(make_broker: MakeBroker, tmp_path: Path, name: str) 
         assert any(f"process='{first.name}'" in str(event) and "error=" in str(event) for event in verdict.events)
 
 
-def test_transfers_keep_the_sum(make_broker: MakeBroker, tmp_path: Path) -> None:
-    """Three processes move amounts between accounts, each amount taken from one partition and given to another, while
-    they are killed and the broker too: nothing appears and nothing vanishes.
-    """
+def transfers(
+    make_broker: MakeBroker, folder: Path, commands: Sequence[Sequence[str | Path]], rounds: int, seed: int
+) -> None:
+    """Processes move amounts between accounts, each taken from one partition and given to another."""
+    chance = random.Random(seed)
     broker = make_broker(SETTINGS)
     need(broker, TRANSACTIONS)
-    with Run(tmp_path / "run", broker) as run:
+    with Run(folder / "run", broker) as run:
         run.create_topic("accounts", PARTITIONS)
         with Watch(run, "accounts", PARTITIONS):
-            slots = Slots(run, [LIBRDKAFKA] * 3, "transfer", topic="accounts", partitions=PARTITIONS, abort_every=5)
-            slots.progress(50)
-            run.kill(slots.living[0])
-            slots.progress(50)
-            run.restart_broker()
-            slots.progress(50)
-            run.kill(slots.living[1])
-            slots.mend()
-            slots.progress(50)
+            slots = Slots(run, commands, "transfer", topic="accounts", partitions=PARTITIONS, abort_every=5)
+            play(run, slots, chance, rounds, most=50)
         slots.end()
         moved = run.read_everything("accounts", PARTITIONS)
         assert sum(int(value.split("~")[0]) for value in moved) == 0
-        run.verdict(at_least={"transactions_committed": 200, "transactions_aborted": 20, "fault": 3})
+        run.verdict(
+            at_least={"transactions_committed": 20 * rounds, "transactions_aborted": 4 * rounds, "fault": rounds}
+        )
+
+
+@pytest.mark.kafka
+def test_transfers_keep_the_sum(make_broker: MakeBroker, tmp_path: Path) -> None:
+    """Librdkafka and Java: a kill, a pause, the broker killed and stopped. Nothing appears, and nothing vanishes."""
+    transfers(make_broker, tmp_path, [library(name) for name in ("librdkafka", "java", "librdkafka")], 4, seed=6)
+
+
+@pytest.mark.parametrize("name", ["librdkafka", WITH_JAVA])
+def test_time_ends_what_hangs(make_broker: MakeBroker, tmp_path: Path, name: str) -> None:
+    """A program does nothing any more in the middle of a transaction: when its time is over readers get past it. When
+    the program goes on it cannot commit what was aborted.
+    """
+    broker = make_broker({**SETTINGS, "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200"})
+    need(broker, TRANSACTIONS)
+    with Run(tmp_path / "run", broker) as run:
+        run.create_topic("accounts", partitions=2)
+        work = {"topic": "accounts", "partitions": 2}
+        with Watch(run, "accounts", partitions=2) as watch:
+            hangs = run.start(library(name), "transfer", "hangs", id="hangs", **work, hangs_in=3, timeout_ms=2000)
+            run.progress("sent", 6, of=hangs)
+            run.tell(events.Fault, what="hangs", target=hangs.name)
+            works = run.start(LIBRDKAFKA, "transfer", "works", id="works", **work)
+            run.progress("committed", 20, of=works)
+
+            def seen() -> set[int]:
+                """The partitions of which a record of the other program is visible."""
+                return {partition for partition, value in list(watch.values) if value.endswith(f"{works.name}/20")}
+
+            run.wait_for(lambda: len(seen()) == 2, "readers get past the transaction")
+            assert not [value for _, value in watch.values if value.endswith(f"{hangs.name}/3")]
+            hangs.tell("go on")
+            run.wait_for(lambda: hangs.gone or run.counts[f"committed {hangs.name}"] > 2, "it ends or goes on")
+            run.end(works)
+        hangs.stop()
+        moved = run.read_everything("accounts", partitions=2)
+        assert sum(int(value.split("~")[0]) for value in moved) == 0
+        assert not [value for value in moved if value.endswith(f"{hangs.name}/3")]
+        run.verdict(at_least={"transactions_committed": 22})
+
+
+def drawn() -> int:
+    """A seed that is printed; OTTLA_SEED plays one again."""
+    seed = int(os.environ.get("OTTLA_SEED", random.randrange(1 << 32)))
+    print(f"OTTLA_SEED={seed}")
+    return seed
 
 
 @pytest.mark.long
 @pytest.mark.kafka
 @pytest.mark.timeout(1800)
-def test_three_libraries_for_long(make_broker: MakeBroker, tmp_path: Path) -> None:
-    """Forty rounds, from a seed that is printed; OTTLA_SEED plays one again."""
-    seed = int(os.environ.get("OTTLA_SEED", random.randrange(1 << 32)))
-    print(f"OTTLA_SEED={seed}")
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_three_libraries_for_long(make_broker: MakeBroker, tmp_path: Path, protocol: str) -> None:
+    """Forty rounds."""
     commands = [library(name) for name in ("librdkafka", "java", "franz-go", "librdkafka", "java")]
-    transform(make_broker, tmp_path, commands, rounds=40, seed=seed)
+    transform(make_broker, tmp_path, commands, rounds=40, seed=drawn(), protocol=protocol)
+
+
+@pytest.mark.long
+@pytest.mark.kafka
+@pytest.mark.timeout(1800)
+def test_transfers_for_long(make_broker: MakeBroker, tmp_path: Path) -> None:
+    """Forty rounds."""
+    commands = [library(name) for name in ("librdkafka", "java", "librdkafka", "java", "librdkafka")]
+    transfers(make_broker, tmp_path, commands, rounds=40, seed=drawn())

@@ -9,11 +9,11 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
 import java.util.stream.StreamSupport;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
-import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -92,6 +92,8 @@ public class Chaos {
         try {
             if (role.equals("transform")) {
                 transform();
+            } else if (role.equals("transfer")) {
+                transfer();
             } else {
                 member();
             }
@@ -218,26 +220,38 @@ public class Chaos {
     private KafkaProducer<String, String> producer;
     private String txn;
 
-    private void transform() {
-        String id = options.get("id");
-        int abortEvery = Integer.parseInt(options.getOrDefault("abort_every", "0"));
-        var made = new KafkaProducer<>(Map.<String, Object>of(
-            "bootstrap.servers", bootstrap, "transactional.id", id, "transaction.timeout.ms", 10_000, "linger.ms", 1,
+    private KafkaProducer<String, String> transactional() {
+        producer = new KafkaProducer<>(Map.<String, Object>of(
+            "bootstrap.servers", bootstrap, "transactional.id", options.get("id"), "linger.ms", 1,
+            "transaction.timeout.ms", Integer.parseInt(options.getOrDefault("timeout_ms", "10000")),
             "max.block.ms", 10_000, "delivery.timeout.ms", 60_000, "request.timeout.ms", 10_000,
             "reconnect.backoff.ms", 20, "reconnect.backoff.max.ms", 200), new StringSerializer(), new StringSerializer());
-        producer = made;
-        try (made; var consumer = subscribed(options.get("source"))) {
-            again(producer::initTransactions);
-            tell("initialized", field("transactional_id", id));
+        return producer;
+    }
+
+    private void initialize() {
+        again(producer::initTransactions);
+        tell("initialized", field("transactional_id", options.get("id")));
+    }
+
+    /** Whether the transaction of this number is to be aborted. */
+    private boolean aborts(int number) {
+        int every = Integer.parseInt(options.getOrDefault("abort_every", "0"));
+        return every > 0 && number % every == 0;
+    }
+
+    private void transform() {
+        try (var made = transactional(); var consumer = subscribed(options.get("source"))) {
+            initialize();
             for (int number = 1; !stopped; ) {
                 var records = consumer.poll(Duration.ofMillis(200));
                 if (records.isEmpty()) {
                     continue;
                 }
-                txn = process + "/" + number++;
+                txn = process + "/" + number;
                 tell("begin", field("txn", txn));
                 polled(records, txn);
-                boolean aborts = abortEvery > 0 && (number - 1) % abortEvery == 0;
+                boolean aborts = aborts(number++);
                 if (!ends(() -> fill(consumer, records, aborts))) {
                     var start = positions(records, true);
                     tell("seek", spots("positions", start));
@@ -256,11 +270,48 @@ public class Chaos {
     /** What the transaction of these records does, to its end. */
     private void fill(KafkaConsumer<String, String> consumer, ConsumerRecords<String, String> records, boolean aborts) throws Exception {
         for (var record : records) {
-            send(record);
+            var cause = ",\"cause\":" + spot(record.topic(), record.partition(), record.offset());
+            send(options.get("target"), record.partition(), record.value() + "~" + txn, cause);
         }
         var offsets = positions(records, false);
         tell("commit_offsets", field("group", options.get("group")) + spots("offsets", offsets) + field("txn", txn));
         again(() -> producer.sendOffsetsToTransaction(asMetadata(offsets), consumer.groupMetadata()));
+        commit(aborts);
+    }
+
+    /**
+     * Moves amounts between accounts: each is taken from one partition and given to another. In the transaction `hangs_in` it does
+     * nothing until it is told a line.
+     */
+    private void transfer() {
+        int partitions = Integer.parseInt(options.get("partitions"));
+        var chance = new Random(process.hashCode());
+        try (var made = transactional()) {
+            initialize();
+            for (int number = 1; !stopped; number++) {
+                txn = process + "/" + number;
+                tell("begin", field("txn", txn));
+                boolean aborts = aborts(number);
+                int from = chance.nextInt(partitions);
+                int to = (from + 1 + chance.nextInt(partitions - 1)) % partitions;
+                boolean hangs = String.valueOf(number).equals(options.get("hangs_in"));
+                String amount = 1 + chance.nextInt(999) + "~" + txn;
+                ends(() -> {
+                    send(options.get("topic"), from, "-" + amount, "");
+                    send(options.get("topic"), to, "+" + amount, "");
+                    if (hangs) {
+                        producer.flush();
+                        System.in.read();
+                    }
+                    commit(aborts);
+                });
+            }
+        } catch (KafkaException error) {
+            throw new Fatal(error);
+        }
+    }
+
+    private void commit(boolean aborts) {
         if (aborts) {
             producer.flush();
             throw new KafkaException("aborted on purpose");
@@ -270,13 +321,10 @@ public class Chaos {
         tell("committed", field("txn", txn));
     }
 
-    private void send(ConsumerRecord<String, String> record) {
-        String target = options.get("target");
-        String value = record.value() + "~" + txn;
-        String what = field("topic", target) + field("value", value);
-        tell("send", what + ",\"partition\":" + record.partition() + field("txn", txn)
-            + ",\"cause\":" + spot(record.topic(), record.partition(), record.offset()));
-        producer.send(new ProducerRecord<>(target, record.partition(), null, value), (metadata, error) -> {
+    private void send(String topic, int partition, String value, String cause) {
+        String what = field("topic", topic) + field("value", value);
+        tell("send", what + ",\"partition\":" + partition + field("txn", txn) + cause);
+        producer.send(new ProducerRecord<>(topic, partition, null, value), (metadata, error) -> {
             if (error == null) {
                 tell("sent", what + ",\"partition\":" + metadata.partition() + ",\"offset\":" + metadata.offset());
             } else {

@@ -16,10 +16,9 @@ from tests.history.events import Place
 from tests.history.programs.teller import Teller, arguments
 
 COMMON: dict[str, Any] = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200}
-TRY_S = 5
 # send_offsets_to_transaction of librdkafka 2.16 never returns if the connection to the group's coordinator is lost at
 # the wrong moment, whatever time-out it is given (its issues 5456 and 5511): then the process ends, as after a crash.
-HANG_S = 2 * TRY_S
+TRIES_UNTIL_HUNG = 2
 
 
 class Fatal(Exception):
@@ -96,13 +95,14 @@ class Transactions:
     def __init__(self, teller: Teller, bootstrap: str, options: dict[str, str]) -> None:
         self.teller = teller
         self.abort_every = int(options.get("abort_every", 0))
+        self.try_s = float(options.get("try_s", 5))
         self.number = 0
         self.producer: Any = ck.Producer(
             {
                 **COMMON,
                 "bootstrap.servers": bootstrap,
                 "transactional.id": options["id"],
-                "transaction.timeout.ms": 10_000,
+                "transaction.timeout.ms": int(options.get("timeout_ms", 10_000)),
                 "linger.ms": 1,
             }
         )
@@ -142,7 +142,7 @@ class Transactions:
     def end(self) -> bool:
         """Commits, or aborts if it is this one's turn; False if it was aborted."""
         if self.abort_every and self.number % self.abort_every == 0:
-            self.producer.flush(TRY_S)
+            self.producer.flush(self.try_s)
             return self.abort()
         self.teller.tell(events.Commit, txn=self.txn)
         self._again(self.producer.commit_transaction)
@@ -157,10 +157,10 @@ class Transactions:
 
     def _again(self, work: Callable[..., None], *given: Any) -> None:
         while True:
-            hang = threading.Timer(HANG_S, self._hangs)
+            hang = threading.Timer(TRIES_UNTIL_HUNG * self.try_s, self._hangs)
             hang.start()
             try:
-                work(*given, TRY_S)
+                work(*given, self.try_s)
             except ck.KafkaException as error:
                 if not error.args[0].retriable():
                     raise
@@ -243,6 +243,8 @@ def member(teller: Teller, bootstrap: str, options: dict[str, str]) -> None:
 def transfer(teller: Teller, bootstrap: str, options: dict[str, str]) -> None:
     transactions = Transactions(teller, bootstrap, options)
     chance, topic, partitions = random.Random(teller.process), options["topic"], int(options["partitions"])
+    # In this one it does nothing until it is told a line.
+    hangs_in = int(options.get("hangs_in", 0))
     while not teller.stopped.is_set():
         transactions.begin()
 
@@ -250,6 +252,9 @@ def transfer(teller: Teller, bootstrap: str, options: dict[str, str]) -> None:
             amount = chance.randrange(1, 1000)
             for sign, partition in zip("-+", chance.sample(range(partitions), 2), strict=True):
                 transactions.send(topic, partition, f"{sign}{amount}~{transactions.txn}")
+            if transactions.number == hangs_in:
+                transactions.producer.flush(transactions.try_s)
+                sys.stdin.readline()
             return transactions.end()
 
         transactions.run(work)
