@@ -67,15 +67,22 @@ def settled(said: Said, talk: Talk, producer_id: int) -> Said:
     def text(lines: str) -> str:
         lines = lines.replace(talk.broker.bootstrap, "BROKER")
         rows = []
+        places: list[int] = []
         for line in lines.splitlines():
             cells = [cell.strip() for cell in line.split("\t")]
             cells = ["CLOCK" if CLOCK.fullmatch(cell) else cell for cell in cells]
-            cells = ["ID" if cell == str(producer_id) else cell for cell in cells]
+            if "ProducerId" in cells:
+                places = [place for place, cell in enumerate(cells) if cell == "ProducerId"]
+            cells = [
+                "ID" if cell == str(producer_id) or (place in places and cell.isdigit()) else cell
+                for place, cell in enumerate(cells)
+            ]
             # How long a transaction has been open stands behind when it began.
             if len(cells) > 7 and cells[6] == "CLOCK":
                 cells[7] = "SOME" if cells[7].isdigit() else cells[7]
             rows.append("\t".join(cells))
-        return "\n".join(rows)
+        # Kafka's tool keeps what it was answered in hash maps.
+        return "\n".join(rows[:1] + sorted(rows[1:]))
 
     return Said(said.code, text(said.out), text(said.err))
 
