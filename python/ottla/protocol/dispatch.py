@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ottla import messages
+from ottla.coordinator.transaction.waiting import once
 from ottla.errors import CodecError, ErrorCode, RequestError
 from ottla.protocol.registry import BY_KEY, CODE_AT_TOP
 from ottla.types import RequestContext
@@ -277,7 +279,13 @@ class Dispatcher:
         return response
 
     def _create_topics(self, token: int, names: list[str]) -> None:
-        self._services.auto_creation.create(names, lambda results: self._bridge.resume(token, results))
+        tell = once(partial(self._bridge.resume, token))
+        try:
+            self._services.auto_creation.create(names, tell)
+        except BaseException:
+            # The connection that asked waits, and nobody else will answer it.
+            tell([(name, ErrorCode.UNKNOWN_SERVER_ERROR) for name in names])
+            raise
 
     def _verify_transaction(
         self,
@@ -291,9 +299,14 @@ class Dispatcher:
         def answer(code: ErrorCode) -> None:
             self._bridge.resume_verify(token, produce_error(code, adds=adds))
 
-        self._services.transactions.ask(
-            transactional_id, producer_id, producer_epoch, partitions, adds=adds, answer=answer
-        )
+        tell = once(answer)
+        try:
+            self._services.transactions.ask(
+                transactional_id, producer_id, producer_epoch, partitions, adds=adds, answer=tell
+            )
+        except BaseException:
+            tell(ErrorCode.UNKNOWN_SERVER_ERROR)
+            raise
 
     def _metadata_offline(self, reason: str) -> None:
         self._services.controller.halt(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log is offline ({reason})")

@@ -180,6 +180,23 @@ def test_the_first_batch_of_a_transaction_is_asked_for() -> None:
     assert world.bridge.verified[10] == ErrorCode.INVALID_PRODUCER_ID_MAPPING
 
 
+def test_a_question_of_the_data_plane_that_fails_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection waits for it, and with it everything its client has sent since."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("on purpose")
+
+    world = World()
+    monkeypatch.setattr(world.transactions, "ask", fail)
+    monkeypatch.setattr(world.services.auto_creation, "create", fail)
+    world.bridge.items += [("verify_transaction", 9, "tx", 1, 0, [("a", 0)], True), ("create_topics", 10, ["a", "b"])]
+    world.turn()
+    unknown = ErrorCode.UNKNOWN_SERVER_ERROR
+    assert world.bridge.verified == {9: unknown}
+    assert world.bridge.resumed == {10: [("a", unknown), ("b", unknown)]}
+    assert world.dispatcher.status.failures == 2
+
+
 @pytest.mark.parametrize(
     "code, adds, told",
     [
