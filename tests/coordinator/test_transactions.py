@@ -201,7 +201,7 @@ def test_a_lost_answer_about_another_producer_id_is_given_again() -> None:
 
 
 def test_a_write_that_finds_markers_on_their_way_waits_for_them() -> None:
-    """Not longer than `add.partitions.to.txn.retry.backoff.max.ms`; AddPartitionsToTxn itself is told at once."""
+    """Not longer than `add.partitions.to.txn.retry.backoff.max.ms`; who asks for partitions may be told at once."""
     world = TransactionWorld(markers_at_once=False)
     producer = given(world.init())
     world.ask(producer, T0)

@@ -102,6 +102,29 @@ def test_partitions_are_added_all_or_none(rig: Rig) -> None:
     assert [(topic.topic, topic.partitions) for topic in described.topics] == [("t", [0, 1]), ("u", [1])]
 
 
+def test_clients_wait_for_the_markers_of_the_transaction_before(rig: Rig) -> None:
+    """Who is told CONCURRENT_TRANSACTIONS pauses for longer than they take. Brokers have their own patience."""
+    world, own = rig.world, (rig.init().producer_id, 0)
+    rig.add(3, own, {"t": [0]})
+    world.markers.answer_at_once = False
+    world.call(26, 4, m.EndTxnRequest("x", *own, True))
+    named = [m.AddPartitionsToTxnRequestTopic("t", [1])]
+    world.ask(901, 24, 3, m.AddPartitionsToTxnRequest([], "x", *own, named))
+    world.ask(902, 25, 3, m.AddOffsetsToTxnRequest("x", *own, "g"))
+    transaction = m.AddPartitionsToTxnRequestTransaction("x", *own, False, named)
+    world.ask(903, 24, 5, m.AddPartitionsToTxnRequest([transaction]))
+    world.turn()
+    assert world.bridge.answers.keys() & {901, 902, 903} == {903}
+    told = codes(world.bridge.answers[903].results_by_transaction[0].topic_results)
+    assert told == {("t", 1): "CONCURRENT_TRANSACTIONS"}
+    world.markers.settle()
+    world.turn()
+    assert codes(world.bridge.answers[901].results_by_topic_v3_and_below) == {("t", 1): "NONE"}
+    assert world.bridge.answers[902].error_code == ErrorCode.NONE
+    described = world.call(65, 0, m.DescribeTransactionsRequest(["x"])).transaction_states[0]
+    assert [topic.topic for topic in described.topics] == ["__consumer_offsets", "t"]
+
+
 def test_brokers_add_and_verify_for_several_transactions(rig: Rig) -> None:
     """Answered together, in their order; a broker may name the broker's own topics if they exist."""
     own = (rig.init().producer_id, 0)

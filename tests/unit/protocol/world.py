@@ -84,13 +84,14 @@ class World:
         defaults = TopicDefaults(
             config["num.partitions"], config["default.replication.factor"], config.topic_defaults, own_topics(config, 1)
         )
+        self.markers = MemoryMarkers()
         self.transactions = TransactionCoordinator(
             journals=lambda _index: MemoryJournal(),
             partition_count=config.integer("transaction.state.log.num.partitions"),
             codec=record_codec,
             scheduler=self.deadlines,
             clock=self.clock,
-            markers=MemoryMarkers(),
+            markers=self.markers,
             producer_ids=ProducerIds(controller, config.node_id).take,
             exists=controller.image.has_partition,
             coordinator_epoch=lambda _index: 0,
@@ -114,7 +115,7 @@ class World:
             ),
             internal_topics=internal,
             groups=no_groups,
-            markers=MemoryMarkers(),
+            markers=self.markers,
             transactions=self.transactions,
             patterns=Patterns(
                 lambda pattern: "an open bracket" if "(" in pattern else None,

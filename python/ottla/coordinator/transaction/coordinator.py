@@ -158,9 +158,16 @@ class TransactionCoordinator:
         partitions: Iterable[Partition],
         client_version: int,
         answer: Callable[[ErrorCode], None],
+        *,
+        waits: bool = False,
     ) -> None:
-        """AddPartitionsToTxn and AddOffsetsToTxn: all of the partitions, or none."""
-        self._add(transactional_id, producer_id, producer_epoch, partitions, client_version, 0, answer)
+        """AddPartitionsToTxn and AddOffsetsToTxn: all of the partitions, or none.
+
+        `waits`: for the markers of the transaction before, as the first write of v2 does. Apache Kafka says
+        CONCURRENT_TRANSACTIONS at once, and clients pause 20 ms before they ask again: more than most markers take.
+        """
+        wait_ms = self._settings.adding_wait_ms_max if waits else 0
+        self._add(transactional_id, producer_id, producer_epoch, partitions, client_version, wait_ms, answer)
 
     def verify_partitions(
         self,

@@ -25,8 +25,8 @@ class TransactionSettings:
     expiration_interval_ms: int = 60 * _MINUTE_MS
     # transaction.partition.verification.enable: whether writes of clients before KIP-890 are verified.
     verifies: bool = True
-    # add.partitions.to.txn.retry.backoff.max.ms: how long the first write of a transaction (v2) waits for the markers
-    # of the one before. Kafka asks again every add.partitions.to.txn.retry.backoff.ms; here it is told.
+    # add.partitions.to.txn.retry.backoff.max.ms: how long whoever begins a transaction waits for the markers of the one
+    # before. Kafka asks again every add.partitions.to.txn.retry.backoff.ms; here it is told.
     adding_wait_ms_max: int = 100
     # How long an answer waits for its record to be committed. Kafka waits for the transaction's own time-out here.
     commit_timeout_ms: int = 30 * 1000

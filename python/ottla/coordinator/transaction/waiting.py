@@ -1,7 +1,8 @@
-"""First writes of a transaction that wait for the markers of the one before.
+"""Who begins a transaction and waits for the markers of the one before.
 
-With v2 a producer goes on as soon as the end of its transaction is decided, so its next write regularly finds the door
-closed (PREPARE_x). Apache Kafka asks again every 20 ms, for at most 100; here they wait for COMPLETE_x as long.
+A producer goes on as soon as the end of its transaction is decided, so its next write (v2) or AddPartitionsToTxn
+regularly finds the door closed (PREPARE_x). Apache Kafka asks again for a write every 20 ms, for at most 100, and lets
+other clients ask again themselves; here they wait for COMPLETE_x, as long.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Behavior:
 - The partition of `__consumer_offsets` that the group lives on takes part in the transaction, as with
-  AddPartitionsToTxn. Whether there is such a group, or the topic, is not asked.
+  AddPartitionsToTxn, and with the same wait. Whether there is such a group, or the topic, is not asked.
 
 Version notes:
 - v2: PRODUCER_FENCED, where older clients know INVALID_PRODUCER_EPOCH (KIP-588).
@@ -41,4 +41,5 @@ def handle(context: RequestContext, request: AddOffsetsToTxnRequest, services: S
         [(OFFSETS_TOPIC, services.groups.partition_for(request.group_id))],
         client_version=0,
         answer=finish,
+        waits=True,
     )

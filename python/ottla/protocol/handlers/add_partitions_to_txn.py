@@ -3,7 +3,9 @@
 Behavior:
 - All partitions take part in the transaction, or none: if one does not exist (UNKNOWN_TOPIC_OR_PARTITION), or a client
   names a topic of the broker's own (TOPIC_AUTHORIZATION_FAILED), the others are OPERATION_NOT_ATTEMPTED.
-- Answered when it is committed, with the same code for each partition, as often as it was named.
+- Answered when it is committed, with the same code for each partition, as often as it was named. A client's waits for
+  the markers of the transaction before, `add.partitions.to.txn.retry.backoff.max.ms` at most; only then it is told
+  CONCURRENT_TRANSACTIONS. Kafka tells it at once, and clients come back 20 ms later.
 
 Version notes:
 - v0 to v3 come from clients, for one transaction. v2: PRODUCER_FENCED, where older ones know INVALID_PRODUCER_EPOCH
@@ -114,7 +116,11 @@ def _serve(
         services.transactions.verify_partitions(*producer, partitions, lambda codes: receive(_each(codes)))
     else:
         services.transactions.add_partitions(
-            *producer, partitions, client_version=0 if from_client else EPOCH_PER_TRANSACTION, answer=finish
+            *producer,
+            partitions,
+            client_version=0 if from_client else EPOCH_PER_TRANSACTION,
+            answer=finish,
+            waits=from_client,
         )
 
 
