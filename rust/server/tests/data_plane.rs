@@ -4,12 +4,8 @@
 
 mod common;
 
-use common::{
-    FetchAsk, HEARTBEAT, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, shaped, topic,
-};
+use common::{FetchAsk, HEARTBEAT, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
 use ottla_log::PartitionConfig;
-use ottla_log::batch::Compression;
-use ottla_log::batch::builder::BatchShape;
 use ottla_protocol::wire::Reader;
 use ottla_server::image::TopicUpdate;
 use ottla_server::limits::Limits;
@@ -152,95 +148,6 @@ fn an_unknown_api_versions_version_is_answered() {
     assert_eq!(reader.array(false, 6, "rows").unwrap(), 8);
     assert_eq!(reader.i16("key").unwrap(), 0);
     assert_eq!(reader.i16("lowest").unwrap(), 0, "Produce is advertised from 0 though 3 is the lowest served");
-}
-
-const TRANSACTION_ABORTABLE: i16 = 120;
-
-fn transactional(base_sequence: i32) -> Vec<u8> {
-    let shape = BatchShape {
-        attributes: 0x10,
-        producer_id: 5,
-        producer_epoch: 0,
-        base_sequence,
-        ..BatchShape::plain(Compression::None, 0)
-    };
-    shaped(shape, &["x"])
-}
-
-/// The first batch of a transaction asks; refused, its error is the answer and nothing is written.
-#[test]
-fn the_first_batch_of_a_transaction_asks_the_control_plane() {
-    let harness = Harness::start();
-    let mut client = harness.connect();
-    let sent = transactional(0);
-    client.send(0, 7, |w| produce_body(w, Some("tx"), -1, "t", 1, &sent));
-    let question = harness.questions.transaction();
-    assert_eq!((question.transactional_id.as_str(), question.producer_id), ("tx", 5));
-    assert_eq!(question.partitions.iter().map(|(t, p)| (&**t, *p)).collect::<Vec<_>>(), [("t", 1)]);
-    question.reply.send(53).unwrap();
-    assert_eq!(produced(&client.receive().1), (53, -1));
-    assert_eq!(harness.engine.replica("t", 1).unwrap().offsets().unwrap().log_end, 0);
-
-    // Allowed, it is written, and the next batch of the same transaction does not ask.
-    client.send(0, 7, |w| produce_body(w, Some("tx"), -1, "t", 1, &sent));
-    harness.questions.transaction().reply.send(0).unwrap();
-    assert_eq!(produced(&client.receive().1), (0, 0));
-    let next = transactional(1);
-    let answer = client.ask(0, 7, |w| produce_body(w, Some("tx"), -1, "t", 1, &next));
-    assert_eq!(produced(&answer), (0, 1));
-    let offsets = harness.engine.replica("t", 1).unwrap().offsets().unwrap();
-    assert_eq!((offsets.last_stable, offsets.high_watermark), (0, 2), "the transaction is open");
-}
-
-/// What is refused is not written, the rest of the request is: the partition in which the transaction is open already. Old clients are
-/// told in words they know; the question says whether the partitions are to be added.
-#[test]
-fn only_what_is_refused_is_left_out() {
-    let harness = Harness::start();
-    let mut client = harness.connect();
-    let (first, next) = (transactional(0), transactional(1));
-    client.send(0, 7, |w| produce_body(w, Some("tx"), -1, "t", 0, &first));
-    harness.questions.transaction().reply.send(0).unwrap();
-    assert_eq!(produced(&client.receive().1), (0, 0));
-    client.send(0, 7, |w| {
-        w.nullable_string(false, Some("tx")).unwrap();
-        w.i16(-1);
-        w.i32(30_000);
-        w.array(false, Some(1)).unwrap();
-        w.string(false, "t").unwrap();
-        w.array(false, Some(2)).unwrap();
-        for (partition, records) in [(0, &next), (1, &first)] {
-            w.i32(partition);
-            w.bytes(false, records).unwrap();
-        }
-    });
-    let question = harness.questions.transaction();
-    assert!(!question.is_adding);
-    assert_eq!(question.partitions.iter().map(|(t, p)| (&**t, *p)).collect::<Vec<_>>(), [("t", 1)]);
-    question.reply.send(TRANSACTION_ABORTABLE).unwrap();
-    let answer = client.receive().1;
-    let mut reader = Reader::new(&answer);
-    assert_eq!(reader.array(false, 1, "topics").unwrap(), 1);
-    reader.string(false, "name").unwrap();
-    assert_eq!(reader.array(false, 1, "partitions").unwrap(), 2);
-    for expected in [(0, 0, 1), (1, 48, -1)] {
-        let (index, error) = (reader.i32("index").unwrap(), reader.i16("error").unwrap());
-        assert_eq!((index, error, reader.i64("base offset").unwrap()), expected);
-        reader.i64("append time").unwrap();
-        reader.i64("log start").unwrap();
-    }
-    let ends = [0, 1].map(|index| harness.engine.replica("t", index).unwrap().offsets().unwrap().log_end);
-    assert_eq!(ends, [2, 0]);
-}
-
-/// A transactional batch without a transactional id is not authorized, and nobody is asked.
-#[test]
-fn a_transactional_batch_needs_an_id() {
-    let harness = Harness::start();
-    let mut client = harness.connect();
-    let sent = transactional(0);
-    let answer = client.ask(0, 7, |w| produce_body(w, None, -1, "t", 0, &sent));
-    assert_eq!(produced(&answer), (53, -1));
 }
 
 /// acks=all is refused where fewer replicas are in sync than the topic asks for, if it has that many; acks=1 is not.

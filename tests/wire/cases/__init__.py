@@ -16,6 +16,7 @@ from tests.wire.cases import (
     static_members,
     storage,
     topics,
+    transaction_corners,
     transactions,
 )
 from tests.wire.differential import CASES
@@ -37,5 +38,6 @@ __all__ = [
     "static_members",
     "storage",
     "topics",
+    "transaction_corners",
     "transactions",
 ]

@@ -129,8 +129,9 @@ impl BatchHeader {
         self.last_offset().wrapping_add(1)
     }
 
+    /// Any negative id is none, as in Kafka.
     pub fn has_producer(&self) -> bool {
-        self.producer_id != super::NO_PRODUCER_ID
+        self.producer_id > super::NO_PRODUCER_ID
     }
 
     /// The sequence of the last record; sequences wrap to 0 after `i32::MAX`.

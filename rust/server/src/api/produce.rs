@@ -143,7 +143,13 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
             let error = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
             return Ok(Outcome::Answer(refused(info, &plan, error)));
         }
-        Some(peek) => needed_verification(&mut plan, &frame, peek, info.version),
+        Some(_) => match only_producer(&plan, &frame) {
+            Err(OtherProducer) => {
+                return Ok(Outcome::Answer(refused(info, &plan, ErrorCode::INVALID_PRODUCER_ID_MAPPING)));
+            }
+            Ok(None) => None,
+            Ok(Some(producer)) => needed_verification(&mut plan, &frame, producer, info.version),
+        },
     };
     let Some(Verification { producer, partitions }) = verification else {
         if plane.engine.is_over() {
@@ -188,6 +194,27 @@ fn transaction_of(plan: &Plan, frame: &[u8]) -> Option<BatchPeek> {
         .find(|peek| peek.is_transactional)
 }
 
+/// A request has batches of transactions of several producers, or of several epochs of one.
+struct OtherProducer;
+
+/// The producer of the transactional batches for partitions that exist. The transaction of one is asked for: a batch of another would go
+/// in with that answer, and nobody would end what it opens.
+fn only_producer(plan: &Plan, frame: &[u8]) -> Result<Option<BatchPeek>, OtherProducer> {
+    let mut only: Option<BatchPeek> = None;
+    for topic in &plan.topics {
+        for PartitionPlan { index, records, .. } in &topic.partitions {
+            let exists = topic.topic.as_ref().is_some_and(|topic| topic.partition(*index).is_some());
+            let peek = records.clone().filter(|_| exists).and_then(|range| frame.get(range)).and_then(BatchPeek::of);
+            let Some(peek) = peek.filter(|peek| peek.is_transactional && peek.producer_id >= 0) else { continue };
+            let first = only.get_or_insert(peek);
+            if (first.producer_id, first.producer_epoch) != (peek.producer_id, peek.producer_epoch) {
+                return Err(OtherProducer);
+            }
+        }
+    }
+    Ok(only)
+}
+
 /// What the control plane must be asked before a transactional write.
 struct Verification {
     producer: BatchPeek,
@@ -207,11 +234,14 @@ fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek, versi
                 continue;
             };
             let replica = &partition.replica;
-            if peek.is_transactional && replica.is_zombie(&peek) {
+            if !peek.is_transactional || peek.producer_id < 0 {
+                continue;
+            }
+            if replica.is_zombie(&peek) {
                 topic.partitions[place].refusal = Some(ErrorCode::INVALID_PRODUCER_EPOCH);
                 continue;
             }
-            let guard = if peek.is_transactional { replica.start_verification(&peek, version) } else { None };
+            let guard = replica.start_verification(&peek, version);
             if guard.is_some() {
                 partitions.push((Arc::clone(partition.replica.topic()), *index));
                 topic.partitions[place].guard = guard;
