@@ -44,8 +44,9 @@ impl Partition {
                     *upper.insert(found.or(next).unwrap_or(last_stable))
                 }
             };
-            let go_on = ending_here.aborted(self.disk(), |entry| {
-                if entry.last_offset >= start && entry.first_offset < upper {
+            // What ended before `start` says nothing of later ones: all that lay below its own end was stable then.
+            let go_on = ending_here.aborted(self.disk(), start, |entry| {
+                if entry.first_offset < upper {
                     aborted
                         .push(AbortedTransaction { producer_id: entry.producer_id, first_offset: entry.first_offset });
                 }
@@ -85,7 +86,7 @@ impl Partition {
         let Some(at) = segments.iter().position(|segment| segment.base_offset() == base) else { return Ok(()) };
         let segment = &segments[at];
         self.rebuild_aborted(segment, &segments[..at])?;
-        if segment.aborted(self.disk(), |entry| entry.last_offset != marker)? {
+        if segment.aborted(self.disk(), marker, |entry| entry.last_offset != marker)? {
             let what = format!("of the transaction aborted at offset {marker} no begin is known");
             return Err(StorageError::corrupt(segment.log_path(), 0, what));
         }

@@ -263,7 +263,7 @@ impl Partition {
         let mut aborted = Vec::new();
         for segment in segments {
             self.load_aborted(segment)?;
-            segment.aborted(self.disk(), |entry| {
+            segment.aborted(self.disk(), segment.base_offset(), |entry| {
                 if entry.first_offset < until {
                     aborted.push(*entry);
                 }

@@ -36,12 +36,19 @@ impl Segment {
         self.indexes.lock().txn.as_ref().is_some_and(Vec::is_empty)
     }
 
-    /// Hands the aborted transactions of this segment to `look` one by one, until it says false.
-    pub fn aborted(&self, disk: &dyn Disk, look: impl FnMut(&AbortedEntry) -> bool) -> Result<bool, StorageError> {
+    /// Hands the transactions aborted in this segment at or after `from` to `look` one by one, until it says false. A reader at the tail
+    /// looks at few: appends wait for the same lock.
+    pub fn aborted(
+        &self,
+        disk: &dyn Disk,
+        from: Offset,
+        look: impl FnMut(&AbortedEntry) -> bool,
+    ) -> Result<bool, StorageError> {
         let path = self.txn_path();
         let mut indexes = self.indexes.lock();
         let entries = load_txn(&mut indexes, disk, &path)?;
-        Ok(entries.iter().all(look))
+        let first = entries.partition_point(|entry| entry.last_offset < from);
+        Ok(entries[first..].iter().all(look))
     }
 
     /// The batch that holds `target`, or the first behind it; None when every batch below `limit` ends before it.

@@ -301,3 +301,27 @@ fn idle_segments_hold_no_aborted_transactions() {
     partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
     assert_eq!(aborted(&partition, 0), [(1, 0), (1, 2)]);
 }
+
+/// A reader is shown what ended at or behind its offset, not all that was ever aborted: appends wait for it.
+#[test]
+fn aborted_at_the_tail() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    for sequence in 0..100 {
+        send_in(&partition, transaction(1, 0, sequence), &["gone"]);
+        partition.append_marker(1, 0, Marker::Abort, 0, 0).unwrap();
+    }
+    let segment = partition.state.read().active().unwrap().clone();
+    let shown = |from| {
+        let mut count = 0;
+        segment
+            .aborted(partition.disk(), from, |_| {
+                count += 1;
+                true
+            })
+            .unwrap();
+        count
+    };
+    assert_eq!([0, 1, 2, 198, 199, 200].map(shown), [100, 100, 99, 1, 1, 0]);
+    assert_eq!([0, 1, 2, 199].map(|from| aborted(&partition, from).len()), [100, 100, 99, 1]);
+}
