@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from ottla.coordinator.transaction.machine import ENDED_PER_TURN, FORGOTTEN_PER_TURN
 from ottla.coordinator.transaction.settings import TransactionSettings
 from ottla.coordinator.transaction.state import TransactionState
 from ottla.coordinator.transaction.transaction import EPOCH_MAX
@@ -65,6 +68,58 @@ def test_ids_that_nobody_uses_expire() -> None:
     assert given(world.init("x")) == (1004, 0)
     world.start()
     assert world.described("z")[0].error_code == ErrorCode.TRANSACTIONAL_ID_NOT_FOUND
+
+
+def turns_until_nothing_is_due(world: TransactionWorld, look: Callable[[], int]) -> list[int]:
+    """What `look` gives after each turn."""
+    seen = []
+    while (next_ms := world.deadlines.next_deadline_ms) is not None and next_ms <= world.clock.monotonic_ms():
+        for callback in world.deadlines.due(world.clock.monotonic_ms()):
+            callback()
+        world.turn()
+        seen.append(look())
+    return seen
+
+
+def test_thousands_that_time_out_hold_nobody_up() -> None:
+    """A part of them is aborted in each turn; who commits in between is not aborted."""
+    world = TransactionWorld()
+    names = [f"x{index}" for index in range(3 * ENDED_PER_TURN)]
+    producers = {name: given(world.init(name, timeout_ms=1_000)) for name in names}
+    for name in names:
+        world.add(producers[name], T0, transactional_id=name)
+    world.wait(9_999)
+    world.clock.advance(1)
+    last: list[ErrorCode] = []
+
+    def open_now() -> int:
+        if not last:
+            last.append(world.end(producers[names[-1]], transactional_id=names[-1], client_version=0).code)
+        return len(world.listed(state_filters=["Ongoing"]).transaction_states)
+
+    assert turns_until_nothing_is_due(world, open_now) == [2 * ENDED_PER_TURN - 1, ENDED_PER_TURN - 1, 0]
+    assert last == [ErrorCode.NONE]
+    assert world.now(names[-1]).state is TransactionState.COMPLETE_COMMIT
+    assert world.now(names[0]).state is TransactionState.COMPLETE_ABORT
+
+
+def test_thousands_that_expire_hold_nobody_up() -> None:
+    """A part of them is forgotten in each turn; who comes back in between is not."""
+    world = TransactionWorld(TransactionSettings(id_expiration_ms=1_000, expiration_interval_ms=60_000))
+    names = [f"x{index}" for index in range(3 * FORGOTTEN_PER_TURN)]
+    for name in names:
+        world.init(name)
+    world.wait(59_999)
+    world.clock.advance(1)
+    epochs: list[int] = []
+
+    def left() -> int:
+        if not epochs:
+            epochs.append(given(world.init(names[-1]))[1])
+        return len(world.listed().transaction_states)
+
+    assert turns_until_nothing_is_due(world, left) == [2 * FORGOTTEN_PER_TURN, FORGOTTEN_PER_TURN, 1]
+    assert epochs == [1]
 
 
 # Reads.

@@ -8,8 +8,9 @@ writes that wait for them: `waiting`) and begins again from the log.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ottla.coordinator.shard import NOTHING, Result
 from ottla.coordinator.timeline import TimelineDict
@@ -32,7 +33,7 @@ from ottla.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from msgspec import Struct
 
@@ -47,6 +48,13 @@ log = logging.getLogger(__name__)
 
 # The time-out of a transaction whose end an outside coordinator decides (KIP-939): none.
 _NEVER_MS = 2**31 - 1
+
+
+# In one turn of the loop, of each shard, and all shards come to it at the same time: ids looked at, transactions
+# aborted, ids forgotten. Requests are served in between.
+LOOKED_AT_PER_TURN: Final = 1000
+ENDED_PER_TURN: Final = 4
+FORGOTTEN_PER_TURN: Final = 50
 
 
 class TransactionMachine:
@@ -229,9 +237,20 @@ class TransactionMachine:
 
     def _abort_timed_out(self) -> Result:
         self._abort_later()
-        for transactional_id, transaction in self.transactions.items():
-            if self._is_timed_out(transaction):
+        return self._abort_some(deque(self.transactions))
+
+    def _abort_some(self, waiting: deque[str]) -> Result:
+        """A part in each turn, until nobody waits to be looked at."""
+        aborted = 0
+        for transactional_id in _taken(waiting, LOOKED_AT_PER_TURN):
+            transaction = self.transactions.get(transactional_id)
+            if transaction is not None and self._is_timed_out(transaction):
                 self._abort(transactional_id, transaction)
+                aborted += 1
+                if aborted == ENDED_PER_TURN:
+                    break
+        if waiting:
+            self._shard.after("abort more", 0, partial(self._abort_some, waiting))
         return NOTHING
 
     def _is_timed_out(self, transaction: Transaction) -> bool:
@@ -262,12 +281,20 @@ class TransactionMachine:
 
     def _expire(self) -> Result:
         self._expire_later()
+        return self._expire_some(deque(self.transactions))
+
+    def _expire_some(self, waiting: deque[str]) -> Result:
+        """A part in each turn, as above."""
         oldest_ms = self._clock.now_ms() - self._settings.id_expiration_ms
-        records = [
-            tombstone(transactional_id)
-            for transactional_id, transaction in self.transactions.items()
-            if transaction.state.is_idle and transaction.updated_ms <= oldest_ms
-        ]
+        records = []
+        for transactional_id in _taken(waiting, LOOKED_AT_PER_TURN):
+            transaction = self.transactions.get(transactional_id)
+            if transaction is not None and transaction.state.is_idle and transaction.updated_ms <= oldest_ms:
+                records.append(tombstone(transactional_id))
+                if len(records) == FORGOTTEN_PER_TURN:
+                    break
+        if waiting:
+            self._shard.after("expire more", 0, partial(self._expire_some, waiting))
         return Result(records=records, atomic=False, undoable=True)
 
     # Writing.
@@ -327,6 +354,12 @@ def _check_producer(current: Transaction, producer_id: int, producer_epoch: int)
         raise RequestError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
     if current.producer_epoch != producer_epoch:
         raise RequestError(ErrorCode.PRODUCER_FENCED)
+
+
+def _taken(waiting: deque[str], most: int) -> Iterator[str]:
+    """Takes out so many, one by one."""
+    for _ in range(min(most, len(waiting))):
+        yield waiting.popleft()
 
 
 def _given(producer_id: int | None) -> Callable[[], int]:
