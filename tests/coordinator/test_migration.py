@@ -329,6 +329,18 @@ def test_empty_groups_change_their_protocol_freely(world: World) -> None:
     assert world.fetched() == {("t", 0): 7}
 
 
+def test_a_group_that_all_have_left_in_its_first_round_changes_its_protocol(world: World) -> None:
+    """The round goes on without members until its time is over."""
+    world.topics.create("t", 1)
+    first = ClassicConsumer(world, "a", "t")
+    first.join()
+    world.leave((first.member_id, None))
+    assert not world.classic().members
+    consumer = Consumer(world, "m", "t")
+    assert consumer.join() is ErrorCode.NONE
+    assert consumer.count == 1
+
+
 def test_a_classic_member_that_does_not_rejoin_is_fenced(world: World) -> None:
     """Its heartbeats say that it lives; its rebalance time-out says that it does not listen."""
     members = classic_group(world)

@@ -57,9 +57,10 @@ class Upgrader:
             raise self._refusal(group_id, "its members do not speak the protocol of consumers")
         if len(classic.members) > self._env.settings.consumer_group_size_max:
             raise self._refusal(group_id, "it has more members than a consumer group may have")
-        # In the very first round nothing is chosen yet, in a later one perhaps what not all know any more.
-        protocol = classic.protocol
-        if protocol is None or not all(member.knows(protocol) for member in classic.members.values()):
+        # In the very first round nothing is chosen yet, in a later one perhaps what not all know any more; and all may
+        # have left.
+        protocol = classic.protocol or ""
+        if not all(member.knows(protocol) for member in classic.members.values()):
             protocol = classic.select_protocol()
         try:
             members = [self._member(classic, member, protocol) for member in classic.members.values()]
