@@ -4,9 +4,12 @@ Clients join, send heartbeats whose answers may be lost, repeat them, leave for 
 back as zombies; topics come, grow and go; appends fail; the coordinator is started again in the middle. After every
 step hold the invariants of the group and these:
 
-- of the clients that are members no two believe to own one partition, and none more than the coordinator gave it
+- of the clients that are members no two use one partition, though some are slow to give up what they were told to, and
+  none believes to own more than the coordinator gave it
+- nobody is waited for longer than its rebalance time-out to give something up
 - group, assignment and member epochs never go back while the group is there
-- who is no member any more, or speaks for an instance that is another's, commits nothing
+- who is no member any more, or speaks for an instance that is another's, commits nothing; an instance that is in use is
+  nobody else's, and what it has stays with it while it is away
 - a coordinator that replays the log shows what the one before it showed
 
 When it is quiet afterwards every partition has one owner, and the shares are even.
@@ -23,12 +26,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ottla.coordinator.group.consumer.group import ConsumerGroup
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode, StorageError
-from tests.coordinator.consumers import Consumer, beat, commit, describe, join
+from tests.coordinator.consumers import Consumer, Partitions, beat, commit, describe, join
 from tests.coordinator.world import Box, World
 
 SESSION_MS = 6_000
 REBALANCE_MS = 8_000
 TOPICS = ("t", "u")
+clients = st.integers(0, 5)
 # What a client of the consumer protocol can be told in an ordinary life.
 EXPECTED = {
     ErrorCode.NONE,
@@ -57,13 +61,24 @@ class Client(Consumer):
         self.wants = False
         # An answer did not come: the next heartbeat says everything, and is answered with everything.
         self.missed = False
+        # What it was told to give up, and has not yet; only if it is slow.
+        self.slow = False
+        self.holding: Partitions = {}
+
+    @property
+    def using(self) -> Partitions:
+        """What it owns, and what it has still to give up."""
+        both = [*self.owned.items(), *self.holding.items()]
+        return {
+            topic_id: sorted({each for of, part in both if of == topic_id for each in part}) for topic_id, _ in both
+        }
 
     def begin(self, *, lose: bool = False) -> ErrorCode:
         if not self.joined:
             # Every life has an id of its own.
             Client.lives += 1
             self.member_id = f"{self.name}-{Client.lives}"
-        self.epoch, self.owned = 0, {}
+        self.epoch, self.owned, self.holding = 0, {}, {}
         box = join(self.world, self.member_id, *TOPICS, group="g", instance=self.instance, rebalance_ms=REBALANCE_MS)
         self.joined, self.away, self.wants = True, False, True
         return self.hear(box, lose=lose)
@@ -76,7 +91,7 @@ class Client(Consumer):
             instance=self.instance,
             rebalance_ms=REBALANCE_MS if self.missed else -1,
             topics=TOPICS if self.missed else None,
-            owned=None if nothing and not self.missed else self.owned,
+            owned=None if nothing and not self.missed else self.using,
         )
         return self.hear(box, lose=lose)
 
@@ -87,14 +102,18 @@ class Client(Consumer):
         if lose:
             return code
         if code is ErrorCode.NONE:
+            had = self.using
             self.take(box)
+            if self.slow:
+                gone = {of: sorted(set(part) - set(self.owned.get(of, ()))) for of, part in had.items()}
+                self.holding = {of: part for of, part in gone.items() if part}
         elif code in BEGINS_ANEW:
-            self.epoch, self.owned, self.joined = 0, {}, False
+            self.epoch, self.owned, self.holding, self.joined = 0, {}, {}, False
         return code
 
 
 class Histories(RuleBasedStateMachine):
-    """One group, six clients, two of them static."""
+    """One group, six clients, three of them static: two have the same instance."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +124,10 @@ class Histories(RuleBasedStateMachine):
                 consumer_assignment_interval_ms=0,
             )
         )
-        self.clients = [Client(self.world, f"c{index}", f"i{index}" if index < 2 else None) for index in range(5)]
+        instances = ["i0", "i1", None, None, None, "i0"]
+        self.clients = [Client(self.world, f"c{index}", instance) for index, instance in enumerate(instances)]
+        # Who has something to give up, since when and at which epoch.
+        self.revoking: dict[str, tuple[int, object]] = {}
         self.epochs = (0, 0)
         self.member_epochs: dict[str, int] = {}
 
@@ -123,28 +145,66 @@ class Histories(RuleBasedStateMachine):
 
     # What clients do.
 
-    @rule(index=st.integers(0, 4), lose=st.booleans())
+    @rule(index=clients, lose=st.booleans())
     def joins(self, index: int, lose: bool) -> None:
-        self.clients[index].begin(lose=lose)
+        client, group = self.clients[index], self.group()
+        holder = None if group is None else group.static_member(client.instance)
+        in_use = holder is not None and holder.member_id != client.member_id and not holder.is_away
+        code = client.begin(lose=lose)
+        if in_use and holder is not None and holder.member_id != client.member_id:
+            assert code is not ErrorCode.NONE, f"{client.instance} belongs to {holder.member_id}"
 
-    @rule(index=st.integers(0, 4), lose=st.booleans(), nothing=st.booleans())
+    @rule(index=clients, slow=st.booleans())
+    def takes_its_time(self, index: int, slow: bool) -> None:
+        """To give up what it is told to; or has given up."""
+        client = self.clients[index]
+        client.slow, client.holding = slow, client.holding if slow else {}
+
+    @rule(index=clients, lose=st.booleans(), nothing=st.booleans())
     def beats(self, index: int, lose: bool, nothing: bool) -> None:
         client = self.clients[index]
         if client.joined and client.epoch > 0 and not client.away:
             client.say(lose=lose, nothing=nothing)
 
-    @rule(index=st.integers(0, 4), back=st.integers(1, 3))
-    def a_late_heartbeat_comes(self, index: int, back: int) -> None:
+    @rule(other=clients, seconds=st.sampled_from([0, 3, 12]), nothing=st.booleans(), again=st.booleans())
+    def one_is_slow_when_another_comes(self, other: int, seconds: int, nothing: bool, again: bool) -> None:
+        """What it uses is nobody else's until it has said that it does not any more, or is fenced."""
+        there = [client for client in self.clients if client.joined and client.epoch > 0 and not client.away]
+        another = self.clients[other]
+        if not there or another in there:
+            return
+        slow = max(there, key=lambda client: client.count)
+        slow.slow = True
+        another.begin()
+        for second in range(2 + seconds):
+            if again and second == 1:
+                self.the_coordinator_starts_again()
+            for each in [*there, another]:
+                if each.joined and each.epoch > 0 and not each.away:
+                    each.say(nothing=nothing and each is slow)
+            self.beliefs_do_not_contradict()
+            self.nobody_is_waited_for_too_long()
+            if seconds:
+                self.world.wait(1_000)
+
+    @rule(index=clients, back=st.integers(0, 3), more=st.booleans())
+    def a_late_heartbeat_comes(self, index: int, back: int, more: bool) -> None:
         """Only the epoch before is taken, from who owns no more than it was given; nobody hears the answer."""
         client, group = self.clients[index], self.group()
         member = None if group is None else group.members.get(client.member_id)
         if member is None or member.is_away or client.epoch <= back:
             return
-        epoch, previous = client.epoch - back, member.previous_epoch
-        box = beat(self.world, client.member_id, epoch, instance=client.instance, owned=client.owned)
+        previous = member.previous_epoch
+        epoch = client.epoch - back if back or previous <= 0 else previous
+        owned = client.using
+        if more and (topic := self.world.topics.named("t")) is not None:
+            owned = {**owned, topic.topic_id: list(range(topic.partition_count))}
+        box = beat(self.world, client.member_id, epoch, instance=client.instance, owned=owned)
         client.missed = True
         if box.code is ErrorCode.NONE:
             assert epoch in {previous, member.epoch}
+            if epoch != member.epoch:
+                assert all(set(part) <= set(member.assigned.get(of, ())) for of, part in owned.items())
 
     @rule(rounds=st.integers(1, 3))
     def all_beat(self, rounds: int) -> None:
@@ -153,7 +213,7 @@ class Histories(RuleBasedStateMachine):
                 if client.joined and client.epoch > 0 and not client.away:
                     client.say()
 
-    @rule(index=st.integers(0, 4), lose=st.booleans())
+    @rule(index=clients, lose=st.booleans())
     def leaves(self, index: int, lose: bool) -> None:
         client = self.clients[index]
         if client.joined:
@@ -162,17 +222,33 @@ class Histories(RuleBasedStateMachine):
                 client.hear(box, lose=True)
                 if box.code is not ErrorCode.NOT_COORDINATOR:
                     client.epoch, client.owned, client.joined, client.wants = 0, {}, False, False
+                    client.holding = {}
 
-    @rule(index=st.integers(0, 1))
+    @rule(index=clients)
+    def leaves_and_the_others_share_what_it_had(self, index: int) -> None:
+        self.leaves(index, lose=False)
+        if any(client.wants for client in self.clients):
+            self.it_becomes_quiet()
+
+    @rule(index=st.sampled_from([0, 1, 5]))
     def leaves_for_now(self, index: int) -> None:
-        client = self.clients[index]
+        client, group = self.clients[index], self.group()
         if client.joined and client.epoch > 0 and not client.away:
+            member = None if group is None else group.members.get(client.member_id)
             box = beat(self.world, client.member_id, -2, instance=client.instance)
             if box.code is ErrorCode.NONE:
                 # The process ends; its next life has another id.
                 client.epoch, client.owned, client.joined, client.away = 0, {}, False, True
+                client.holding = {}
+                assert member is not None
+                group = self.group()
+                assert group is not None
+                away = group.member(client.member_id)
+                assert {of: sorted(part) for of, part in away.assigned.items()} == {
+                    of: sorted(part) for of, part in member.assigned.items()
+                }
 
-    @rule(index=st.integers(0, 4), back=st.integers(0, 2), which=st.integers(0, 5))
+    @rule(index=clients, back=st.integers(0, 2), which=st.integers(0, 5))
     def commits(self, index: int, back: int, which: int) -> None:
         client = self.clients[index]
         topic = self.world.topics.named("t")
@@ -207,7 +283,7 @@ class Histories(RuleBasedStateMachine):
         self.world.topics.delete(name)
         self.world.coordinator.on_topics_changed({name}, created=False)
 
-    @rule(index=st.integers(0, 4))
+    @rule(index=clients)
     def an_append_fails(self, index: int) -> None:
         self.world.journal().fail_with = StorageError("the disk is full")
         client = self.clients[index]
@@ -219,11 +295,13 @@ class Histories(RuleBasedStateMachine):
         # Until the shard is back; each failure in a row keeps it away for longer.
         while describe(self.world, "g")[0].error_code == ErrorCode.NOT_COORDINATOR:
             self.world.wait(100)
+        self.revoking = {}
 
     @rule()
     def the_coordinator_starts_again(self) -> None:
         before = describe(self.world, "g")
         self.world.start()
+        self.revoking = {}
         assert describe(self.world, "g") == before
 
     @precondition(lambda self: any(client.wants for client in self.clients))
@@ -231,6 +309,8 @@ class Histories(RuleBasedStateMachine):
     def it_becomes_quiet(self) -> None:
         """Who means to be a member goes on until all is shared out; lives nobody goes on with expire meanwhile."""
         there = [client for client in self.clients if client.wants]
+        for client in there:
+            client.slow, client.holding = False, {}
         for _ in range(3 * SESSION_MS // 500):
             self.world.wait(500)
             for client in there:
@@ -248,7 +328,9 @@ class Histories(RuleBasedStateMachine):
         assert sorted(owned) == sorted(
             (view.topic_id, index) for view in views for index in range(view.partition_count)
         )
-        counts = [client.count for client in there]
+        # Whose instance is in use is not in.
+        counts = [client.count for client in there if client.epoch > 0]
+        assert len({client.instance or client.name for client in there}) == len(counts)
         assert max(counts) - min(counts) <= 1
         group = self.group()
         assert group is not None
@@ -269,11 +351,24 @@ class Histories(RuleBasedStateMachine):
             member = None if group is None else group.members.get(client.member_id)
             if member is None or not client.joined:
                 continue
-            for topic_id, partitions in client.owned.items():
+            for topic_id, partitions in client.using.items():
                 for partition in partitions:
                     other = seen.setdefault((topic_id, partition), client.name)
                     assert other == client.name, (topic_id, partition, other, client.name)
                     assert member.assignment_epoch(topic_id, partition) is not None, (client.name, topic_id, partition)
+
+    @invariant()
+    def nobody_is_waited_for_too_long(self) -> None:
+        """A coordinator that starts again gives everybody the full time."""
+        group, now_ms = self.group(), self.world.clock.now_ms()
+        members = {} if group is None else dict(group.members.items())
+        asked = {of: (each.epoch, each.revoking) for of, each in members.items() if each.revoking}
+        self.revoking = {
+            of: self.revoking[of] if of in self.revoking and self.revoking[of][1] == what else (now_ms, what)
+            for of, what in asked.items()
+        }
+        for of, (since_ms, _) in self.revoking.items():
+            assert now_ms <= since_ms + REBALANCE_MS, f"{of} has not given up what it should"
 
     @invariant()
     def epochs_never_go_back(self) -> None:

@@ -18,6 +18,7 @@ from ottla.coordinator.group.classic_group import ClassicGroup
 from ottla.coordinator.group.consumer.group import ConsumerGroup
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode
+from tests.coordinator.consumers import describe
 from tests.coordinator.test_consumer_stateful import SESSION_MS, Client
 from tests.coordinator.test_migration import ClassicConsumer, encoded
 from tests.coordinator.world import Box, World
@@ -34,6 +35,7 @@ class EagerClient(ClassicConsumer):
         super().__init__(world, name, "t")
         self.waiting: Box | None = None
         self.wants = False
+        self.syncs = True
 
     def reset(self) -> None:
         self.member_id, self.generation, self.owned, self.waiting = "", -1, {}, None
@@ -70,6 +72,8 @@ class EagerClient(ClassicConsumer):
             self.ask_join()
         elif self.took(box.code):
             self.member_id, self.generation = box.response.member_id, box.response.generation_id
+            if not self.syncs:
+                return
             names = sorted(member.member_id for member in box.response.members)
             parts: dict[str, Any] = {}
             topic = self.world.topics.named("t")
@@ -88,6 +92,13 @@ class EagerClient(ClassicConsumer):
         else:
             assert code is ErrorCode.NONE, (self.name, code)
         return code is ErrorCode.NONE
+
+    def only_beat(self) -> None:
+        """It goes on as if it had not been told to rebalance."""
+        if self.member_id and self.generation >= 0 and self.waiting is None:
+            code = self.heartbeat()
+            if code in BEGIN_ANEW:
+                self.reset()
 
     def leave(self) -> None:
         self.wants = False
@@ -158,6 +169,64 @@ class Mixed(RuleBasedStateMachine):
                     client.step()
             self.world.wait(100)
 
+    @rule(index=st.integers(0, 1), steps=st.integers(1, 4), lose=st.booleans())
+    def a_new_one_finds_an_old_one_waiting(self, index: int, steps: int, lose: bool) -> None:
+        """Whatever it waits for in the old group, it is told to join again."""
+        self.an_old_one_goes_on(index, steps)
+        self.a_new_one_joins(index, lose)
+        self.it_becomes_quiet()
+
+    @rule(starts_again=st.booleans())
+    def all_new_ones_leave(self, starts_again: bool) -> None:
+        """The others share what they had, also if the coordinator starts again at that moment."""
+        for index in range(len(self.news)):
+            self.a_new_one_leaves(index)
+        if starts_again:
+            self.the_coordinator_starts_again()
+        if any(client.wants for client in self.olds):
+            self.it_becomes_quiet()
+
+    @rule(index=st.integers(0, 1), syncs=st.booleans())
+    def an_old_one_only_beats(self, index: int, syncs: bool) -> None:
+        """It takes no further step when a new one comes; or joins, and does not ask what it is assigned. Others do not
+        wait for it longer than its rebalance time-out.
+        """
+        stubborn = self.olds[index]
+        if not syncs:
+            stubborn.leave()
+            stubborn.syncs = False
+            for _ in range(8):
+                stubborn.step()
+                self.world.wait(100)
+        member_id, stubborn.wants = stubborn.member_id, False
+        is_in = stubborn.generation >= 0
+        self.news[0].begin()
+        for _ in range(4 * SESSION_MS // 250):
+            self.world.wait(250)
+            stubborn.only_beat()
+            self.go_on()
+        group = self.group()
+        assert group is not None
+        if isinstance(group, ConsumerGroup):
+            assert describe(self.world, "g")[0].group_state == "Stable"
+        else:
+            assert group.state.current.value == "Stable"
+        assert syncs or not is_in or member_id not in group.members
+        stubborn.syncs = True
+        stubborn.leave()
+        self.it_becomes_quiet()
+
+    def go_on(self) -> None:
+        """Everybody who means to be a member."""
+        for client in self.news:
+            if client.wants and client.epoch == 0:
+                client.begin()
+            elif client.wants:
+                client.say()
+        for old in self.olds:
+            if old.wants:
+                old.step()
+
     @rule(index=st.integers(0, 1))
     def an_old_one_leaves(self, index: int) -> None:
         self.olds[index].leave()
@@ -180,7 +249,10 @@ class Mixed(RuleBasedStateMachine):
         if not rebalancing:
             assert was == (None if after is None else (type(after), set(after.members)))
 
-    @precondition(lambda self: any(client.wants for client in [*self.news, *self.olds]))
+    def somebody_wants(self) -> bool:
+        return any(client.wants for client in self.news) or any(client.wants for client in self.olds)
+
+    @precondition(lambda self: self.somebody_wants())
     @rule()
     def it_becomes_quiet(self) -> None:
         """Who means to be a member goes on until all is shared out."""
@@ -188,13 +260,7 @@ class Mixed(RuleBasedStateMachine):
         olds = [client for client in self.olds if client.wants]
         for _ in range(4 * SESSION_MS // 250):
             self.world.wait(250)
-            for client in news:
-                if client.epoch == 0:
-                    client.begin()
-                else:
-                    client.say()
-            for old in olds:
-                old.step()
+            self.go_on()
         topic = self.world.topics.named("t")
         assert topic is not None
         owned = [partition for client in news for partitions in client.owned.values() for partition in partitions]
