@@ -173,7 +173,9 @@ class GroupMachine:
                 self.consumers.on_loaded(group)
                 continue
             self.rebalancer.read_subscriptions(group)
-            self._shard.submit(partial(self.rebalancer.on_loaded, group))
+            # Most are of simple consumers, or empty.
+            if group.members:
+                self._shard.submit(partial(self.rebalancer.on_loaded, group))
         self._expire_later()
 
     def on_unloaded(self) -> None:
