@@ -111,7 +111,7 @@ class Joiner:
             if len(group.pending_joins) >= self._settings.pending_joins_max:
                 reply(_refusal(ErrorCode.GROUP_MAX_SIZE_REACHED, ""))
                 return NOTHING
-            group.pending_joins.add(new_id)
+            group.pending_joins[new_id] = None
             self._rebalancer.expect(group.group_id, new_id, request.session_timeout_ms)
             reply(_refusal(ErrorCode.MEMBER_ID_REQUIRED, new_id))
             return NOTHING

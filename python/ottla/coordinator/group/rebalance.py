@@ -181,7 +181,7 @@ class Rebalancer:
                 group.answer_join(member, group.join_response(member))
             self.heard_of(group, member)
             member.is_new = False
-            group.pending_syncs.add(member.member_id)
+            group.pending_syncs[member.member_id] = None
         self._limit_sync(group)
         return NOTHING
 
@@ -226,7 +226,7 @@ class Rebalancer:
 
     def synced(self, group: ClassicGroup, member_id: str) -> None:
         """The member has sent its SyncGroup."""
-        group.pending_syncs.discard(member_id)
+        group.pending_syncs.pop(member_id, None)
         if not group.pending_syncs:
             self._shard.cancel(("sync", group.group_id))
 
