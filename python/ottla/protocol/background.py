@@ -34,9 +34,16 @@ class Background:
     leaves its work behind.
     """
 
-    def __init__(self, name: str, wake: Callable[[], None], finished: deque[Callable[[], None]] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        wake: Callable[[], None],
+        finished: deque[Callable[[], None]] | None = None,
+        waiting_max: int = WAITING_MAX,
+    ) -> None:
         self._name = name
         self._wake = wake
+        self._waiting_max = waiting_max
         self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # Appended to by the worker, taken from by the control plane.
         self._finished: deque[Callable[[], None]] = deque() if finished is None else finished
@@ -45,9 +52,9 @@ class Background:
         # Two threads call `run` and `stop`.
         self._lock = threading.Lock()
 
-    def beside(self, name: str) -> Background:
+    def beside(self, name: str, waiting_max: int) -> Background:
         """Another thread, for work that shall not wait for this one's. Its ends come out of `finished` here."""
-        return Background(name, self._wake, self._finished)
+        return Background(name, self._wake, self._finished, waiting_max)
 
     def run(self, work: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
         """Do `work` on the worker thread, then `done` with what it gave or raised on the control plane's.
@@ -58,7 +65,7 @@ class Background:
         with self._lock:
             if self._stopping.is_set():
                 return
-            has_room = self._waiting.qsize() < WAITING_MAX
+            has_room = self._waiting.qsize() < self._waiting_max
             if has_room:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)

@@ -159,7 +159,7 @@ def test_threads_beside_each_other_do_not_wait_for_each_other() -> None:
     """What both have done comes out of one place."""
     woken = threading.Semaphore(0)
     first = Background("first", woken.release)
-    second = first.beside("second")
+    second = first.beside("second", waiting_max=1)
     go = threading.Event()
     ends: list[object] = []
     first.run(lambda: go.wait(30), ends.append)
