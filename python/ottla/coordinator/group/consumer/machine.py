@@ -48,6 +48,8 @@ class ConsumerProtocol:
     def __init__(self, environment: Environment, timeline: Timeline, rebalancer: Rebalancer) -> None:
         self._env = environment
         self._timeline = timeline
+        # Where groups of this protocol are, and perhaps were: among many of simple consumers.
+        self._ids: set[str] = set()
         downgrader = Downgrader(environment, rebalancer)
         self._fencing = Fencing(environment, downgrader)
         resolver = Resolver(environment)
@@ -65,6 +67,7 @@ class ConsumerProtocol:
                 return
             group = ConsumerGroup(group_id, self._timeline)
             groups.set(group_id, group)
+            self._ids.add(group_id)
         if value is None and isinstance(key, ConsumerGroupMetadataKey):
             groups.remove(group_id)
         else:
@@ -76,6 +79,9 @@ class ConsumerProtocol:
 
     def on_topics_changed(self, names: AbstractSet[str]) -> None:
         """These topics are not what they were: groups that subscribe to them look again at their next heartbeat."""
-        for group in self._env.groups.values():
-            if isinstance(group, ConsumerGroup) and group.is_subscribed_to_any(names):
+        for group_id in list(self._ids):
+            group = self._env.groups.get(group_id)
+            if not isinstance(group, ConsumerGroup):
+                self._ids.discard(group_id)
+            elif group.is_subscribed_to_any(names):
                 group.looked_at_epoch = -1
