@@ -300,6 +300,7 @@ class _Running:
             markers=self.coordinators.markers,
             transactions=self.coordinators.transactions,
             patterns=patterns,
+            elsewhere=self.matching.run,
             storage=engine,
             background=self.background,
         )

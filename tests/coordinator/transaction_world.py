@@ -245,9 +245,7 @@ class TransactionWorld:
 
     def listed(self, **filters: Any) -> Any:
         box = self._box("list")
-        self.coordinator.list_transactions(
-            ListTransactionsRequest(**filters), lambda pattern, names: [name for name in names if name == pattern], box
-        )
+        self.coordinator.list_transactions(ListTransactionsRequest(**filters), box)
         return box.response
 
     def described(self, *transactional_ids: str) -> Any:

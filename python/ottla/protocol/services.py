@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ottla.coordinator.group.consumer.topics import here
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from ottla.controller.controller import Controller
     from ottla.controller.create_topics import TopicDefaults
     from ottla.controller.image import MetadataImage
-    from ottla.coordinator.group.consumer.topics import Patterns
+    from ottla.coordinator.group.consumer.topics import Elsewhere, Patterns
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.coordinator.transaction.coordinator import TransactionCoordinator
     from ottla.protocol.background import Background
@@ -64,6 +66,8 @@ class Services:
     # Writes the ends of transactions.
     markers: Markers
     patterns: Patterns
+    # Where names are matched against a client's pattern: that may take a while.
+    elsewhere: Elsewhere = here
     # The engine, and the thread to wait for it on.
     storage: Storage
     background: Background

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ottla import messages as m
-from ottla.errors import ErrorCode
+from ottla.errors import ErrorCode, RequestError
 from ottla.protocol.dispatch import produce_error
 from ottla.protocol.handlers import (
     add_offsets_to_txn,
@@ -18,6 +18,7 @@ from ottla.protocol.handlers import (
     list_transactions,
 )
 from ottla.protocol.registry import Api
+from ottla.types import RequestContext
 from tests.unit.protocol.world import World
 
 APIS = (
@@ -174,6 +175,25 @@ def test_transactions_are_listed_by_pattern(rig: Rig) -> None:
         assert [each.transactional_id for each in answer.transaction_states] == found
     answer = rig.world.call(66, 2, m.ListTransactionsRequest(transactional_id_pattern="("))
     assert (answer.error_code, answer.transaction_states) == (ErrorCode.INVALID_REGULAR_EXPRESSION, [])
+
+
+def test_nobody_waits_while_ids_are_matched(rig: Rig) -> None:
+    """It is done on another thread; where that fails the answer says so."""
+    rig.init()
+    waiting: list[Any] = []
+    rig.world.services.elsewhere = lambda work, done: waiting.append((work, done))
+    answers: list[Any] = []
+    for _ in range(2):
+        request = m.ListTransactionsRequest(transactional_id_pattern="x")
+        context = RequestContext(66, 2, 0, "c", "127.0.0.1", 1, "PLAINTEXT", 0)
+        list_transactions.handle(context, request, rig.world.services, answers.append)
+    assert not answers
+    (work, done), (_, fail) = waiting
+    done(work())
+    fail(RequestError(ErrorCode.REQUEST_TIMED_OUT))
+    first, second = answers
+    assert [each.transactional_id for each in first.transaction_states] == ["x"]
+    assert (second.error_code, second.transaction_states) == (ErrorCode.REQUEST_TIMED_OUT, [])
 
 
 def test_what_goes_wrong_in_a_handler_has_the_shape_of_an_answer(rig: Rig) -> None:

@@ -301,13 +301,8 @@ class TransactionCoordinator:
 
     # What others ask about transactions.
 
-    def list_transactions(
-        self,
-        request: ListTransactionsRequest,
-        matching_names: Callable[[str, list[str]], list[str]],
-        answer: Answer,
-    ) -> None:
-        """ListTransactions, of the shards that are here. `matching_names` refuses what is no pattern."""
+    def list_transactions(self, request: ListTransactionsRequest, answer: Answer) -> None:
+        """ListTransactions, of the shards that are here, without its pattern."""
         machines, loading = self._runtime.machines()
         if loading:
             answer(ListTransactionsResponse(error_code=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS))
@@ -320,10 +315,6 @@ class TransactionCoordinator:
         found = [
             listed for machine in machines for listed in machine.listed(states, producer_ids, request.duration_filter)
         ]
-        if request.transactional_id_pattern:
-            names = matching_names(request.transactional_id_pattern, [each.transactional_id for each in found])
-            matching = frozenset(names)
-            found = [each for each in found if each.transactional_id in matching]
         answer(ListTransactionsResponse(unknown_state_filters=unknown, transaction_states=found))
 
     def describe_transactions(self, transactional_ids: Sequence[str], answer: Answer) -> None:

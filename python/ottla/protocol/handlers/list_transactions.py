@@ -14,22 +14,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ottla.errors import ErrorCode, RequestError
+from ottla.messages import ListTransactionsResponse
 
 if TYPE_CHECKING:
+    from msgspec import Struct
+
     from ottla.messages import ListTransactionsRequest
     from ottla.protocol.services import Services
     from ottla.types import Answer, RequestContext
 
 
 def handle(_context: RequestContext, request: ListTransactionsRequest, services: Services, answer: Answer) -> None:
-    """Answer with what passes."""
+    """Answer with what passes; ids are matched last, and elsewhere."""
+    pattern = request.transactional_id_pattern
+    if not pattern:
+        services.transactions.list_transactions(request, answer)
+        return
 
-    def matching(pattern: str, names: list[str]) -> list[str]:
+    def match(response: Struct) -> None:
+        assert isinstance(response, ListTransactionsResponse)
+        if response.error_code != ErrorCode.NONE:
+            answer(response)
+            return
         reason = services.patterns.check(pattern)
         if reason is not None:
             words = f"Transaction ID pattern {pattern!r} is not a valid regular expression: {reason}."
             raise RequestError(ErrorCode.INVALID_REGULAR_EXPRESSION, words)
-        return services.patterns.match([pattern], names)[0]
+        names = [each.transactional_id for each in response.transaction_states]
 
-    services.transactions.list_transactions(request, matching, answer)
+        def finish(matched: list[list[str]] | Exception) -> None:
+            if isinstance(matched, Exception):
+                code = matched.code if isinstance(matched, RequestError) else ErrorCode.UNKNOWN_SERVER_ERROR
+                answer(ListTransactionsResponse(error_code=code))
+                return
+            passing = frozenset(matched[0])
+            response.transaction_states = [
+                each for each in response.transaction_states if each.transactional_id in passing
+            ]
+            answer(response)
+
+        services.elsewhere(lambda: services.patterns.match([pattern], names), finish)
+
+    services.transactions.list_transactions(replace(request, transactional_id_pattern=None), match)
