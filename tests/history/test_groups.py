@@ -162,9 +162,12 @@ def play(
         run.verdict(at_least={"assigned": PARTITIONS // 4, "offsets_committed": 3 * PARTITIONS, "fault": rounds // 2})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_members_of_two_libraries(make_broker: MakeBroker, tmp_path: Path, protocol: str) -> None:
-    """Librdkafka and franz-go in one group, cooperative-sticky or by the broker's own assignor."""
+    """Librdkafka and franz-go in one group, cooperative-sticky or by the broker's own assignor: what
+    `test_members_of_three_libraries` does without Java.
+    """
     broker = make_broker(SETTINGS)
     if protocol == "consumer":
         need(broker, CONSUMER_PROTOCOL)
