@@ -8,6 +8,7 @@ divides records of one append.
                                            group=g version=9 instance=- session=10000 rebalance=20000 type=consumer
                                            protocols=range,sticky metadata=- id= (empty: as one who has none)
     sync WHO GENERATION [MEMBER=TEXT ...]  with an assignment if WHO leads; -protocol= -type= -instance= -group=
+                                           @t:0.1,u:0 for TEXT: as consumers write it
     heartbeat WHO GENERATION               -instance= -group=
     leave WHO...                           WHO, instance:NAME or WHO@NAME (both)
     commit WHO GENERATION T-P=OFFSET ...   WHO may be - and GENERATION -1; -version= -metadata= -retention= -instance=
@@ -36,12 +37,19 @@ from typing import Any
 
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode, StorageError
-from ottla.messages import GroupMetadataKey, OffsetCommitKey
+from ottla.messages import (
+    ConsumerProtocolAssignment,
+    ConsumerProtocolAssignmentTopicPartition,
+    GroupMetadataKey,
+    OffsetCommitKey,
+)
 from ottla.types import Codec
-from tests.coordinator.golden_consumers import ConsumerCommands
+from tests.coordinator.golden_consumers import ConsumerCommands, partitions_of
 from tests.coordinator.golden_script import SCRIPTS, ScriptPlayer, rewrite
 from tests.coordinator.producers import TRANSACTIONS_2, Producers
 from tests.coordinator.world import Box, World, subscription
+
+ASSIGNMENT_VERSION = b"\0\3"
 
 
 class LoggingBox(Box):
@@ -127,7 +135,7 @@ class Player(ScriptPlayer, ConsumerCommands):
         self.world.sync(
             self.ids.get(plain[0], plain[0]),
             int(plain[1]),
-            {self.ids.get(who, who): text.encode() for who, text in options.items()},
+            {self.ids.get(who, who): self.assignment(text) for who, text in options.items()},
             group=named["group"] or "g",
             instance=named["instance"],
             protocol=named["protocol"],
@@ -295,8 +303,34 @@ class Player(ScriptPlayer, ConsumerCommands):
             f"leader {self.name(response.leader)}" + (f", members{members}" if members else "") + skip
         )
 
+    def assignment(self, text: str) -> bytes:
+        """What a leader sends for a member."""
+        if not text.startswith("@"):
+            return text.encode()
+        owned = partitions_of(text.removeprefix("@"))
+        said = ConsumerProtocolAssignment(
+            assigned_partitions=[
+                ConsumerProtocolAssignmentTopicPartition(topic=topic, partitions=indexes)
+                for topic, indexes in owned.items()
+            ]
+        )
+        return ASSIGNMENT_VERSION + bytes(self.world.codec.encode_struct("ConsumerProtocolAssignment", 3, said))
+
+    def text(self, data: bytes) -> str:
+        """An assignment, as a script would write it."""
+        if not data:
+            return ""
+        if data[0] != 0:
+            return f" '{data.decode(errors='replace')}'"
+        # As the member's own subscription: of its version.
+        version = int.from_bytes(data[:2])
+        read = self.world.codec.decode_struct("ConsumerProtocolAssignment", version, data[2:])
+        assert isinstance(read, ConsumerProtocolAssignment)
+        owned = {said.topic: ".".join(map(str, sorted(said.partitions))) for said in read.assigned_partitions}
+        return " @" + ",".join(f"{topic}:{owned[topic]}" for topic in sorted(owned))
+
     def answer_sync(self, _who: str, response: Any) -> str:
-        return f"sync {ErrorCode(response.error_code).name}" + _text(response.assignment)
+        return f"sync {ErrorCode(response.error_code).name}" + self.text(response.assignment)
 
     def answer_heartbeat(self, _who: str, response: Any) -> str:
         return f"heartbeat {ErrorCode(response.error_code).name}"
@@ -343,7 +377,9 @@ class Player(ScriptPlayer, ConsumerCommands):
         return "\n".join(
             f"{group.group_id}: {ErrorCode(group.error_code).name} {group.group_state} "
             f"{group.protocol_type or '-'} {group.protocol_data or '-'}"
-            + "".join(f" {self.name(member.member_id)}{_text(member.member_assignment)}" for member in group.members)
+            + "".join(
+                f" {self.name(member.member_id)}{self.text(member.member_assignment)}" for member in group.members
+            )
             for group in response.groups
         )
 
@@ -379,7 +415,7 @@ class Player(ScriptPlayer, ConsumerCommands):
                 if value is None:
                     return f"group {key.group} gone"
                 members = "".join(
-                    f" {self.name(member.member_id)}{_text(member.assignment)}" for member in value.members
+                    f" {self.name(member.member_id)}{self.text(member.assignment)}" for member in value.members
                 )
                 return f"group {key.group} generation {value.generation}" + (
                     f" {value.protocol} leader {self.name(value.leader)}:{members}" if members else " empty"
@@ -390,10 +426,6 @@ class Player(ScriptPlayer, ConsumerCommands):
 def _partition(name: str) -> tuple[str, int]:
     topic, _, index = name.rpartition("-")
     return topic, int(index)
-
-
-def _text(data: bytes) -> str:
-    return f" '{data.decode(errors='replace')}'" if data else ""
 
 
 def scripts() -> list[Path]:

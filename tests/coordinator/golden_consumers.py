@@ -34,6 +34,15 @@ if TYPE_CHECKING:
     from tests.coordinator.world import World
 
 
+def partitions_of(text: str) -> dict[str, list[int]]:
+    """t:0.1,u:0 taken apart."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, indexes = part.partition(":")
+        found[name] = [int(index) for index in indexes.split(".")]
+    return found
+
+
 class ConsumerCommands:
     """Mixed into the player."""
 
@@ -42,6 +51,10 @@ class ConsumerCommands:
     @property
     def world(self) -> World:
         """The player's."""
+        raise NotImplementedError
+
+    def name(self, member_id: str) -> str:
+        """How the script calls a member."""
         raise NotImplementedError
 
     def __init__(self) -> None:
@@ -84,11 +97,10 @@ class ConsumerCommands:
                 owned = {}
             case str(text):
                 owned = {}
-                for part in text.split(","):
-                    name, _, indexes = part.partition(":")
+                for name, indexes in partitions_of(text).items():
                     topic = self.world.topics.named(name)
                     assert topic is not None, name
-                    owned[topic.topic_id] = [int(index) for index in indexes.split(".")]
+                    owned[topic.topic_id] = indexes
         topics = options.get("topics")
         beat(
             self.world,
@@ -134,8 +146,8 @@ class ConsumerCommands:
                 )
                 kind = "" if member.member_type else " (classic)"
                 lines.append(
-                    f"  {member.member_id}{kind} epoch {member.member_epoch} has {self.places(has)}, shall have "
-                    f"{self.places(shall)}"
+                    f"  {self.name(member.member_id)}{kind} epoch {member.member_epoch} has {self.places(has)}, "
+                    f"shall have {self.places(shall)}"
                 )
         return "\n".join(lines)
 
@@ -152,19 +164,19 @@ class ConsumerCommands:
                 return "no old metadata"
             case ConsumerGroupMemberMetadataKey():
                 if value is None:
-                    return f"member {key.member_id} gone"
+                    return f"member {self.name(key.member_id)} gone"
                 said = [f"topics {','.join(value.subscribed_topic_names) or '-'}"]
                 said += [f"pattern {value.subscribed_topic_regex}"] if value.subscribed_topic_regex else []
                 said += [f"instance {value.instance_id}"] if value.instance_id else []
                 said += ["classic"] if value.classic_member_metadata is not None else []
-                return f"member {key.member_id} {' '.join(said)}"
+                return f"member {self.name(key.member_id)} {' '.join(said)}"
             case ConsumerGroupTargetAssignmentMetadataKey():
                 return "target gone" if value is None else f"target of epoch {value.assignment_epoch}"
             case ConsumerGroupTargetAssignmentMemberKey():
                 shall = {} if value is None else {said.topic_id: said.partitions for said in value.topic_partitions}
-                return f"target {key.member_id} " + ("gone" if value is None else self.places(shall))
+                return f"target {self.name(key.member_id)} " + ("gone" if value is None else self.places(shall))
             case ConsumerGroupCurrentMemberAssignmentKey():
-                return f"current {key.member_id} " + ("gone" if value is None else self._current(value))
+                return f"current {self.name(key.member_id)} " + ("gone" if value is None else self._current(value))
             case ConsumerGroupRegularExpressionKey():
                 return f"pattern {key.regular_expression} " + (
                     "gone" if value is None else ",".join(value.topics) or "-"
