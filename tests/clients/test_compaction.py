@@ -120,6 +120,86 @@ def test_an_altered_time_for_tombstones(make_broker: MakeBroker, unique: str) ->
     wait_until(lambda: table.read() == left, "the tombstone is gone")
 
 
+def values(bootstrap: str, topic: str, isolation: str) -> list[tuple[str, str]]:
+    """Keys and values up to where a reader gets."""
+    settings = {"group.id": topic, "isolation.level": isolation, "enable.partition.eof": True, **QUIET}
+    reader = ck.Consumer({"bootstrap.servers": bootstrap, **settings})
+    try:
+        reader.assign([ck.TopicPartition(topic, 0, 0)])
+        found: list[tuple[str, str]] = []
+        while True:
+            message = reader.poll(30)
+            assert message is not None, found
+            error = message.error()
+            if error is not None:
+                assert error.code() == ck.KafkaError._PARTITION_EOF, error
+                return found
+            key, value = message.key(), message.value()
+            assert key is not None
+            assert value is not None
+            found.append((key.decode(), value.decode()))
+    finally:
+        reader.close()
+
+
+def test_committed_reads_of_a_compacted_topic(make_broker: MakeBroker, unique: str) -> None:
+    """No record of an aborted or open transaction is shown, before, while and after it is compacted, nor after a
+    SIGKILL; of what was committed the last value of each key is there.
+    """
+    broker = make_broker(SETTINGS)
+    # Markers have the time they are written at, so the records need theirs, too.
+    Table(broker.bootstrap, unique, **{"segment.ms": "1"})
+    producers = [
+        ck.Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": f"{unique}-{number}", **QUIET})
+        for number in range(2)
+    ]
+    last: dict[str, str] = {}
+    shown: list[tuple[str, str]] = []
+
+    def send(producer: ck.Producer, said: str, *keys: str) -> None:
+        for key in keys:
+            producer.produce(unique, said, key, partition=0)
+            assert producer.flush(30) == 0
+
+    def look() -> list[tuple[str, str]]:
+        found = values(broker.bootstrap, unique, "read_committed")
+        assert not [each for each in found if not each[1].startswith("committed")]
+        assert dict(found) == last
+        return found
+
+    for producer in producers:
+        producer.init_transactions(30)
+    for number in range(6):
+        # Two transactions across each other, of which one is aborted; the keys of the aborted one are never committed.
+        for producer in producers:
+            producer.begin_transaction()
+        send(producers[0], f"committed {number}", "a", "b")
+        send(producers[1], f"aborted {number}", "a", "c")
+        send(producers[0], f"committed {number}", f"own {number}")
+        if number % 2:
+            producers[1].abort_transaction(30)
+        producers[0].commit_transaction(30)
+        if not number % 2:
+            producers[1].abort_transaction(30)
+        last.update({"a": f"committed {number}", "b": f"committed {number}", f"own {number}": f"committed {number}"})
+        # The answer to the end comes a moment before the marker.
+        wait_until(lambda: dict(values(broker.bootstrap, unique, "read_committed")) == last, "committed")
+    producers[0].begin_transaction()
+    send(producers[0], "open", "a", "b", "d")
+    everything = values(broker.bootstrap, unique, "read_uncommitted")
+    assert ("d", "open") in everything
+
+    def is_compacted() -> bool:
+        shown[:] = look()
+        left = values(broker.bootstrap, unique, "read_uncommitted")
+        return not [each for each in left if each[1].startswith("aborted")] and len(shown) == len(last)
+
+    wait_until(is_compacted, "compacted")
+    broker.kill()
+    broker.start()
+    assert look() == shown
+
+
 @pytest.mark.ottla
 def test_offsets_of_groups_are_compacted(make_broker: MakeBroker, unique: str) -> None:
     """`__consumer_offsets` does not keep every commit ever made, and a restart still knows the last one."""
