@@ -235,7 +235,7 @@ class _Running:
         config, engine = self.config, self.engine
         self.loop = ControlLoop(engine, f"ottla-control-{config.node_id}")
         self.background = Background(f"ottla-background-{config.node_id}", self.loop.wake)
-        # Patterns of clients take time, and no disk shall wait for them. Each group has one piece of work there at most.
+        # Patterns of clients take time, and no disk shall wait for them. A group has one piece of work there at most.
         self.matching = self.background.beside(f"ottla-matching-{config.node_id}", waiting_max=100_000)
         self.deadlines = DeadlineQueue()
         self.commits = Commits()
