@@ -237,12 +237,8 @@ impl Partition {
             bytes: batch.len() as u32,
         });
         if header.has_producer() {
-            if header.is_transactional()
-                && !header.is_control()
-                && state.producers.in_transaction(header.producer_id, header.producer_epoch)
-            {
-                // Goes on; its first batch is marked already.
-            } else if header.is_transactional() && !header.is_control() {
+            let begins = header.is_transactional() && !state.producers.has_transaction(header.producer_id);
+            if begins && !header.is_control() {
                 state.unstable.insert(base_offset, Mark { offset: base_offset, segment: end.segment, position });
             }
             if let Some(ended) = state.producers.apply(&header, checked.marker)

@@ -166,6 +166,11 @@ impl Producers {
             .is_some_and(|producer| producer.transaction_start.is_some() && producer.epoch == epoch)
     }
 
+    /// Has this producer a transaction open here, in whatever epoch it began?
+    pub fn has_transaction(&self, producer_id: i64) -> bool {
+        self.by_id.get(&producer_id).is_some_and(|producer| producer.transaction_start.is_some())
+    }
+
     /// Has this producer a newer epoch already?
     pub fn is_zombie(&self, producer_id: i64, epoch: i16) -> bool {
         self.by_id.get(&producer_id).is_some_and(|producer| epoch < producer.epoch)
@@ -311,8 +316,7 @@ impl Producers {
 
     /// No plain batch in the middle of a transaction.
     fn check_transactional(&self, header: &BatchHeader, offset: Offset, name: &str) -> Result<(), AppendError> {
-        let open = self.by_id.get(&header.producer_id).is_some_and(|producer| producer.transaction_start.is_some());
-        if open && !header.is_transactional() {
+        if self.has_transaction(header.producer_id) && !header.is_transactional() {
             return Err(AppendError::InvalidTxnState(format!(
                 "Expected transactional write from producer {} at offset {offset} in partition {name}",
                 header.producer_id
@@ -378,11 +382,17 @@ impl Producers {
         }
     }
 
-    /// Transactions whose marker lies below the high watermark are stable.
-    pub fn high_watermark_moved(&mut self, high_watermark: Offset) {
-        if !self.ended.is_empty() {
-            self.ended.retain(|_, ended| ended.last_offset >= high_watermark);
-        }
+    /// Transactions whose marker lies below the high watermark are stable: where these began.
+    pub fn high_watermark_moved(&mut self, high_watermark: Offset) -> Vec<Offset> {
+        let mut stable = Vec::new();
+        self.ended.retain(|first_offset, ended| {
+            let is_unstable = ended.last_offset >= high_watermark;
+            if !is_unstable {
+                stable.push(*first_offset);
+            }
+            is_unstable
+        });
+        stable
     }
 
     pub fn first_unstable(&self) -> Option<Offset> {

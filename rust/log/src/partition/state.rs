@@ -262,8 +262,10 @@ impl State {
     pub fn advance_high_watermark(&mut self, to: Mark) {
         if to.offset > self.high_watermark.offset {
             self.high_watermark = to;
-            self.producers.high_watermark_moved(to.offset);
-            self.drop_stable();
+            for first_offset in self.producers.high_watermark_moved(to.offset) {
+                self.unstable.remove(&first_offset);
+            }
+            debug_assert_eq!(self.unstable.keys().next().copied(), self.producers.first_unstable());
         }
     }
 
@@ -284,15 +286,6 @@ impl State {
             self.unstable.insert(first_offset, mark);
         }
         Ok(())
-    }
-
-    /// Forgets marks of transactions that are stable now.
-    pub fn drop_stable(&mut self) {
-        if self.unstable.is_empty() {
-            return;
-        }
-        let first = self.producers.first_unstable();
-        self.unstable.retain(|offset, _| first.is_some_and(|first| *offset >= first));
     }
 }
 

@@ -302,6 +302,28 @@ fn idle_segments_hold_no_aborted_transactions() {
     assert_eq!(aborted(&partition, 0), [(1, 0), (1, 2)]);
 }
 
+/// However many transactions end behind one that stays open: what is kept of them, and looked at with every append, does not grow. Neither
+/// does it when a transaction goes on in another epoch.
+#[test]
+fn ended_transactions_behind_an_open_one_are_forgotten() {
+    let bench = Bench::new();
+    let partition = bench.open();
+    send_in(&partition, transaction(1, 0, 0), &["open"]);
+    for sequence in 0..50 {
+        send_in(&partition, transaction(2, 0, sequence), &["ends"]);
+        partition.append_marker(2, 0, Marker::Commit, 0, 0).unwrap();
+    }
+    let held = || partition.state.read().unstable.len();
+    assert_eq!((held(), stable(&partition)), (1, (0, 101)));
+    send_in(&partition, transaction(1, 1, 0), &["goes on"]);
+    send_in(&partition, transaction(2, 0, 50), &["open too"]);
+    assert_eq!((held(), stable(&partition)), (2, (0, 103)));
+    partition.append_marker(1, 1, Marker::Abort, 0, 0).unwrap();
+    assert_eq!((held(), stable(&partition)), (1, (102, 104)));
+    partition.append_marker(2, 0, Marker::Commit, 0, 0).unwrap();
+    assert_eq!((held(), stable(&partition)), (0, (105, 105)));
+}
+
 /// A reader is shown what ended at or behind its offset, not all that was ever aborted: appends wait for it.
 #[test]
 fn aborted_at_the_tail() {
