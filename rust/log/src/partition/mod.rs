@@ -41,6 +41,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod verifications;
 mod witness;
 
 use std::any::Any;

@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::VerificationGuard;
+use super::verifications::Verifications;
 use crate::Offset;
 use crate::batch::{BatchHeader, Marker, NO_PRODUCER_EPOCH, NO_SEQUENCE, header::add_sequence};
 use crate::error::AppendError;
@@ -84,17 +85,6 @@ impl Producer {
     }
 }
 
-/// A transaction whose first batch was seen coming and whose coordinator is being asked.
-#[derive(Clone, Copy, Debug)]
-struct Verification {
-    guard: VerificationGuard,
-    epoch: i16,
-    lowest_sequence: i32,
-    /// Its epoch is bumped with every transaction (KIP-890, transaction version 2): a transaction begins with sequence 0.
-    bumps_epoch: bool,
-    started_ms: i64,
-}
-
 /// A transaction that ended; it stays unstable until the high watermark passes its marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ended {
@@ -126,8 +116,7 @@ pub struct Producers {
     open: BTreeMap<Offset, i64>,
     /// First offset -> what is not yet below the high watermark.
     ended: BTreeMap<Offset, Ended>,
-    verifications: HashMap<i64, Verification>,
-    next_guard: u64,
+    verifications: Verifications,
 }
 
 impl Producers {
@@ -191,7 +180,7 @@ impl Producers {
         if let Some(producer) = self.by_id.get(&id) {
             check_epoch(header, producer.epoch, offset, 0, true, name)?;
         }
-        let verification = self.verifications.get(&id);
+        let verification = self.verifications.get(id);
         if guard.is_some() && verification.map(|verification| verification.guard) == guard {
             return Ok(());
         }
@@ -211,23 +200,7 @@ impl Producers {
         if self.in_transaction(producer_id, epoch) || self.is_zombie(producer_id, epoch) {
             return None;
         }
-        match self.verifications.get_mut(&producer_id) {
-            Some(verification) if verification.epoch == epoch => {
-                verification.lowest_sequence = verification.lowest_sequence.min(first_sequence);
-                Some(verification.guard)
-            }
-            // A zombie's: its coordinator will refuse it, and what its successor has under way stays.
-            Some(verification) if verification.epoch > epoch => Some(verification.guard),
-            _ => {
-                self.next_guard += 1;
-                let guard = VerificationGuard(self.next_guard);
-                self.verifications.insert(
-                    producer_id,
-                    Verification { guard, epoch, lowest_sequence: first_sequence, bumps_epoch, started_ms: now_ms },
-                );
-                Some(guard)
-            }
-        }
+        Some(self.verifications.start(producer_id, epoch, first_sequence, bumps_epoch, now_ms))
     }
 
     /// May this client's batch be appended at `offset`? `guard` is what a verification returned.
@@ -244,7 +217,7 @@ impl Producers {
             return Ok(Verdict::Duplicate(duplicate));
         }
         self.check_verified(header, guard, offset, name)?;
-        let verification = self.verifications.get(&id);
+        let verification = self.verifications.get(id);
         let epoch = producer.map_or(NO_PRODUCER_EPOCH, |producer| producer.epoch);
         check_epoch(header, epoch, offset, 0, true, name)?;
         let out_of_order = |what: String| {
@@ -338,9 +311,8 @@ impl Producers {
             producer.coordinator_epoch = coordinator_epoch;
             producer.last_timestamp_ms = header.max_timestamp_ms;
             // The epoch a marker of version 2 carries is that of the next transaction: what is being asked for that stays.
-            if self.verifications.get(&id).is_some_and(|next| !next.bumps_epoch || next.epoch != header.producer_epoch)
-            {
-                self.verifications.remove(&id);
+            if self.verifications.get(id).is_some_and(|next| !next.bumps_epoch || next.epoch != header.producer_epoch) {
+                self.verifications.remove(id);
             }
             let first_offset = producer.transaction_start.take()?;
             self.open.remove(&first_offset);
@@ -367,7 +339,7 @@ impl Producers {
             producer.transaction_start = Some(header.base_offset);
             self.open.insert(header.base_offset, id);
         }
-        self.verifications.remove(&id);
+        self.verifications.remove(id);
         None
     }
 
@@ -410,14 +382,15 @@ impl Producers {
         self.by_id.retain(|_, producer| {
             producer.transaction_start.is_some() || now_ms.saturating_sub(producer.last_timestamp_ms) < expiration_ms
         });
-        self.verifications.retain(|_, verification| now_ms.saturating_sub(verification.started_ms) < expiration_ms);
+        self.verifications.expire(now_ms, expiration_ms);
         before - self.by_id.len()
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        let next_guard = self.next_guard;
-        *self = Producers { next_guard, ..Producers::default() };
+        let mut verifications = std::mem::take(&mut self.verifications);
+        verifications.clear();
+        *self = Producers { verifications, ..Producers::default() };
     }
 }
 
