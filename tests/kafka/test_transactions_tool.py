@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import TEST_SETTINGS, MakeBroker
+from tests.kafka.broker import KafkaProcess
 from tests.kafka.tool_runner import Said
 from tests.kafka.tools import Tools
 from tests.processes import Process
@@ -133,3 +136,51 @@ def test_our_tool_says_what_kafkas_says(tools: Tools, broker: Process, unique: s
     assert ours(broker)("forceTerminateTransaction", "--transactionalId", unique) == Said(0, "", "")
     assert "Empty" in java(tools, broker)("describe", "--transactional-id", unique).out
     talk.close()
+
+
+def hanging_transaction(broker: Process, unique: str) -> tuple[Talk, int]:
+    """One that a client of before KIP-890 has begun in a partition, and its coordinator knows nothing of."""
+    talk = Talk(broker, unique)
+    talk.create()
+    name, producer = begin(talk)
+    assert produce(talk, "hangs", 9, name, producer) == "none"
+    return talk, producer[0]
+
+
+def stable_end(talk: Talk) -> int:
+    asked = [{"name": talk.topic(), "partitions": [{"partition_index": 0, "timestamp": -1}]}]
+    answer = talk.quietly("list_offsets", 5, topics=asked, replica_id=-1, isolation_level=1)
+    return int(answer["topics"][0]["partitions"][0]["offset"])
+
+
+@pytest.mark.kafka
+def test_a_transaction_that_hangs_is_found_and_aborted(
+    tools: Tools, make_broker: MakeBroker, tmp_path: Path, unique: str
+) -> None:
+    """By Kafka's tool and by ours; then readers of committed records get on. It can be there if nobody verifies."""
+    settings = {**TEST_SETTINGS, "transaction.partition.verification.enable": "false"}
+    reference = KafkaProcess(tmp_path / "reference", settings)
+    partition = ("--topic", unique, "--partition", "0")
+    told = []
+    try:
+        reference.start()
+        for process in (make_broker(settings), reference):
+            talk, producer_id = hanging_transaction(process, unique)
+            assert stable_end(talk) == 0
+            run = java(tools, process)
+            find: list[tuple[str, ...]] = [("find-hanging", "--topic", unique), ("find-hanging", "--broker-id", "1")]
+            asked = [*find, ("describe-producers", *partition)]
+            before = [settled(run(*words), talk, producer_id) for words in asked]
+            if process is not reference:
+                assert [settled(ours(process)(*words), talk, producer_id) for words in asked] == before
+            assert unique in before[0].out
+            after = [
+                settled(run(*words), talk, producer_id)
+                for words in (("abort", *partition, "--start-offset", "0"), *find, asked[-1])
+            ]
+            assert stable_end(talk) == 2
+            talk.close()
+            told.append([*before, *after])
+    finally:
+        reference.kill()
+    assert told[0] == told[1]
