@@ -33,6 +33,7 @@ SESSION_MS = 6_000
 REBALANCE_MS = 8_000
 TOPICS = ("t", "u")
 clients = st.integers(0, 5)
+PATTERN_CLIENT = 4
 # What a client of the consumer protocol can be told in an ordinary life.
 EXPECTED = {
     ErrorCode.NONE,
@@ -51,9 +52,10 @@ class Client(Consumer):
 
     lives = 0
 
-    def __init__(self, world: World, name: str, instance: str | None) -> None:
-        super().__init__(world, name, *TOPICS, instance=instance)
+    def __init__(self, world: World, name: str, instance: str | None, pattern: str | None = None) -> None:
+        super().__init__(world, name, *(() if pattern else TOPICS), instance=instance)
         self.name = name
+        self.pattern = pattern
         # It has an id that the coordinator may know.
         self.joined = False
         self.away = False
@@ -79,7 +81,14 @@ class Client(Consumer):
             Client.lives += 1
             self.member_id = f"{self.name}-{Client.lives}"
         self.epoch, self.owned, self.holding = 0, {}, {}
-        box = join(self.world, self.member_id, *TOPICS, group="g", instance=self.instance, rebalance_ms=REBALANCE_MS)
+        box = join(
+            self.world,
+            self.member_id,
+            *self.topics,
+            instance=self.instance,
+            pattern=self.pattern,
+            rebalance_ms=REBALANCE_MS,
+        )
         self.joined, self.away, self.wants = True, False, True
         return self.hear(box, lose=lose)
 
@@ -90,7 +99,8 @@ class Client(Consumer):
             self.epoch,
             instance=self.instance,
             rebalance_ms=REBALANCE_MS if self.missed else -1,
-            topics=TOPICS if self.missed else None,
+            topics=self.topics if self.missed else None,
+            pattern=self.pattern if self.missed else None,
             owned=None if nothing and not self.missed else self.using,
         )
         return self.hear(box, lose=lose)
@@ -113,7 +123,7 @@ class Client(Consumer):
 
 
 class Histories(RuleBasedStateMachine):
-    """One group, six clients, three of them static: two have the same instance."""
+    """One group, six clients, three of them static: two have the same instance. One subscribes by a pattern."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +135,10 @@ class Histories(RuleBasedStateMachine):
             )
         )
         instances = ["i0", "i1", None, None, None, "i0"]
-        self.clients = [Client(self.world, f"c{index}", instance) for index, instance in enumerate(instances)]
+        self.clients = [
+            Client(self.world, f"c{index}", instance, "t|u" if index == PATTERN_CLIENT else None)
+            for index, instance in enumerate(instances)
+        ]
         # Who has something to give up, since when and at which epoch.
         self.revoking: dict[str, tuple[int, object]] = {}
         self.epochs = (0, 0)
@@ -212,6 +225,8 @@ class Histories(RuleBasedStateMachine):
             for client in self.clients:
                 if client.joined and client.epoch > 0 and not client.away:
                     client.say()
+        for index in range(len(self.clients)):
+            self.commits(index, 1)
 
     @rule(index=clients, lose=st.booleans())
     def leaves(self, index: int, lose: bool) -> None:
@@ -229,6 +244,31 @@ class Histories(RuleBasedStateMachine):
         self.leaves(index, lose=False)
         if any(client.wants for client in self.clients):
             self.it_becomes_quiet()
+
+    @rule(other=clients, comes=st.booleans())
+    def all_answers_get_lost(self, other: int, comes: bool) -> None:
+        """When somebody comes or goes. Who did not hear is told again."""
+        if comes:
+            self.clients[other].begin(lose=True)
+        else:
+            self.leaves(other, lose=False)
+        for client in self.clients:
+            if client.joined and client.epoch > 0 and not client.away:
+                client.say(lose=True)
+        if any(client.wants for client in self.clients):
+            self.it_becomes_quiet()
+
+    @rule(name=st.sampled_from(TOPICS))
+    def only_the_pattern_is_left(self, name: str) -> None:
+        """It matches topics that come later."""
+        for index, client in enumerate(self.clients):
+            if index != PATTERN_CLIENT and client.joined:
+                self.leaves(index, lose=False)
+        self.clients[PATTERN_CLIENT].begin()
+        self.a_topic_goes(name)
+        self.it_becomes_quiet()
+        self.a_topic_grows_or_comes(name, 2)
+        self.it_becomes_quiet()
 
     @rule(index=st.sampled_from([0, 1, 5]))
     def leaves_for_now(self, index: int) -> None:
@@ -248,20 +288,27 @@ class Histories(RuleBasedStateMachine):
                     of: sorted(part) for of, part in member.assigned.items()
                 }
 
-    @rule(index=clients, back=st.integers(0, 2), which=st.integers(0, 5))
-    def commits(self, index: int, back: int, which: int) -> None:
+    @rule(index=clients)
+    def one_commits_that_has_left(self, index: int) -> None:
+        """And was not told that it has."""
+        self.leaves(index, lose=True)
+        self.commits(index, 0)
+
+    @rule(index=clients, back=st.integers(0, 3))
+    def commits(self, index: int, back: int) -> None:
+        """For everything there is."""
         client = self.clients[index]
         topic = self.world.topics.named("t")
         if client.epoch <= back or topic is None:
             return
         group = self.group()
         member = None if group is None else group.members.get(client.member_id)
-        partition = which % topic.partition_count
-        code = commit(self.world, client.member_id, client.epoch - back, topic.topic_id, partition)
-        if code is ErrorCode.NONE:
-            assert member is not None, "who is no member commits nothing"
-            since = member.assignment_epoch(topic.topic_id, partition)
-            assert client.epoch - back == member.epoch or (since is not None and since <= client.epoch - back)
+        for partition in range(topic.partition_count):
+            code = commit(self.world, client.member_id, client.epoch - back, topic.topic_id, partition)
+            if code is ErrorCode.NONE:
+                assert member is not None, "who is no member commits nothing"
+                since = member.assignment_epoch(topic.topic_id, partition)
+                assert client.epoch - back == member.epoch or (since is not None and since <= client.epoch - back)
 
     # What happens to them all.
 
@@ -388,4 +435,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories: Any = Histories.TestCase
-TestHistories.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

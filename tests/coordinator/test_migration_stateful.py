@@ -179,6 +179,9 @@ class Mixed(RuleBasedStateMachine):
     @rule(starts_again=st.booleans())
     def all_new_ones_leave(self, starts_again: bool) -> None:
         """The others share what they had, also if the coordinator starts again at that moment."""
+        self.an_old_one_goes_on(0, 1)
+        self.a_new_one_joins(0, lose=False)
+        self.it_becomes_quiet()
         for index in range(len(self.news)):
             self.a_new_one_leaves(index)
         if starts_again:
