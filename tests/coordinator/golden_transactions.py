@@ -7,7 +7,7 @@ divides records of one append; `markers` lines for what was sent to the partitio
                                    before anything else
     init WHO                       InitProducerId. WHO is a client of the transactional id `x`; what it is given is sent
                                    from then on. -goes-on: with the producer id and epoch it has (KIP-360)
-    add WHO T-P...                 AddPartitionsToTxn or AddOffsetsToTxn (v1)
+    add WHO T-P...                 AddPartitionsToTxn or AddOffsetsToTxn (v1); -broker: as brokers ask, who do not wait
     write WHO T-P...               the first write to each partition: it is added (v2), or with -v1 verified
     verify WHO T-P...              AddPartitionsToTxn that only asks, as brokers do
     end WHO commit|abort           EndTxn of v2, or with -v1
@@ -43,7 +43,7 @@ from tests.coordinator.golden_script import SCRIPTS, ScriptPlayer, rewrite
 from tests.coordinator.transaction_world import TIMEOUT_MS, Codes, TransactionWorld
 from tests.coordinator.world import Box
 
-FLAGS = {"-v1", "-goes-on"}
+FLAGS = {"-v1", "-goes-on", "-broker"}
 
 
 class LoggingBox(Codes):
@@ -139,12 +139,13 @@ class TransactionPlayer(ScriptPlayer):
         )
 
     def do_add(self, plain: list[str], options: dict[str, str], end_turn: bool) -> None:
-        _, *places = plain
+        places = [word for word in plain[1:] if word not in FLAGS]
         self.asked = f"add {' '.join(places)}"
         self.world.add(
             self._producer(options),
             *map(_partition, places),
             transactional_id=options.get("id", "x"),
+            waits="-broker" not in plain,
             end_turn=end_turn,
         )
 

@@ -222,7 +222,7 @@ class Transactions(RuleBasedStateMachine):
     def add(self, producer: Producer, place: tuple[str, int]) -> None:
         had = producer.id
         assert had is not None
-        box = self.world.add(had, place)
+        box = self.world.add(had, place, waits=True)
         transaction = producer.transaction
 
         def receive(code: ErrorCode) -> None:

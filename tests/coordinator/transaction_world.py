@@ -203,10 +203,11 @@ class TransactionWorld:
         *partitions: Partition,
         transactional_id: str = "x",
         client_version: int = 0,
+        waits: bool = False,
         end_turn: bool = True,
     ) -> Codes:
         box = self._codes(f"add {partitions}")
-        self.coordinator.add_partitions(transactional_id, *producer, partitions, client_version, box.tell)
+        self.coordinator.add_partitions(transactional_id, *producer, partitions, client_version, box.tell, waits=waits)
         result: Codes = self._end(box, end_turn)
         return result
 

@@ -44,7 +44,8 @@ TRANSACTION_SETTINGS = [
         name="add.partitions.to.txn.retry.backoff.max.ms",
         kind=Kind.INT,
         default=100,
-        doc="How long the first write of a transaction waits while the one before is completed.",
+        doc="How long the first write of a transaction, or AddPartitionsToTxn, waits while the one before is "
+        "completed.",
         low=0,
     ),
     Setting(

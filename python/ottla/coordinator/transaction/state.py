@@ -38,9 +38,10 @@ transaction that comes late, or an EndTxn, is of an older epoch everywhere and t
 what comes late is stopped only by asking, before the first write in each partition, whether it belongs here.
 
 PREPARE_x is a closed door: until COMPLETE_x everything is answered CONCURRENT_TRANSACTIONS, which clients repeat; only
-a verification and an EndTxn of v1 look first at who asks, and refuse strangers. (In Kafka the step to COMPLETE_x is
-pending from the moment of the decision, and a pending step comes first in every check; the answers that its code has
-for PREPARE_x proper are therefore never seen.)
+a verification and an EndTxn of v1 look first at who asks, and refuse strangers, and who would begin the next
+transaction waits a moment first (`waiting`). (In Kafka the step to COMPLETE_x is pending from the moment of the
+decision, and a pending step comes first in every check; the answers that its code has for PREPARE_x proper are
+therefore never seen.)
 
 Ties: a time-out and an EndTxn that come together: whichever is handled first is written; the other finds the new epoch
 or the closed door. A decision that could not be appended was never made: the transaction is ONGOING as before
