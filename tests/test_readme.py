@@ -38,9 +38,9 @@ def name(program: str) -> str:
 
 def test_every_snippet_is_run() -> None:
     """No program stands without the output that the test below compares."""
-    assert len(SNIPPETS) == README.count("```python") + README.count("```javascript") == 4
+    assert len(SNIPPETS) == README.count("```python") + README.count("```javascript") == 5
     assert [name(program) for _language, program, _output in SNIPPETS] == [
-        *("kafka", "confluent_kafka", "kafkajs", "ottla")
+        *("kafka", "confluent_kafka", "kafkajs", "ottla", "confluent_kafka")
     ]
 
 
