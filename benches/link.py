@@ -21,6 +21,10 @@ from ottla.messages import (
     FindCoordinatorResponse,
     HeartbeatRequest,
     HeartbeatResponse,
+    ListOffsetsRequest,
+    ListOffsetsRequestPartition,
+    ListOffsetsRequestTopic,
+    ListOffsetsResponse,
 )
 from tests.processes import Process
 
@@ -111,15 +115,24 @@ class Link:
 
 
 def create_topic(process: Process, topic: str, partitions: int) -> bytes:
-    """Its id."""
+    """Its id, once the broker leads every partition."""
     link = Link(process)
     asked = CreateTopicsRequestCreatableTopic(name=topic, num_partitions=partitions, replication_factor=1)
     answer = link.ask(19, CreateTopicsRequest(topics=[asked]))
-    link.close()
     assert isinstance(answer, CreateTopicsResponse)
     (created,) = answer.topics
     if created.error_code:
         raise RuntimeError(f"{process.name} makes no topic: {created}")
+    indexes = [ListOffsetsRequestPartition(partition_index=index, timestamp=-1) for index in range(partitions)]
+    question = ListOffsetsRequest(replica_id=-1, topics=[ListOffsetsRequestTopic(name=topic, partitions=indexes)])
+
+    def leads() -> bool:
+        offsets = link.ask(2, question)
+        assert isinstance(offsets, ListOffsetsResponse)
+        return not any(each.error_code for each in offsets.topics[0].partitions)
+
+    _wait(process, f"the leader of {topic}", leads)
+    link.close()
     return created.topic_id
 
 
