@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ottla.errors import ErrorCode
 from ottla.messages import (
@@ -73,8 +74,7 @@ class Rig:
 
     def ask(self, handler: ModuleType, version: int, request: Struct, *, listener: str = "INSIDE") -> list[Any]:
         """The answers so far: a list that grows."""
-        context = self.world.context("", version)
-        context = type(context)(**{name: getattr(context, name) for name in context.__slots__} | {"listener": listener})
+        context = replace(self.world.context("", version), listener=listener)
         answers: list[Any] = []
         handler.handle(context, request, self.services, answers.append)
         self.world.turn()

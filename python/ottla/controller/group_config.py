@@ -19,8 +19,11 @@ def group_config(image: MetadataImage, group_id: str) -> dict[str, int]:
     Text is kept as it came (" 6000 "). Apache Kafka 4.3.1 shows such a value, but its coordinator stumbles over the
     blanks: the group's settings are neither used nor listed.
     """
+    texts = image.configs.get((GROUP_RESOURCE, group_id))
+    if not texts:
+        return {}
     found = {}
-    for name, text in image.configs.get((GROUP_RESOURCE, group_id), {}).items():
+    for name, text in texts.items():
         setting = GROUP_CONFIGS.get(name)
         if setting is not None:
             # A directory of Apache Kafka's may hold what a later version knows.

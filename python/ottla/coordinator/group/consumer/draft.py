@@ -90,7 +90,7 @@ class Draft:
 
     def note_member(self) -> bool:
         """Write down what is new about the member; whether it subscribes to other names."""
-        if self.member == self.old:
+        if self.member is self.old or self.member == self.old:
             return False
         self.records.append(member_metadata(self.group.group_id, self.member))
         return self.member.topics != self.old.topics
@@ -231,5 +231,5 @@ class Draft:
             is_free=self.group.is_free,
             owned=owned,
         )
-        if self.member != member:
+        if self.member is not member and self.member != member:
             self.records.append(current_assignment(self.group.group_id, self.member))

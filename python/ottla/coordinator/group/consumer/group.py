@@ -295,17 +295,19 @@ class ConsumerGroup:
                 gone = replace(old, epoch=-1, previous_epoch=-1, assigned=NOTHING_ASSIGNED, revoking=NOTHING_ASSIGNED)
                 self._put(old, gone)
             return
-        self._put(
-            old,
-            replace(
-                old or ConsumerMember(member_id=member_id),
-                epoch=value.member_epoch,
-                previous_epoch=value.previous_member_epoch,
-                state=MemberState.of(value.state),
-                assigned=_read_assigned(value.assigned_partitions, value.member_epoch),
-                revoking=_read_assigned(value.partitions_pending_revocation, value.member_epoch),
-            ),
+        new = replace(
+            old or ConsumerMember(member_id=member_id),
+            epoch=value.member_epoch,
+            previous_epoch=value.previous_member_epoch,
+            state=MemberState.of(value.state),
+            assigned=_read_assigned(value.assigned_partitions, value.member_epoch),
+            revoking=_read_assigned(value.partitions_pending_revocation, value.member_epoch),
         )
+        if old is not None and old.assigned == new.assigned and old.revoking == new.revoking:
+            # It has come to a new epoch and keeps what it has, as most members do in a rebalance.
+            self.members.set(member_id, new)
+        else:
+            self._put(old, new)
 
     def apply_pattern(self, pattern: str, value: ConsumerGroupRegularExpressionValue | None) -> None:
         """The topics a pattern matches."""
@@ -435,6 +437,9 @@ def _read_assigned(
 def apply_to_group(group: ConsumerGroup, key: Struct, value: Any) -> None:
     """Fold a record of the group in. The end of the whole group is its owner's matter."""
     match key:
+        # What a rebalance writes once for each member comes first.
+        case ConsumerGroupCurrentMemberAssignmentKey():
+            group.apply_current(key.member_id, value)
         case ConsumerGroupMetadataKey():
             group.apply_head(value)
         case ConsumerGroupPartitionMetadataKey():
@@ -445,8 +450,6 @@ def apply_to_group(group: ConsumerGroup, key: Struct, value: Any) -> None:
             group.apply_target_head(value)
         case ConsumerGroupTargetAssignmentMemberKey():
             group.apply_target(key.member_id, value)
-        case ConsumerGroupCurrentMemberAssignmentKey():
-            group.apply_current(key.member_id, value)
         case ConsumerGroupRegularExpressionKey():
             group.apply_pattern(key.regular_expression, value)
         case _:

@@ -285,6 +285,19 @@ def owner_of(group: ConsumerGroup, instance_id: str, member_id: str) -> Consumer
 def _told(old: ConsumerMember, context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> ConsumerMember:
     """The member with what it says about itself; what it does not say stays."""
     names, pattern = request.subscribed_topic_names, request.subscribed_topic_regex
+    client_id, client_host = context.client_id or "", "/" + context.client_host
+    if (
+        names is None
+        and pattern is None
+        and request.rack_id is None
+        and request.server_assignor is None
+        and old.classic is None
+        and request.rebalance_timeout_ms == -1
+        and request.instance_id in {None, old.instance_id}
+        and client_id == old.client_id
+        and client_host == old.client_host
+    ):
+        return old
     return replace(
         old,
         instance_id=old.instance_id if request.instance_id is None else request.instance_id,
@@ -295,8 +308,8 @@ def _told(old: ConsumerMember, context: RequestContext, request: ConsumerGroupHe
         assignor=old.assignor if request.server_assignor is None else request.server_assignor,
         topics=old.topics if names is None else frozenset(names),
         pattern=old.pattern if pattern is None else pattern,
-        client_id=context.client_id or "",
-        client_host="/" + context.client_host,
+        client_id=client_id,
+        client_host=client_host,
         classic=None,
     )
 

@@ -123,12 +123,15 @@ def current_assignment(group_id: str, member: ConsumerMember) -> CoordinatorReco
 
 
 def _with_epochs(assigned: Assigned) -> list[ConsumerGroupCurrentMemberAssignmentValueTopicPartitions]:
-    return [
-        ConsumerGroupCurrentMemberAssignmentValueTopicPartitions(
-            topic_id=topic_id, partitions=sorted(epochs), assignment_epochs=[epochs[index] for index in sorted(epochs)]
+    said = []
+    for topic_id, epochs in assigned.items():
+        partitions = sorted(epochs)
+        said.append(
+            ConsumerGroupCurrentMemberAssignmentValueTopicPartitions(
+                topic_id, partitions, [epochs[partition] for partition in partitions]
+            )
         )
-        for topic_id, epochs in assigned.items()
-    ]
+    return said
 
 
 def resolved_pattern(group_id: str, pattern: str, resolved: ResolvedPattern) -> CoordinatorRecord:
