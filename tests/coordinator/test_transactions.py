@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from ottla.coordinator.transaction.ending import Ending
@@ -277,8 +279,11 @@ def test_no_marker_is_written_before_its_decision_is_committed() -> None:
     assert states(world) == ["Empty", "Ongoing", "PrepareCommit", "CompleteCommit"]
 
 
-def test_markers_are_tried_again_until_they_are_there() -> None:
-    """Only where they are missing, with pauses that grow; a partition that is deleted needs none."""
+def test_markers_are_tried_again_until_they_are_there(caplog: pytest.LogCaptureFixture) -> None:
+    """Only where they are missing, with pauses that grow; a partition that is deleted needs none. The log says it once,
+    however long it takes.
+    """
+    caplog.set_level(logging.INFO)
     world = TransactionWorld()
     producer = given(world.init())
     world.add(producer, T0, T1, ("u", 0))
@@ -296,6 +301,8 @@ def test_markers_are_tried_again_until_they_are_there() -> None:
     assert world.now().state is TransactionState.PREPARE_COMMIT
     world.wait(100_000)
     assert len(world.markers.written) < 70, "not more often than every two seconds in the end"
+    said = [record.getMessage() for record in caplog.records if "tried again" in record.getMessage()]
+    assert [line.split("marker for ")[1].split()[0] for line in said] == ["t-1", "u-0"]
     world.markers.codes = {}
     world.wait(2_000)
     assert world.now().state is TransactionState.COMPLETE_COMMIT

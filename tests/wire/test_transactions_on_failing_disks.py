@@ -132,7 +132,7 @@ def test_markers_on_a_full_disk(broker: Traced, unique: str) -> None:
             assert code == STORAGE_ERROR
         assert ended(talk, broker, name, own, committed=commits) == "none"
         until(lambda: not state(talk, name).startswith("Prepare"), "the transaction does not end")
-    assert "is tried again (KAFKA_STORAGE_ERROR)" in broker.output()
+    assert "is tried again until it is there (KAFKA_STORAGE_ERROR)" in broker.output()
     assert committed(talk) == [b"1"]
     talk.close()
     broker.kill()

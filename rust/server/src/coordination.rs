@@ -163,7 +163,8 @@ impl Engine {
             .append_marker(producer_id, producer_epoch, marker, coordinator_epoch, transaction_version)
             .map(|appended| (Arc::clone(&replica), appended.last_offset + 1))
             .map_err(|refusal| {
-                tracing::info!("the marker of producer {producer_id} for {topic}-{index} is refused: {refusal}");
+                // The coordinator says so where it is news.
+                tracing::debug!("the marker of producer {producer_id} for {topic}-{index} is refused: {refusal}");
                 ErrorCode(refusal.code())
             })
     }

@@ -21,7 +21,7 @@ and a marker that is there twice ends nothing twice.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -53,6 +53,8 @@ class Completion:
     # Without a marker.
     remaining: set[Partition]
     backoff_ms: int
+    # Why, as far as that was said: a disk that failed is asked again for as long as it takes.
+    said: dict[Partition, ErrorCode] = field(default_factory=dict)
 
 
 class Completions:
@@ -161,9 +163,10 @@ class Completions:
                     *(transactional_id, *partition, code.name),
                 )
                 completion.remaining.discard(partition)
-            else:
+            elif completion.said.get(partition) is not code:
+                completion.said[partition] = code
                 log.info(
-                    "transaction of %.255r: marker for %s-%d is tried again (%s)",
+                    "transaction of %.255r: marker for %s-%d is tried again until it is there (%s)",
                     *(transactional_id, *partition, code.name),
                 )
         if completion.remaining:
