@@ -9,7 +9,8 @@ partition. (The order of members and topics, which others look at, is that of ha
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,12 +21,14 @@ from tests.kafka.broker import KafkaProcess
 from tests.processes import Process
 from tests.wire.cases.consumer_groups import prepare
 from tests.wire.client import Plain
-from tests.wire.differential import Talk, differences
+from tests.wire.differential import WAIT_S, Talk, differences
 
 # A target as soon as it is needed: when that is must not depend on how long a request took.
 SETTINGS = {**TEST_SETTINGS, "group.consumer.assignment.interval.ms": "0"}
 TOPICS = {"-a": 6, "-b": 4, "-c": 1}
-STEPS = 60
+STEPS = 100
+RESTARTS_PER_STEP = 0.06
+KILLED_SEEDS = [150, 151, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(152, 180))]
 SEEDS = [*range(12), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(12, 150))]
 
 # What a member says it owns: topic id -> partitions.
@@ -50,8 +53,11 @@ class Member:
 class History:
     """One group of one broker."""
 
-    def __init__(self, talk: Talk, ids: dict[str, str], group: str, seed: int) -> None:
+    def __init__(
+        self, talk: Talk, ids: dict[str, str], group: str, seed: int, restart: Callable[[History], None] | None = None
+    ) -> None:
         self.talk = talk
+        self.restart = restart
         # Suffix -> id of the topic, and back.
         self.ids = ids
         self.names = {topic_id: suffix for suffix, topic_id in ids.items()}
@@ -83,22 +89,24 @@ class History:
             chance.randrange(6),
             chance.sample(["-a", "-b", "-c", "-none"], chance.randint(0, 3)),
         )
+        if chance.random() < RESTARTS_PER_STEP and self.restart is not None:
+            self.restart(self)
         if member.is_classic:
             self.classic_step(member, what, number, topics)
         elif not member.epoch and number:
             # It has none, or has lost its place; once in a while it asks for something else all the same.
             self.join(member, topics if number < 3 else None)
-        elif what < 0.40:
+        elif what < 0.34:
             self.beat(member)
-        elif what < 0.48:
+        elif what < 0.40:
             self.say(member, "says nothing", member.epoch)
-        elif what < 0.56:
+        elif what < 0.48:
             self.say(member, "holds on", member.epoch, owned=member.owned_before)
-        elif what < 0.62:
+        elif what < 0.54:
             self.say(member, "lags behind", member.epoch_before, owned=member.owned)
-        elif what < 0.65:
+        elif what < 0.66:
             self.say(member, "lags behind with more", member.epoch_before, owned=member.owned_before)
-        elif what < 0.67:
+        elif what < 0.68:
             self.say(member, "is ahead", member.epoch + 1, owned=member.owned)
         elif what < 0.77:
             self.say(member, f"resubscribes to {topics}", member.epoch, owned=member.owned, topics=topics)
@@ -385,6 +393,34 @@ def test_both_tell_the_same(pair: tuple[Talk, Talk], ids: list[dict[str, str]], 
     ours, theirs = (
         History(talk, known, f"histories-{seed}", seed).play() for talk, known in zip(pair, ids, strict=True)
     )
+    compare(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", KILLED_SEEDS)
+def test_a_kill_changes_nothing_for_members(pair: tuple[Talk, Talk], ids: list[dict[str, str]], seed: int) -> None:
+    """Ours is killed and started again on the way; Kafka, which is not, still tells the same."""
+    ours = History(pair[0], ids[0], f"histories-{seed}", seed, killed).play()
+    theirs = History(pair[1], ids[1], f"histories-{seed}", seed).play()
+    compare(ours, theirs)
+
+
+def killed(history: History) -> None:
+    """Kill the broker, start it again, and wait until the group is loaded."""
+    talk = history.talk
+    talk.close()
+    talk.broker.kill()
+    talk.broker.start()
+    deadline = time.monotonic() + WAIT_S
+    asked = {"group_id": history.group, "topics": (), "member_id": None, "member_epoch": -1}
+    while True:
+        answer = talk.quietly("offset_fetch", 9, groups=(asked,), require_stable=False)
+        if answer["groups"][0]["error_code"] == "none":
+            return
+        assert time.monotonic() < deadline, answer
+
+
+def compare(ours: list[tuple[str, Any]], theirs: list[tuple[str, Any]]) -> None:
+    """The first difference counts; the steps before it are told."""
     for index, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         before = "\n".join(f"{label}: {answer}" for label, answer in theirs[max(0, index - 12) : index])
         assert mine == other, f"{differences(mine[1], other[1])} {mine} {other} after\n{before}"
