@@ -222,6 +222,21 @@ class Run:
             client.close()
         self.tell(events.Drained, group=group, topics=[topic])
 
+    def _high_watermarks(self, wanted: list[Any]) -> dict[int, int]:
+        """By partition. At read_committed the client would be told the last stable offsets."""
+        client: Any = ck.Consumer(
+            {
+                "bootstrap.servers": self.broker.bootstrap,
+                "group.id": "unused",
+                "isolation.level": "read_uncommitted",
+                **QUIET,
+            }
+        )
+        try:
+            return {each.partition: client.get_watermark_offsets(each, timeout=30)[1] for each in wanted}
+        finally:
+            client.close()
+
     def read_everything(self, topic: str, partitions: int) -> list[str]:
         """Reads what is visible at read_committed, to the very end: a last stable offset that sticks is an error."""
         process = f"reader of {topic}"
@@ -236,9 +251,9 @@ class Run:
             }
         )
         found: list[str] = []
+        wanted = [ck.TopicPartition(topic, partition, 0) for partition in range(partitions)]
+        ends = self._high_watermarks(wanted)
         try:
-            wanted = [ck.TopicPartition(topic, partition, 0) for partition in range(partitions)]
-            ends = {each.partition: client.get_watermark_offsets(each, timeout=30)[1] for each in wanted}
             reached: dict[int, int] = {}
             client.assign(wanted)
 

@@ -240,4 +240,4 @@ def test_fifty_members(make_broker: MakeBroker, tmp_path: Path, protocol: str) -
     if protocol == "consumer":
         need(broker, CONSUMER_PROTOCOL)
     choices = commands("java", *["librdkafka", "franz-go", "franz-go"] * 4)
-    play(tmp_path, broker, choices, seed, rounds=20, most=42, protocol=protocol)
+    play(tmp_path, broker, choices, seed, rounds=60, most=42, protocol=protocol)

@@ -311,7 +311,13 @@ public class Chaos {
         }
     }
 
+    /** Commits, or has the transaction aborted; in the one named `dies_in` the process dies before that, as by a kill. */
     private void commit(boolean aborts) {
+        if (txn.equals(process + "/" + options.get("dies_in"))) {
+            producer.flush();
+            tell("fault", field("what", "dies") + field("target", process));
+            Runtime.getRuntime().halt(137);
+        }
         if (aborts) {
             producer.flush();
             throw new KafkaException("aborted on purpose");

@@ -122,6 +122,10 @@ async function inTransaction(producer, txn, records, partition, number) {
     tell('commit_offsets', { group, offsets: [[topic, partition, next]], txn })
     const offsets = [{ partition, offset: String(next) }]
     await transaction.sendOffsets({ consumerGroupId: group, topics: [{ topic, partitions: offsets }] })
+    if (number === Number(options.dies_in ?? 0)) {
+      tell('fault', { what: 'dies', target: name })
+      process.kill(process.pid, 'SIGKILL')
+    }
     const every = Number(options.abort_every ?? 0)
     if (every > 0 && number % every === 0) throw new Error('aborted on purpose')
   } catch (error) {

@@ -101,6 +101,8 @@ async def one(teller: Teller, producer: Any, options: dict[str, str], found: dic
         spots = [(where.topic, where.partition, offset) for where, offset in offsets.items()]
         teller.tell(events.CommitOffsets, group=group, offsets=spots, txn=txn)
         await producer.send_offsets_to_transaction(offsets, group)
+        if number == int(options.get("dies_in", 0)):
+            teller.die()
         if every and number % every == 0:
             return await abort(teller, producer, txn)
         teller.tell(events.Commit, txn=txn)

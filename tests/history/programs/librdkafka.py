@@ -95,6 +95,8 @@ class Transactions:
     def __init__(self, teller: Teller, bootstrap: str, options: dict[str, str]) -> None:
         self.teller = teller
         self.abort_every = int(options.get("abort_every", 0))
+        # In this one it dies, when everything but the end has been asked for.
+        self.dies_in = int(options.get("dies_in", 0))
         self.try_s = float(options.get("try_s", 5))
         self.number = 0
         self.producer: Any = ck.Producer(
@@ -141,6 +143,9 @@ class Transactions:
 
     def end(self) -> bool:
         """Commits, or aborts if it is this one's turn; False if it was aborted."""
+        if self.number == self.dies_in:
+            self.producer.flush(self.try_s)
+            self.teller.die()
         if self.abort_every and self.number % self.abort_every == 0:
             self.producer.flush(self.try_s)
             return self.abort()
