@@ -188,6 +188,13 @@ class Mixed(RuleBasedStateMachine):
             self.the_coordinator_starts_again()
         if any(client.wants for client in self.olds):
             self.it_becomes_quiet()
+        # And up again: what the others have they keep until they are told.
+        new = self.news[0]
+        new.begin()
+        for _ in range(3):
+            self.beliefs_do_not_overlap()
+            if new.epoch > 0:
+                new.say()
 
     @rule(index=st.integers(0, 1), syncs=st.booleans())
     def an_old_one_only_beats(self, index: int, syncs: bool) -> None:
