@@ -10,16 +10,21 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import count as numbers
+from itertools import groupby
 from typing import Any
 
 import confluent_kafka as ck
+import msgspec
 import pytest
 
+from ottla import _core
 from ottla.coordinator.key_partition import partition_for
+from ottla.messages import ConsumerGroupRegularExpressionValue
 from tests.clients.drivers import QUIET
 from tests.conftest import TEST_SETTINGS
 from tests.kafka.tools import Tools
@@ -41,7 +46,7 @@ TOPICS = {OFFSETS: "__consumer_offsets", GROUPS: "__consumer_offsets", TRANSACTI
 PARTITIONS = int(TEST_SETTINGS["offsets.topic.num.partitions"])
 assert int(TEST_SETTINGS["transaction.state.log.num.partitions"]) == PARTITIONS
 UNCOMMITTED, COMMITTED = "read_uncommitted", "read_committed"
-IDS = {"topicId", "producerId", "previousProducerId", "nextProducerId"}
+IDS = {"topicId", "producerId", "previousProducerId", "nextProducerId", "topic_id", "metadata_hash"}
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BLANKS = re.compile(r"\s*")
 
@@ -92,7 +97,7 @@ def beside(talk: Talk, suffix: str) -> str:
     wanted = partition_for(talk.topic(), PARTITIONS)
     return next(
         f"{suffix}{number}"
-        for number in count()
+        for number in numbers()
         if partition_for(talk.topic(f"{suffix}{number}"), PARTITIONS) == wanted
     )
 
@@ -161,6 +166,11 @@ def consumer_groups(talk: Talk) -> Played:
     one.leave("leaves for now", -2)
     two = Consumer(talk, 1, "two", instance_id="i")
     two.join("is back", subscribed_topic_names=None, subscribed_topic_regex=talk.topic())
+    # The pattern is matched beside the heartbeats, and makes another epoch.
+    before, deadline = two.epoch, time.monotonic() + WAIT_S
+    while two.epoch == before:
+        assert time.monotonic() < deadline
+        two.beat("until it is matched")
     two.leave("leaves")
     talk.quietly("delete_groups", 2, groups_names=[group])
     return Played({(OFFSETS, UNCOMMITTED): [group], (GROUPS, UNCOMMITTED): []})
@@ -215,13 +225,13 @@ def transactions(talk: Talk) -> Played:
 # What is read.
 
 
-def counted(broker: Process, topic: str, partition: int, isolation: str) -> int:
-    """How many records a consumer gets now."""
+def raw(broker: Process, topic: str, partition: int, isolation: str) -> list[tuple[bytes, bytes | None]]:
+    """The records a consumer gets now."""
     settings = {"group.id": "counts", "isolation.level": isolation, "enable.partition.eof": True, **QUIET}
     reader = ck.Consumer({"bootstrap.servers": broker.bootstrap, "enable.auto.commit": False, **settings})
     try:
         reader.assign([ck.TopicPartition(topic, partition, 0)])
-        found = 0
+        found: list[tuple[bytes, bytes | None]] = []
         while True:
             message = reader.poll(WAIT_S)
             assert message is not None
@@ -229,7 +239,10 @@ def counted(broker: Process, topic: str, partition: int, isolation: str) -> int:
             if error is not None:
                 assert error.code() == ck.KafkaError._PARTITION_EOF, error
                 return found
-            found += 1
+            key, value = message.key(), message.value()
+            assert isinstance(key, bytes)
+            assert value is None or isinstance(value, bytes)
+            found.append((key, value))
     finally:
         reader.close()
 
@@ -237,9 +250,9 @@ def counted(broker: Process, topic: str, partition: int, isolation: str) -> int:
 def printed(tools: Tools, broker: Process, formatter: str, isolation: str, partition: int) -> list[Record]:
     """Everything the formatter prints of a partition."""
     topic = TOPICS[formatter]
-    found = counted(broker, topic, partition, isolation)
+    count = len(raw(broker, topic, partition, isolation))
     place = ("--topic", topic, "--partition", str(partition), "--offset", "earliest")
-    end = ("--max-messages", str(found), "--timeout-ms", str(1000 * WAIT_S))
+    end = ("--max-messages", str(count), "--timeout-ms", str(1000 * WAIT_S))
     how = ("--formatter", f"{PACKAGE}.{formatter}", "--isolation-level", isolation)
     said = tools.run("consume", "--bootstrap-server", broker.bootstrap, *place, *end, *how)
     assert said.code == 0, said.err
@@ -307,3 +320,30 @@ def test_formatters_print_the_same(tools: Tools, broker: Process, reference: Pro
     ours, theirs = found
     for place, said in ours.items():
         assert said == theirs[place], place
+
+
+def test_consumer_groups_have_the_records_of_kafkas(broker: Process, reference: Process, unique: str) -> None:
+    """KIP-848, whose own records no formatter prints: all of them, read with our codec."""
+    codec = _core.Codec()
+    found = []
+    for process in (broker, reference):
+        talk = Talk(process, unique)
+        consumer_groups(talk)
+        talk.close()
+        records = []
+        for encoded in raw(process, TOPICS[GROUPS], partition_for(unique, PARTITIONS), UNCOMMITTED):
+            decoded = codec.decode_coordinator_record("group", *encoded)
+            assert decoded is not None
+            key, value = decoded
+            said = msgspec.to_builtins(key)
+            if unique in (said.get("group_id"), said.get("group")):
+                said["kind"] = type(key).__name__
+                meant: Any = None if value is None else msgspec.to_builtins(value)
+                if isinstance(value, ConsumerGroupRegularExpressionValue):
+                    # Of the cluster's metadata.
+                    del meant["version"]
+                records.append(Record(said, meant))
+        found.append(settle(records, ""))
+    ours, theirs = found
+    assert len({record[0]["kind"] for record in ours}) >= 6
+    assert ours == theirs
