@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from ottla.coordinator.group.consumer.member import ConsumerMember
+from ottla.coordinator.group.consumer.reconcile import reconcile
+from ottla.coordinator.group.consumer.state import MemberState
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode, StorageError
-from ottla.messages import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatRequestTopicPartitions
+from ottla.messages import (
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatRequestTopicPartitions,
+    ConsumerGroupMemberMetadataKey,
+)
 from tests.coordinator.consumers import Consumer, assigned, beat, commit, describe, join, settle
 from tests.coordinator.world import World
 
@@ -62,6 +71,51 @@ def test_members_share_evenly_and_a_leaver_s_part_goes_to_the_others(world: Worl
     assert members[0].leave() is ErrorCode.NONE
     settle(world, *members[1:])
     assert [member.count for member in members[1:]] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"client": "another"},
+        {"rack": "r"},
+        {"rebalance_ms": 9_000},
+        {"topics": ["u"]},
+        {"pattern": "u.*"},
+        {"assignor": "range"},
+    ],
+    ids=lambda said: next(iter(said)),
+)
+def test_whatever_a_member_says_alone_is_written_down_once(world: World, said: dict[str, Any]) -> None:
+    """One record of the member, and none when it says the same again."""
+    world.topics.create("t", 1)
+    join(world, "m", "t")
+
+    def written() -> int:
+        return sum(isinstance(key, ConsumerGroupMemberMetadataKey) for key, _ in world.records())
+
+    before = written()
+    epoch = beat(world, "m", 2, **said).response.member_epoch
+    assert written() == before + 1
+    assert beat(world, "m", epoch, **said).code is ErrorCode.NONE
+    assert written() == before + 1
+
+
+def test_a_member_that_has_its_target_gives_up_what_it_does_not_subscribe_to(world: World) -> None:
+    """The target of its next epoch still has the topic, since no other may be computed yet."""
+    one, two = world.topics.create("t", 2), world.topics.create("u", 2)
+    has = {one: {0: 2, 1: 2}, two: {0: 2, 1: 2}}
+    member = ConsumerMember(member_id="m", epoch=2, topics=frozenset("t"), assigned=has)
+    step = reconcile(
+        member,
+        target={one: (0, 1), two: (0, 1)},
+        target_epoch=3,
+        subscribed={one},
+        subscription_changed=True,
+        is_free=lambda _topic_id, _partition: False,
+        owned=None,
+    )
+    assert (step.assigned, step.revoking) == ({one: {0: 2, 1: 2}}, {two: {0: 2, 1: 2}})
+    assert (step.epoch, step.state) == (2, MemberState.UNREVOKED_PARTITIONS)
 
 
 def test_a_lost_answer_is_repeated_with_the_epoch_before(world: World) -> None:
