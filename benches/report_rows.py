@@ -22,8 +22,8 @@ def row(title: str, figures: dict[str, Any], show: Show, settled: dict[str, bool
             medians.append(figure)
             cell = show(figure)
         cells.append(cell if settled is None or settled[peer] else f"{cell}, not settled")
-    if len(medians) == 2 and medians[1]:
-        cells.append(f"{medians[0] / medians[1]:.2f}")
+    if len(medians) == 2:
+        cells.append(f"{medians[0] / medians[1]:.2f}" if medians[1] else "")
     return "| " + " | ".join(cells) + " |"
 
 

@@ -155,7 +155,7 @@ def test_every_row_is_read_from_the_results() -> None:
     assert "| rebalance of 500 members, consumer protocol, a member joins, ms | 40.00 (40.00 to 40.00) |" in table
     assert "not settled | 0.80 |" in table
     of_rolling = {"workload": "rolling", "members": 50, "kinds": {"static": {"moved": figure(0, 0)}}}
-    assert "50 members restarted in turn, static | 0 (0 to 0) | 0 (0 to 0) |" in markdown(results(of_rolling))
+    assert "50 members restarted in turn, static | 0 (0 to 0) | 0 (0 to 0) |  |" in markdown(results(of_rolling))
     of_requests = {
         "workload": "requests",
         "kind": "OffsetCommit",
