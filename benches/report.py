@@ -106,6 +106,17 @@ def storage_table(programs: dict[str, Any]) -> list[str]:
         title = f"compaction, 1 KiB records, {dead}, beside CRC32C, read and write: MiB read per s of CPU"
         add(title, show("mib_per_cpu_s", 0), show("limit_mib_per_cpu_s", 0), show("ratio", 2), ">= 150 MiB/s")
         add("the same by the clock: MiB read per s", show("mib_per_s", 0), "", "", ">= 150 MiB/s")
+    if program := programs.get("transactions_speed"):
+        count = f"{program['about']['transactions']:,.0f}"
+        for ending in ("committed", "aborted"):
+            show = shower(program[ending])
+            for title, figure in (
+                (f"a transaction of one record, {ending}, in an empty partition: us", "first_us"),
+                (f"the same after {count} of them: us", "alone_us"),
+                (f"and after {count} behind one that stays open: us", "behind_open_us"),
+                ("a read of committed records at the tail then: us", "read_tail_us"),
+            ):
+                add(title, show(figure, 2), "", "", "" if figure == "first_us" else "does not grow")
     if program := programs.get("recovery_speed"):
         show = shower(program["recovery"])
         gib = f"{program['recovery'][0]['gib_scanned']:.0f} GiB in {program['about']['partitions']:.0f} partitions"

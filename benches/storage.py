@@ -23,6 +23,7 @@ PROGRAMS: dict[str, tuple[list[str], int]] = {
     "seek_speed": (["FOLDER", "20000", "3"], 2 << 30),
     "compaction_speed": (["FOLDER", "256", "16", "3"], 2 << 30),
     "recovery_speed": (["FOLDER", "205", "10", "3"], 5 << 30),
+    "transactions_speed": (["FOLDER", "20000", "3"], 0),
 }
 # Those with more data, as the bars are worded: 10 GiB in 10 partitions, 50,000 idle ones.
 LARGE: dict[str, list[str]] = {

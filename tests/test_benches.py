@@ -132,6 +132,13 @@ def test_every_program_of_the_storage_engine_has_its_rows() -> None:
             ],
             "idle_after_a_crash": [{"found": 1000, "open_s": 1, "resident_mib": 9, "descriptors": 8}],
         },
+        "transactions_speed": {
+            "about": {"transactions": 20000},
+            **{
+                ending: [{"first_us": 1, "alone_us": 2, "behind_open_us": 3, "read_tail_us": 0.5}]
+                for ending in ("committed", "aborted")
+            },
+        },
     }
     assert programs.keys() == storage.PROGRAMS.keys()
     table = markdown(results({"workload": "storage", "programs": programs}))
@@ -141,6 +148,7 @@ def test_every_program_of_the_storage_engine_has_its_rows() -> None:
     assert table.count("seek by ") == 4
     assert "50 % dead" in table
     assert "| recovery of 2 GiB in 10 partitions, scan beside CRC32C and read, 2 threads: GiB/s | 2.50" in table
+    assert "| and after 20,000 behind one that stays open: us | 3.00 (3.00 to 3.00) |" in table
     assert "| 1000 idle partitions open after a crash | 1.00 s, 9 MiB, 8 descriptors |" in table
 
 
