@@ -11,7 +11,7 @@ import itertools
 import selectors
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benches.link import WAIT_S, Form, Link, create_topic, wait_for_groups
@@ -113,6 +113,12 @@ class Group:
         while count:
             for member in self._ready():
                 count -= member.told()
+
+    def ask(self, members: Sequence[Member]) -> None:
+        """One heartbeat of each."""
+        for member in members:
+            member.beat()
+        self._listen(len(members))
 
     def settle(self, members: list[Member]) -> None:
         """Heartbeats of these members until all have the same epoch and own every partition between them."""

@@ -2,8 +2,8 @@
 
 A count, and no time. A partition has moved when another process owns it than the last one did. Each process leaves its
 group and comes back as a new member: *slowly*, after the others have taken over what it had, or *at once*, before they
-have asked. A static member (`group.instance.id`) says that it leaves for a while (epoch -2), and nothing may move. The
-members are those of `benches.consumer_members`.
+have asked. A static member (`group.instance.id`) says that it leaves for a while (epoch -2), and nothing may move
+though the others ask meanwhile. The members are those of `benches.consumer_members`.
 """
 
 from __future__ import annotations
@@ -33,21 +33,26 @@ def moved(before: dict[int, int], after: dict[int, int]) -> int:
 def one_round(peer: Peer, kind: str) -> Round:
     """Restarts each member of a group of its own once."""
     group = Group(peer, MEMBERS, static=kind == "static")
-    total = 0
-    owned = owners(group)
-    for slot, member in enumerate(group.members):
-        group.change(member, LEAVES_FOR_A_WHILE if kind == "static" else LEAVES)
-        member.be_new()
-        if kind == "slowly":
-            group.settle([each for number, each in enumerate(group.members) if number != slot])
-            now = owners(group)
-            total += moved(owned, now)
-            owned |= now
-        group.change(member, JOINS)
-        group.settle(group.members)
+    owned, total = owners(group), 0
+
+    def look() -> None:
+        nonlocal owned, total
         now = owners(group)
         total += moved(owned, now)
         owned |= now
+
+    for slot, member in enumerate(group.members):
+        group.change(member, LEAVES_FOR_A_WHILE if kind == "static" else LEAVES)
+        member.be_new()
+        others = [each for number, each in enumerate(group.members) if number != slot]
+        if kind == "slowly":
+            group.settle(others)
+        elif kind == "static":
+            group.ask(others)
+        look()
+        group.change(member, JOINS)
+        group.settle(group.members)
+        look()
     group.close()
     return {"moved": total}
 
