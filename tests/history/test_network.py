@@ -87,7 +87,7 @@ def test_trouble_by_chance(make_broker: MakeBroker, tmp_path: Path, name: str) -
     count = 20 if name == "librdkafka" else 60
     proxy = Proxy(Trouble(5, kept={TXN_OFFSET_COMMIT} if name == "librdkafka" else ()))
     with behind(proxy, make_broker, tmp_path) as run:
-        with Feed(run, "in", PARTITIONS), Watch(run, "out", PARTITIONS):
+        with Feed(run, "in", PARTITIONS, per_s=200), Watch(run, "out", PARTITIONS):
             slots = Slots(run, [library(name)] * 2, "transform", **WORK, try_s=1.5)
             slots.progress(count)
         proxy.decide = passing
@@ -126,7 +126,7 @@ def test_a_late_end_does_not_hit_the_next_transaction(make_broker: MakeBroker, t
     proxy = Proxy(late_after=0, delay_s=0.5)
     proxy.decide = LateEnds(proxy)
     with behind(proxy, make_broker, tmp_path) as run:
-        with Feed(run, "in", PARTITIONS), Watch(run, "out", PARTITIONS):
+        with Feed(run, "in", PARTITIONS, per_s=200), Watch(run, "out", PARTITIONS):
             slots = Slots(run, [library("java")], "transform", **WORK)
             slots.progress(20)
         proxy.decide = passing
