@@ -186,22 +186,34 @@ def test_members_of_both_protocols(make_broker: MakeBroker, tmp_path: Path) -> N
     play(tmp_path, broker, choices, 4, rounds=5, most=8, protocol="classic")
 
 
+UNFAIR = {(Fate.LATE, OFFSET_COMMIT), (Fate.REPEAT, JOIN_GROUP), (Fate.LATE, JOIN_GROUP)}
+# So many requests of groups lie between two that are due.
+DUE_EVERY = 5
+
+
 class Trouble:
-    """Chance, for the requests of groups. A late commit is one that the broker cannot tell from one of now, and a
-    repeated JoinGroup waits for a round that its member, who has its answer, does not know of.
+    """Chance, for the requests of groups, and each fate once whatever chance says. A late commit is one that the broker
+    cannot tell from one of now, and a repeated JoinGroup waits for a round that its member, who has its answer, does
+    not know of.
     """
 
     def __init__(self, seed: int) -> None:
+        self._due = [Fate.LATE, Fate.REPEAT, Fate.CUT, Fate.UNANSWERED, Fate.DELAY]
+        self._asked = 0
         rates = {Fate.CUT: 0.05, Fate.UNANSWERED: 0.05, Fate.REPEAT: 0.05, Fate.LATE: 0.03, Fate.DELAY: 0.03}
         self._chaos = Chaos(seed, rates)
 
     def __call__(self, request: Request) -> Fate:
         if request.api not in OF_GROUPS:
             return Fate.PASS
+        self._asked += 1
+        if self._asked % DUE_EVERY == 0:
+            for fate in self._due:
+                if (fate, request.api) not in UNFAIR:
+                    self._due.remove(fate)
+                    return fate
         fate = self._chaos(request)
-        if (fate, request.api) in {(Fate.LATE, OFFSET_COMMIT), (Fate.REPEAT, JOIN_GROUP), (Fate.LATE, JOIN_GROUP)}:
-            return Fate.UNANSWERED
-        return fate
+        return Fate.UNANSWERED if (fate, request.api) in UNFAIR else fate
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
