@@ -17,8 +17,9 @@ When it is quiet afterwards every partition has one owner, and the shares are ev
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -26,8 +27,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ottla.coordinator.group.consumer.group import ConsumerGroup
 from ottla.coordinator.group.settings import GroupSettings
 from ottla.errors import ErrorCode, StorageError
+from tests.coordinator.both_ways import both_ways
 from tests.coordinator.consumers import Consumer, Partitions, beat, commit, describe, join
 from tests.coordinator.world import Box, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SESSION_MS = 6_000
 REBALANCE_MS = 8_000
@@ -45,6 +50,15 @@ EXPECTED = {
     ErrorCode.NOT_COORDINATOR,
 }
 BEGINS_ANEW = EXPECTED - {ErrorCode.NONE, ErrorCode.NOT_COORDINATOR}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_and_whole() -> Iterator[None]:
+    """What goes the short way of a quiet heartbeat is decided the whole way, too."""
+    with both_ways() as seen:
+        yield
+    assert seen.unchanged
+    assert seen.next_epoch
 
 
 class Client(Consumer):

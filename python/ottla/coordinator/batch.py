@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
 
 from ottla.errors import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from msgspec import Struct
 
     from ottla.coordinator.shard import Result
     from ottla.types import Cancellable, Clock, Scheduler
@@ -34,8 +33,7 @@ _FAILED: Final = "what follows a commit failed in %r"
 LEAVING: Final = (KeyboardInterrupt, SystemExit)
 
 
-@dataclass(slots=True)
-class Waiter:
+class Waiter(Struct):
     """A response that waits for a batch."""
 
     answer: Callable[[Struct], None] | None

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+from msgspec import Struct
+
 from ottla.coordinator.batch import LEAVING
 from ottla.coordinator.timeline import Timeline
 from ottla.errors import CodecError, ErrorCode, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from msgspec import Struct
 
     from ottla.coordinator.batch import Batch, Waiter
     from ottla.types import Cancellable, Clock, Codec, Journal, LoadedRecord, Record, Scheduler
@@ -43,8 +43,7 @@ RECORD_OVERHEAD_BYTES = 24
 BATCH_OVERHEAD_BYTES = 61
 
 
-@dataclass(slots=True)
-class Result:
+class Result(Struct):
     """What a write decided."""
 
     records: Sequence[CoordinatorRecord] = ()
@@ -113,6 +112,10 @@ class ShardContext(Protocol):
 
     def after(self, key: object, delay_ms: int, operation: Callable[[], Result]) -> None:
         """Make `operation` a write once `delay_ms` have passed; replaces an earlier one of the same key."""
+        ...
+
+    def put_off(self, key: object, delay_ms: int) -> bool:
+        """Move the deadline of that key to `delay_ms` from now; False if there is none, or that would be earlier."""
         ...
 
     def cancel(self, key: object) -> None:
@@ -252,17 +255,27 @@ class Shard(Generic[M]):
 
     def after(self, key: object, delay_ms: int, operation: Callable[[], Result]) -> None:
         """Make `operation` a write once `delay_ms` have passed; replaces an earlier one of the same key."""
-        deadline_ms = self.runtime.clock.monotonic_ms() + delay_ms
-        timer = self.timers.get(key)
-        if timer is not None and timer.armed_ms <= deadline_ms:
-            # Put off, as every heartbeat does: the queue is not touched, the timer looks again when it fires.
-            timer.deadline_ms = deadline_ms
-            timer.operation = operation
+        if self.put_off(key, delay_ms):
+            self.timers[key].operation = operation
             return
         self.cancel(key)
-        timer = Timer(self, key, deadline_ms, operation)
+        timer = Timer(self, key, self.runtime.clock.monotonic_ms() + delay_ms, operation)
         self.timers[key] = timer
         timer.arm()
+
+    def put_off(self, key: object, delay_ms: int) -> bool:
+        """Move the deadline of that key to `delay_ms` from now; False if there is none, or that would be earlier.
+
+        As every heartbeat does: the queue is not touched, the timer looks again when it fires.
+        """
+        timer = self.timers.get(key)
+        if timer is None:
+            return False
+        deadline_ms = self.runtime.clock.monotonic_ms() + delay_ms
+        if deadline_ms < timer.armed_ms:
+            return False
+        timer.deadline_ms = deadline_ms
+        return True
 
     def cancel(self, key: object) -> None:
         """Forget the operation of that key, if there is one."""

@@ -28,6 +28,7 @@ from ottla.coordinator.group.consumer.records import (
     pattern_tombstone,
     target_epoch,
 )
+from ottla.coordinator.group.consumer.subscribed import Subscribed
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
@@ -35,31 +36,12 @@ if TYPE_CHECKING:
     from ottla.coordinator.group.consumer.group import ConsumerGroup
     from ottla.coordinator.group.consumer.member import ConsumerMember, Target
     from ottla.coordinator.group.consumer.reconcile import Owned
-    from ottla.coordinator.group.consumer.topics import Topics
     from ottla.coordinator.shard import CoordinatorRecord
 
 log = logging.getLogger(__name__)
 
 # Patterns of a group are not matched more often than this, whatever changes (a constant in Kafka, too).
 PATTERN_PAUSE_MS: Final = 10_000
-
-
-class Subscribed:
-    """The ids of the topics that a member subscribes to and that exist, each looked up when it is asked for.
-
-    A member of thousands of topics has a few of their partitions, and every heartbeat of it asks until it is settled.
-    """
-
-    def __init__(self, member: ConsumerMember, group: ConsumerGroup, topics: Topics) -> None:
-        self._names = member.topics
-        resolved = group.patterns.get(member.pattern) if member.pattern else None
-        self._matched = frozenset[str]() if resolved is None else resolved.topics
-        self._topics = topics
-
-    def __contains__(self, topic_id: object) -> bool:
-        assert isinstance(topic_id, bytes)
-        topic = self._topics.with_id(topic_id)
-        return topic is not None and (topic.name in self._names or topic.name in self._matched)
 
 
 class Draft:

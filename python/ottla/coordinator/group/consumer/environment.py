@@ -81,7 +81,7 @@ class Environment:
 
 def _between(low: int, value: int, high: int) -> int:
     # Bounds of the broker may have become narrower since the group's own value was set.
-    return max(low, min(value, high))
+    return value if low <= value <= high else max(low, min(value, high))
 
 
 def group_not_found(group_id: str) -> RequestError:

@@ -50,7 +50,9 @@ class Fencing:
         """Start the member's session again; with the time-out of the group, unless another one is said."""
         if timeout_ms is None:
             timeout_ms = self._env.session_timeout_ms(group_id)
-        self._expect(("consumer session", group_id, member_id), timeout_ms, "not heard of for its session")
+        key = ("consumer session", group_id, member_id)
+        if not self._env.shard.put_off(key, timeout_ms):
+            self._expect(key, timeout_ms, "not heard of for its session")
 
     def expect_revocation(self, group_id: str, member: ConsumerMember) -> None:
         """The member has been told to give something up."""

@@ -23,6 +23,7 @@ from ottla.coordinator.group.consumer.member import (
     Assigned,
     ClassicProtocols,
     ConsumerMember,
+    Recorded,
 )
 from ottla.coordinator.group.consumer.state import FIRST_EPOCH, ConsumerGroupState, MemberState, state_of
 from ottla.coordinator.timeline import TimelineDict
@@ -295,6 +296,20 @@ class ConsumerGroup:
                 gone = replace(old, epoch=-1, previous_epoch=-1, assigned=NOTHING_ASSIGNED, revoking=NOTHING_ASSIGNED)
                 self._put(old, gone)
             return
+        if (
+            old is not None
+            and type(old.assigned) is Recorded
+            and old.assigned.said is value.assigned_partitions
+            and not old.revoking
+            and not value.partitions_pending_revocation
+        ):
+            # It has come to a new epoch and keeps what it has, as most members do in a rebalance.
+            state = MemberState.of(value.state)
+            self.members.set(
+                member_id,
+                replace(old, epoch=value.member_epoch, previous_epoch=value.previous_member_epoch, state=state),
+            )
+            return
         new = replace(
             old or ConsumerMember(member_id=member_id),
             epoch=value.member_epoch,
@@ -303,11 +318,7 @@ class ConsumerGroup:
             assigned=_read_assigned(value.assigned_partitions, value.member_epoch),
             revoking=_read_assigned(value.partitions_pending_revocation, value.member_epoch),
         )
-        if old is not None and old.assigned == new.assigned and old.revoking == new.revoking:
-            # It has come to a new epoch and keeps what it has, as most members do in a rebalance.
-            self.members.set(member_id, new)
-        else:
-            self._put(old, new)
+        self._put(old, new)
 
     def apply_pattern(self, pattern: str, value: ConsumerGroupRegularExpressionValue | None) -> None:
         """The topics a pattern matches."""
@@ -421,17 +432,19 @@ def _preferred(counts: Counter[str]) -> str | None:
     return max(sorted(counts, reverse=True), key=lambda name: counts[name], default=None)
 
 
-def _read_assigned(
-    said: Iterable[ConsumerGroupCurrentMemberAssignmentValueTopicPartitions], member_epoch: int
-) -> Assigned:
-    # Kafka before 4.3 wrote no epochs: then it is the member's.
+def _read_assigned(said: list[ConsumerGroupCurrentMemberAssignmentValueTopicPartitions], member_epoch: int) -> Assigned:
+    if not said:
+        return NOTHING_ASSIGNED
     found: dict[bytes, dict[int, int]] = {}
+    has_epochs = True
     for topic in said:
         epochs = topic.assignment_epochs
         if epochs is None or len(epochs) != len(topic.partitions):
+            # Kafka before 4.3 wrote no epochs: then it is the member's.
             epochs = [max(member_epoch, 0)] * len(topic.partitions)
+            has_epochs = False
         found[topic.topic_id] = dict(zip(topic.partitions, epochs, strict=True))
-    return found
+    return Recorded(found, said) if has_epochs else found
 
 
 def apply_to_group(group: ConsumerGroup, key: Struct, value: Any) -> None:

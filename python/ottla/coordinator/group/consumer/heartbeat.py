@@ -1,4 +1,4 @@
-"""ConsumerGroupHeartbeat: joining, staying, leaving; `draft` has the steps in between.
+"""ConsumerGroupHeartbeat: joining, staying, leaving; `draft` has the steps in between, `quiet` the way without any.
 
     epoch 0    joins, or begins again: says everything about itself, owns nothing
     epoch > 0  stays: says what has changed. Its epoch must be the one it was told, or the one before if it owns no more
@@ -23,6 +23,7 @@ from ottla.coordinator.group.consumer.draft import Draft
 from ottla.coordinator.group.consumer.environment import group_not_found
 from ottla.coordinator.group.consumer.group import ConsumerGroup
 from ottla.coordinator.group.consumer.member import NOTHING_ASSIGNED, ConsumerMember
+from ottla.coordinator.group.consumer.quiet import quiet_step
 from ottla.coordinator.group.consumer.reconcile import together
 from ottla.coordinator.group.consumer.records import (
     current_assignment,
@@ -93,7 +94,8 @@ def check_request(request: ConsumerGroupHeartbeatRequest, api_version: int, assi
 
 
 def _refuse_blank(text: str | None, field: str) -> None:
-    if text is not None and not text.strip(_BLANKS):
+    # Most do not begin with one, and are not looked at any further.
+    if text is not None and text[:1] in _BLANKS and not text.strip(_BLANKS):
         raise RequestError(ErrorCode.INVALID_REQUEST, f"{field} must not be empty.")
 
 
@@ -123,7 +125,19 @@ class Heartbeats:
         joins = request.member_epoch == JOINS
         upgraded: ClassicGroup | None = None
         group = self._env.groups.get(request.group_id)
-        if group is None:
+        if isinstance(group, ConsumerGroup):
+            step = quiet_step(group, context, request, self._env.topics)
+            if step is not None:
+                self._fencing.heard_of(group.group_id, request.member_id)
+                return Result(
+                    records=step,
+                    response=ConsumerGroupHeartbeatResponse(
+                        member_id=request.member_id,
+                        member_epoch=group.assignment_epoch,
+                        heartbeat_interval_ms=self._env.heartbeat_interval_ms(group.group_id),
+                    ),
+                )
+        elif group is None:
             if not joins:
                 raise group_not_found(request.group_id)
             group = ConsumerGroup(request.group_id, Timeline())

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from ottla.coordinator.group.consumer.state import LEAVES_FOR_NOW, MemberState
 
+if TYPE_CHECKING:
+    from ottla.messages import ConsumerGroupCurrentMemberAssignmentValueTopicPartitions
+
 # What a member shall have: topic id -> partitions, ascending. Never changed in place; no topic is empty.
 Target = Mapping[bytes, tuple[int, ...]]
 # What a member has: topic id -> partition -> the epoch it got it at. The same rules.
 Assigned = Mapping[bytes, Mapping[int, int]]
+
+
+class Recorded(dict[bytes, Mapping[int, int]]):
+    """What a member has, and how its record says that: the record of the next epoch says the same."""
+
+    __slots__ = ("said",)
+
+    def __init__(
+        self,
+        assigned: Mapping[bytes, Mapping[int, int]],
+        said: list[ConsumerGroupCurrentMemberAssignmentValueTopicPartitions],
+    ) -> None:
+        super().__init__(assigned)
+        # Never changed in place.
+        self.said = said
+
 
 NO_TARGET: Final[Target] = {}
 NOTHING_ASSIGNED: Final[Assigned] = {}

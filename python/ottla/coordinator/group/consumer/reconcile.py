@@ -97,7 +97,7 @@ def _give_up_unsubscribed(member: ConsumerMember, subscribed: Container[bytes], 
     )
 
 
-def _has_exactly(assigned: Assigned, target: Target, subscribed: Container[bytes]) -> bool:
+def has_exactly(assigned: Assigned, target: Target, subscribed: Container[bytes]) -> bool:
     """Whether a member has its target already, as most have when another one joins or leaves."""
     if len(assigned) != len(target):
         return False
@@ -105,7 +105,8 @@ def _has_exactly(assigned: Assigned, target: Target, subscribed: Container[bytes
         has = assigned.get(topic_id)
         if has is None or len(has) != len(shall_have) or topic_id not in subscribed:
             return False
-        if any(partition not in has for partition in shall_have):
+        # Both are in order nearly always.
+        if tuple(has) != shall_have and any(partition not in has for partition in shall_have):
             return False
     return True
 
@@ -119,7 +120,7 @@ def _step(
     is_free: Callable[[bytes, int], bool],
     owned: Owned | None,
 ) -> ConsumerMember:
-    if not member.revoking and _has_exactly(member.assigned, target, subscribed):
+    if not member.revoking and has_exactly(member.assigned, target, subscribed):
         return replace(member, state=MemberState.STABLE, epoch=target_epoch, previous_epoch=member.epoch)
     kept: dict[bytes, dict[int, int]] = {}
     revoking: dict[bytes, dict[int, int]] = {}

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ottla.coordinator.group.consumer.member import Recorded
+from ottla.coordinator.group.consumer.state import MemberState
 from ottla.coordinator.shard import CoordinatorRecord
 from ottla.messages import (
     ConsumerGroupCurrentMemberAssignmentKey,
@@ -122,7 +124,23 @@ def current_assignment(group_id: str, member: ConsumerMember) -> CoordinatorReco
     )
 
 
+def next_epoch(group_id: str, member: ConsumerMember, epoch: int) -> CoordinatorRecord:
+    """The member has come to this epoch and has what it had, with nothing to give up."""
+    return CoordinatorRecord(
+        ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member.member_id),
+        ConsumerGroupCurrentMemberAssignmentValue(
+            member_epoch=epoch,
+            previous_member_epoch=member.epoch,
+            state=MemberState.STABLE,
+            assigned_partitions=_with_epochs(member.assigned),
+        ),
+        VERSION,
+    )
+
+
 def _with_epochs(assigned: Assigned) -> list[ConsumerGroupCurrentMemberAssignmentValueTopicPartitions]:
+    if type(assigned) is Recorded:
+        return assigned.said
     said = []
     for topic_id, epochs in assigned.items():
         partitions = sorted(epochs)

@@ -79,10 +79,10 @@ class MemberState(IntEnum):
     @classmethod
     def of(cls, number: int) -> MemberState:
         """The state a record names."""
-        return cls(number) if number in _NUMBERS else cls.UNKNOWN
+        return _STATES.get(number, cls.UNKNOWN)
 
 
-_NUMBERS = frozenset(MemberState)
+_STATES: Final = {state.value: state for state in MemberState}
 
 
 class ConsumerGroupState(Enum):
