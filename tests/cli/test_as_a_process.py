@@ -22,7 +22,6 @@ OTTLA = [sys.executable, "-m", "ottla"]
 # What a command about topics has no use for. Each costs a good part of the 0.2 s that a start may take.
 HEAVY = (
     "asyncio",
-    "uvloop",
     "rich",
     "confluent_kafka",
     "ottla.broker",

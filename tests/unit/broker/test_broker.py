@@ -431,12 +431,12 @@ def test_a_virtual_clock_fires_deadlines_without_waiting() -> None:
         assert running.engine.now_ms() == 1_700_000_000_000
         armed, fired = threading.Event(), threading.Event()
 
-        def arm() -> None:
+        def arm(_: object) -> None:
             running.deadlines.at(running.engine.monotonic_ms() + 3_600_000, fired.set)
             armed.set()
 
-        assert running.loop._loop is not None
-        running.loop._loop.call_soon_threadsafe(arm)
+        # The end of work is told on the control plane's thread.
+        running.background.run(lambda: None, arm)
         assert armed.wait(30)
         assert not fired.is_set()
         broker.turn_clock(3_600_000)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 
@@ -20,13 +20,16 @@ class Pipe:
     def poke(self) -> None:
         os.write(self.writer, b"x")
 
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self.writer)
+
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
     pipe = Pipe()
     yield pipe
-    os.close(pipe.reader)
-    os.close(pipe.writer)
+    pipe.close()
 
 
 def nothing() -> None:
@@ -154,24 +157,51 @@ def test_a_panic_in_a_turn_disarms_no_deadline(pipe: Pipe, caplog: pytest.LogCap
     assert "Panic: mine" in caplog.text
 
 
-def test_a_wake_that_comes_while_the_loop_is_closed_is_nothing(pipe: Pipe) -> None:
-    """A thread that a stop has left behind ends its work, and wakes a loop that is just going."""
+def test_wakes_that_nobody_has_heard_yet_hold_nobody_up(pipe: Pipe) -> None:
+    """A thread wakes a loop that is busy more often than its pipe has room for."""
     loop = ControlLoop(SystemClock(), "loop")
-    left: list[BaseException | None] = []
+    turned = threading.Event()
 
-    def finish() -> None:
-        # The thread and its loop are still known, and the loop is closed: the narrowest moment.
-        assert loop._loop is not None
-        loop._thread = threading.current_thread()
-        real, loop._loop = loop._loop, asyncio.new_event_loop()
-        loop._loop.close()
-        try:
+    def prepare() -> None:
+        for _ in range(100_000):
             loop.wake()
-            left.append(None)
-        except RuntimeError as error:
-            left.append(error)
-        loop._loop = real
 
-    loop.start(nothing, pipe.reader, nothing, no_deadline, finish)
+    loop.start(prepare, pipe.reader, turned.set, no_deadline, nothing)
+    assert turned.wait(10)
     loop.stop()
-    assert left == [None]
+
+
+def test_a_wake_that_comes_after_the_stop_is_nothing() -> None:
+    """A stop leaves a thread behind, which ends its work; who has the loop's descriptors by then hears nothing."""
+    first = Pipe()
+    loop = ControlLoop(SystemClock(), "loop")
+    loop.start(nothing, first.reader, nothing, no_deadline, nothing)
+    loop.stop()
+    others = [Pipe() for _ in range(8)]
+    poll = select.poll()
+    for other in others:
+        poll.register(other.reader, select.POLLIN)
+    loop.wake()
+    assert poll.poll(0) == []
+    for opened in (first, *others):
+        opened.close()
+
+
+def test_a_loop_lets_go_of_its_descriptors(pipe: Pipe) -> None:
+    """Whether it was stopped or never came up: a program may start brokers for a long time."""
+
+    def refuse() -> None:
+        raise OSError("port taken")
+
+    def lowest_free() -> int:
+        other = Pipe()
+        other.close()
+        return other.reader
+
+    before = lowest_free()
+    loop = ControlLoop(SystemClock(), "loop")
+    loop.start(nothing, pipe.reader, nothing, no_deadline, nothing)
+    loop.stop()
+    with pytest.raises(OSError, match="port taken"):
+        ControlLoop(SystemClock(), "loop").start(refuse, pipe.reader, nothing, no_deadline, nothing)
+    assert lowest_free() == before
