@@ -3,7 +3,8 @@
 A member's record of its ownership is narrower than the truth at the start (it is told after the coordinator decided)
 and, if it gives up in order, at the end too. Otherwise it may have lost the partition long before it learned of that:
 killed, stopped for a while, or told so. Then it counts as owner until the last commit of offsets that was acknowledged
-to it, as Kafka refuses those of anybody else.
+to it, as Kafka refuses those of anybody else. The same holds for what it is given again without having said that it was
+gone: franz-go tells a transactional program of one revocation until its next transaction, and is silent of more.
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ def a_partition_has_one_owner(model: Model, verdict: Verdict) -> None:
             case Assigned():
                 for place in event.partitions:
                     key = (event.process, (event.group, place))
-                    if key not in held:
-                        held[key] = Ownership(event.process, line, line, event.generation)
-                        every[event.group, place].append(held[key])
+                    if (silently := held.get(key)) is not None:
+                        silently.over = line
+                    held[key] = Ownership(event.process, line, line, event.generation)
+                    every[event.group, place].append(held[key])
             case Revoked() | Lost():
                 for place in event.partitions:
                     ended = held.pop((event.process, (event.group, place)), None)

@@ -193,6 +193,16 @@ class Run:
     def create_topic(self, topic: str, partitions: int) -> None:
         DRIVERS["librdkafka"](self.broker.bootstrap).create_topic(topic, partitions=partitions)
 
+    def commit_start(self, group: str, topic: str, partitions: int) -> None:
+        """Offsets for a group before it has members: those begin there, and have no reason ever to begin anew."""
+        client: Any = ck.Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": group, **QUIET})
+        try:
+            client.commit(
+                offsets=[ck.TopicPartition(topic, partition, 0) for partition in range(partitions)], asynchronous=False
+            )
+        finally:
+            client.close()
+
     def wait_until_committed(
         self, group: str, topic: str, partitions: int, meanwhile: Callable[[], None] = lambda: None
     ) -> None:

@@ -204,6 +204,15 @@ def test_who_cannot_know_is_no_second_owner() -> None:
     stopped.fork().commit_offset("m", 3).revoked("m", 0).shows(Kind.OWNED_TWICE)
 
 
+def test_who_is_given_it_again_was_without_it() -> None:
+    """A member that does not say when a partition goes; what was committed before and after counts all the same."""
+    one = Hand().assigned("m", 0)
+    one.fork().assigned("n", 0).lost("n", 0).assigned("m", 0).revoked("m", 0).shows()
+    again = one.fork().assigned("n", 0).commit_offset("m", 3).lost("n", 0).assigned("m", 0)
+    again.revoked("m", 0).shows(Kind.OWNED_TWICE)
+    one.fork().assigned("m", 0).assigned("n", 0).revoked("m", 0).shows(Kind.OWNED_TWICE)
+
+
 def test_two_owners_in_one_generation() -> None:
     """A generation has one assignment."""
     one = Hand().assigned("m", 0, generation=4).lost("m", 0)

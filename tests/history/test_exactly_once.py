@@ -99,6 +99,12 @@ def play(run: Run, slots: Slots, chance: random.Random, rounds: int, most: int =
     slots.progress(5)
 
 
+def prepare(run: Run) -> None:
+    run.create_topic("in", PARTITIONS)
+    run.create_topic("out", PARTITIONS)
+    run.commit_start("workers", "in", PARTITIONS)
+
+
 def transform(
     make_broker: MakeBroker,
     folder: Path,
@@ -111,8 +117,7 @@ def transform(
     broker = make_broker(SETTINGS)
     need(broker, TRANSACTIONS)
     with Run(folder / "run", broker) as run:
-        run.create_topic("in", PARTITIONS)
-        run.create_topic("out", PARTITIONS)
+        prepare(run)
         with Feed(run, "in", PARTITIONS), Watch(run, "out", PARTITIONS):
             slots = Slots(run, commands, "transform", deaths=rounds, **WORK, protocol=protocol)
             play(run, slots, chance, rounds)
@@ -159,8 +164,7 @@ def test_alone_in_its_group(make_broker: MakeBroker, tmp_path: Path, name: str) 
     broker = make_broker(SETTINGS)
     need(broker, TRANSACTIONS)
     with Run(tmp_path / "run", broker) as run:
-        run.create_topic("in", PARTITIONS)
-        run.create_topic("out", PARTITIONS)
+        prepare(run)
         with Feed(run, "in", PARTITIONS, per_s=100), Watch(run, "out", PARTITIONS):
             slots = Slots(run, [library(name)], "transform", deaths=1, **WORK)
             run.wait_for(lambda: slots.living[0].gone, "it dies in the middle of a transaction")
@@ -183,8 +187,7 @@ def test_a_zombie_is_fenced(make_broker: MakeBroker, tmp_path: Path, name: str) 
     broker = make_broker(SETTINGS)
     need(broker, TRANSACTIONS)
     with Run(tmp_path / "run", broker) as run:
-        run.create_topic("in", PARTITIONS)
-        run.create_topic("out", PARTITIONS)
+        prepare(run)
         with Feed(run, "in", PARTITIONS), Watch(run, "out", PARTITIONS):
             first = run.start(library(name), "transform", "slot0", id="slot0", **WORK)
             run.progress("committed", 3, of=first)

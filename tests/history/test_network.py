@@ -28,7 +28,7 @@ from tests.history.proxy import (
 )
 from tests.history.run import Run
 from tests.history.served import TRANSACTIONS, need
-from tests.history.test_exactly_once import PARTITIONS, SETTINGS, WITH_JAVA, WORK, Slots, finish, library
+from tests.history.test_exactly_once import PARTITIONS, SETTINGS, WITH_JAVA, WORK, Slots, finish, library, prepare
 
 RATES = {Fate.CUT: 0.05, Fate.UNANSWERED: 0.05, Fate.REPEAT: 0.05, Fate.LATE: 0.05, Fate.DELAY: 0.03}
 OF_TRANSACTIONS = {PRODUCE, ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, TXN_OFFSET_COMMIT, END_TXN, INIT_PRODUCER_ID}
@@ -74,8 +74,7 @@ def behind(proxy: Proxy, make_broker: MakeBroker, folder: Path) -> Iterator[Run]
         proxy.lead_to(broker.host, broker.port)
         need(broker, TRANSACTIONS)
         with Run(folder / "run", broker, proxy) as run:
-            run.create_topic("in", PARTITIONS)
-            run.create_topic("out", PARTITIONS)
+            prepare(run)
             yield run
 
 
