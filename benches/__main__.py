@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -154,6 +155,8 @@ def main() -> None:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     if absent := jars.missing():
         sys.exit(absent)
+    # What is installed has its byte code; with this set, each start from a fresh tree would compile every module.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Before anything is measured: it takes minutes and both cores.
     programs = storage.build() if "storage" in wanted else {}
     begun = datetime.datetime.now(datetime.UTC)

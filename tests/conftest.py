@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import ottla
@@ -55,6 +56,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # No test asserts how long something takes, and machines pause.
+    hypothesis.settings.register_profile("ottla", deadline=None)
+    hypothesis.settings.load_profile("ottla")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell that starts us in the background has Ctrl-C ignored, and whatever a test starts would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)

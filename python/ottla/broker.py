@@ -23,8 +23,9 @@ import select
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec import Struct
 
 from ottla import _core
 from ottla.clock import DeadlineQueue, SystemRandom
@@ -87,8 +88,7 @@ _LIMITS = (
 _FOR_EVERY_LOG = ("ottla.decompressed.bytes.max", "producer.id.expiration.ms")
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerStatus:
+class BrokerStatus(Struct, frozen=True):
     """What metrics, the console and people are told of a running broker."""
 
     node_id: int

@@ -13,7 +13,6 @@ other. Nothing here needs a lock.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -103,8 +102,7 @@ class BatchProducer(NamedTuple):
     guard: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionMarker:
+class TransactionMarker(Struct, frozen=True):
     """The end of a transaction, as it is to be written into partitions that took part in it."""
 
     producer_id: int

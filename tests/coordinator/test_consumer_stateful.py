@@ -449,4 +449,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories: Any = Histories.TestCase
-TestHistories.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(max_examples=80, stateful_step_count=40)

@@ -308,4 +308,4 @@ class Mixed(RuleBasedStateMachine):
 
 
 TestMixed: Any = Mixed.TestCase
-TestMixed.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestMixed.settings = settings(max_examples=60, stateful_step_count=25)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from ottla.config import Given, load
 from ottla.coordinator.group.settings import GroupSettings

@@ -493,6 +493,4 @@ class Groups(RuleBasedStateMachine):
 
 
 TestGroups = Groups.TestCase
-TestGroups.settings = settings(
-    max_examples=120, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestGroups.settings = settings(max_examples=120, stateful_step_count=50, suppress_health_check=list(HealthCheck))

@@ -375,6 +375,6 @@ class OffsetsInTransactions(RuleBasedStateMachine):
 
 
 OffsetsInTransactions.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120, stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
 TestOffsetsInTransactions = OffsetsInTransactions.TestCase

@@ -426,6 +426,4 @@ class Transactions(RuleBasedStateMachine):
 
 
 TestTransactions = Transactions.TestCase
-TestTransactions.settings = settings(
-    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestTransactions.settings = settings(max_examples=200, stateful_step_count=50, suppress_health_check=list(HealthCheck))

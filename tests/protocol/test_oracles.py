@@ -44,7 +44,6 @@ def examples(*, long: bool) -> settings:
         max_examples=100 if long else 3,
         derandomize=not long,
         database=None,
-        deadline=None,
         phases=tuple(Phase) if long else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )

@@ -7,8 +7,9 @@ unknown or without effect comes back as warnings with the line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from ottla.config import properties
 from ottla.config.broker_settings import BROKER_SETTINGS
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """A setting as somebody wrote it."""
 
     name: str
@@ -39,8 +39,7 @@ class Given:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerConfig:
+class BrokerConfig(Struct, frozen=True):
     """Checked settings of one broker. Frozen: brokers' settings change at a start only."""
 
     # Every setting of the table; what nobody set has its default.

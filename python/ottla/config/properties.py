@@ -13,14 +13,13 @@ of each. Files are UTF-8; one that is not is read as Latin-1, which is what Java
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 _BLANKS = " \t\f"
 _CONTROL = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 
-@dataclass(frozen=True, slots=True)
-class Property:
+class Property(Struct, frozen=True):
     """A name and its value, and the line (from 1) where the entry begins."""
 
     name: str

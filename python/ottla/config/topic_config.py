@@ -8,9 +8,10 @@ Kafka stores them, and read again whenever a value is needed.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ottla.config.broker_settings import BROKER_SETTINGS
 from ottla.config.setting import InvalidValue, Kind, Setting, SettingValue
@@ -38,8 +39,7 @@ class Source(IntEnum):
 _SynonymEntry = tuple[str, str | None, Source]
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """A setting with its value and where it comes from; `synonyms` is every place that has one, strongest first."""
 
     setting: Setting

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ottla.config import group_config
 from ottla.config.group_config import GROUP_CONFIGS
@@ -20,8 +21,6 @@ from ottla.messages import ConfigRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from msgspec import Struct
 
     from ottla.config.broker_config import BrokerConfig
     from ottla.config.setting import SettingValue
@@ -41,8 +40,7 @@ class Operation(IntEnum):
     SUBTRACT = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Alteration:
+class Alteration(Struct, frozen=True):
     """Operations on the settings of one topic or group, as (setting, operation, text)."""
 
     name: str
@@ -52,8 +50,7 @@ class Alteration:
     replaces_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Altered:
+class Altered(Struct, frozen=True):
     """What one item of the request is answered."""
 
     name: str

@@ -29,8 +29,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 from ottla.controller.image import Change, MetadataImage
 from ottla.controller.records import RECORD_VERSIONS
@@ -83,8 +84,7 @@ class MetadataJournal(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class _Pending:
+class _Pending(Struct, eq=False):
     """One change, from the time it is asked for until it is answered."""
 
     decide: Callable[[MetadataImage], Decision[Any]]
@@ -106,8 +106,7 @@ class _Pending:
             log.exception("answering a metadata change failed")
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerStatus:
+class ControllerStatus(Struct, frozen=True):
     """What metrics and people are told."""
 
     applied_offset: int

@@ -8,8 +8,9 @@ transactions without their end. Kafka 4.3.1 does it (its docs say not to).
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from ottla.controller.decision import NEW_PARTITIONS_MAX, Decision
 from ottla.controller.names import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
@@ -18,8 +19,6 @@ from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from msgspec import Struct
 
     from ottla.controller.image import MetadataImage
     from ottla.types import Random
@@ -31,8 +30,7 @@ _LOST: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MorePartitions:
+class MorePartitions(Struct, frozen=True):
     """A topic and how many partitions it is to have in all; `assignments` are the brokers of the new ones."""
 
     name: str
@@ -40,8 +38,7 @@ class MorePartitions:
     assignments: tuple[tuple[int, ...], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GrownTopic:
+class GrownTopic(Struct, frozen=True):
     """What one item of the request is answered."""
 
     name: str

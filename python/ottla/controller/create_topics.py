@@ -9,8 +9,10 @@ As in Kafka, `a.b` and `a_b` of one request do not see each other, only existing
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ottla.config.topic_config import validate
 from ottla.controller.decision import NEW_PARTITIONS_MAX, RECORDS_MAX, Decision
@@ -23,8 +25,6 @@ from ottla.messages import ConfigRecord, TopicRecord
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from msgspec import Struct
-
     from ottla.config.setting import SettingValue
     from ottla.controller.image import MetadataImage
     from ottla.types import Random
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_COUNT = -1
 
 
-@dataclass(frozen=True, slots=True)
-class NewTopic:
+class NewTopic(Struct, frozen=True):
     """A topic as asked for."""
 
     name: str
@@ -45,8 +44,7 @@ class NewTopic:
     configs: Mapping[str, str | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class TopicDefaults:
+class TopicDefaults(Struct, frozen=True):
     """What the broker's settings give a topic that does not say."""
 
     partition_count: int
@@ -57,8 +55,7 @@ class TopicDefaults:
     own_topics: Mapping[str, NewTopic] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class CreatedTopic:
+class CreatedTopic(Struct, frozen=True):
     """What one item of the request is answered."""
 
     name: str

@@ -6,10 +6,9 @@ them once they are committed, and only then hands out `results`. No records mean
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 Result = TypeVar("Result")
 
@@ -18,8 +17,7 @@ RECORDS_MAX = 10_000
 NEW_PARTITIONS_MAX = 10_000
 
 
-@dataclass(slots=True)
-class Decision(Generic[Result]):
+class Decision(Struct, Generic[Result]):
     """Records to append as one batch, and the results to hand out once they are committed."""
 
     results: list[Result]

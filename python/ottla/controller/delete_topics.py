@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ottla.controller.decision import Decision
 from ottla.errors import ErrorCode
@@ -13,23 +14,19 @@ from ottla.messages import RemoveTopicRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from msgspec import Struct
-
     from ottla.controller.image import MetadataImage
 
 NO_ID = bytes(16)
 
 
-@dataclass(frozen=True, slots=True)
-class TopicReference:
+class TopicReference(Struct, frozen=True):
     """A topic by name or by id; requests may also name both or neither, which is refused."""
 
     name: str | None = None
     topic_id: bytes = NO_ID
 
 
-@dataclass(frozen=True, slots=True)
-class DeletedTopic:
+class DeletedTopic(Struct, frozen=True):
     """What one item of the request is answered."""
 
     name: str | None

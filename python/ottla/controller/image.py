@@ -20,10 +20,9 @@ are kept as bytes, so that the next snapshot still holds them.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ottla.messages import (
@@ -81,8 +80,7 @@ class Partition(Struct, frozen=True, gc=False):
     last_known_elr: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
-class Topic:
+class Topic(Struct):
     """A topic and its partitions, whose indexes start at 0 and have no holes."""
 
     name: str
@@ -90,8 +88,7 @@ class Topic:
     partitions: list[Partition] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Change:
+class Change(Struct):
     """What was applied since the last time somebody asked, for who shows the image to others."""
 
     # Topics created or changed, by id; those deleted meanwhile are only in `deleted`.

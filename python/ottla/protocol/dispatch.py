@@ -20,9 +20,10 @@ No timer, no socket, no thread in here: the broker's loop calls `turn` when the 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 from ottla import messages
 from ottla.coordinator.transaction.waiting import once
@@ -32,8 +33,6 @@ from ottla.types import RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from msgspec import Struct
 
     from ottla.clock import DeadlineQueue
     from ottla.protocol.commits import Commits
@@ -74,8 +73,7 @@ class Bridge(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DispatcherStatus:
+class DispatcherStatus(Struct, frozen=True):
     """What metrics and people are told."""
 
     turns: int

@@ -8,8 +8,9 @@ None means the native data plane serves the API and Python never sees it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ottla.protocol.handlers import (
     add_offsets_to_txn,
@@ -51,14 +52,11 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from msgspec import Struct
-
     from ottla.errors import ErrorCode
     from ottla.types import RequestContext
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(Struct, frozen=True):
     """One line of the table."""
 
     key: int

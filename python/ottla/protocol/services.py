@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from ottla.coordinator.group.consumer.topics import here
 
@@ -44,8 +45,7 @@ class Storage(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
-class Services:
+class Services(Struct, kw_only=True):
     """One per broker; see the fields."""
 
     # This broker, and the cluster it is.

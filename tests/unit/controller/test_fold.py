@@ -57,7 +57,7 @@ def state(image: MetadataImage) -> object:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(commands=st.lists(COMMANDS, max_size=30), snapshot_bytes=st.integers(200, 5000))
 def test_snapshot_and_tail_make_the_same_image_as_the_whole_log(commands: list[str], snapshot_bytes: int) -> None:
     """Two worlds live through the same, one of them writes snapshots all the time; both restart now and then."""
@@ -69,7 +69,7 @@ def test_snapshot_and_tail_make_the_same_image_as_the_whole_log(commands: list[s
     assert whole.controller.applied_offset == cut.controller.applied_offset
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(COMMANDS, max_size=20))
 def test_a_running_image_is_the_one_a_restart_finds(commands: list[str]) -> None:
     """What was applied at commit equals what is read back."""

@@ -159,7 +159,7 @@ def codes(value: Any) -> list[int]:
     return found + [code for name in value.__struct_fields__ for code in codes(getattr(value, name))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(REQUESTS, max_size=6))
 def test_any_request_is_answered_with_a_code_of_the_protocol(requests: list[tuple[int, int, Struct]]) -> None:
     """And what was created has a legal name, whole partitions and checked settings."""

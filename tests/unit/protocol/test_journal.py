@@ -144,7 +144,7 @@ class Pair:
         self.same(lambda journal: journal.append_marker(marker))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(deeds)
 def test_both_journals_are_alike(deeds: list[Any]) -> None:
     """Offsets, refusals, verifications; and what a load gives in the end."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from ottla.config.broker_config import BrokerConfig
 
 
-@dataclass(frozen=True, slots=True)
-class GroupSettings:
+class GroupSettings(Struct, frozen=True):
     """Values of the group coordinator's settings; `config` has the table that describes them."""
 
     # group.min.session.timeout.ms, group.max.session.timeout.ms

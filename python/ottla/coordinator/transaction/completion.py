@@ -21,9 +21,10 @@ and a marker that is there twice ends nothing twice.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from ottla.coordinator.batch import LEAVING
 from ottla.coordinator.shard import NOTHING, Result
@@ -45,8 +46,7 @@ _ENDED_ELSEWHERE: Final = frozenset({ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode
 _NOT_NEEDED: Final = frozenset({ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT, ErrorCode.UNSUPPORTED_VERSION})
 
 
-@dataclass(slots=True, eq=False)
-class Completion:
+class Completion(Struct, eq=False):
     """One transaction whose markers are on their way."""
 
     transaction: Transaction

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from ottla.config.broker_config import BrokerConfig
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 _MINUTE_MS = 60 * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionSettings:
+class TransactionSettings(Struct, frozen=True):
     """Values of the transaction coordinator's settings; `config` has the table that describes them."""
 
     # transaction.max.timeout.ms: the longest time-out a producer may ask for.
