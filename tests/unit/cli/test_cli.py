@@ -106,3 +106,14 @@ def test_import_ottla_is_light() -> None:
     assert "Broker" in dir(ottla)
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         _ = ottla.nope
+
+
+def test_a_broker_loads_no_event_loop() -> None:
+    """It has one thing to wait for, and asyncio with its TLS would be a fifth of its start and of its memory."""
+    heavy = ("asyncio", "concurrent", "ssl", "uvloop", "subprocess", "multiprocessing", "rich", "confluent_kafka")
+    code = (
+        "import sys, ottla, ottla.cli.serve\nwith ottla.Broker():\n    pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
