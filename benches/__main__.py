@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from benches import (
+    connections,
     consumer_rebalance,
     coordinator_recovery,
     coordinators,
+    data_plane,
+    durable,
+    generator,
     produce,
     rebalance,
     recovery,
@@ -38,8 +42,9 @@ from tests.kafka import jars
 
 HEADLINE = ("start", "rebalance", "requests", "transactions", "produce", "storage", "recovery")
 # Those on brokers that run already, in this order; then those on brokers or programs of their own.
-ON_PEERS = ("rebalance", "rolling", "requests", "transactions", "produce")
-WORKLOADS = ("start", *ON_PEERS, "storage", "recovery", "coordinators", "coordinator-recovery")
+DATA_PLANE = ("native-produce", "native-fetch", "open-loop", "tiny", "connections")
+ON_PEERS = ("rebalance", "rolling", "requests", "transactions", "produce", *DATA_PLANE)
+WORKLOADS = ("start", *ON_PEERS, "durable", "storage", "recovery", "coordinators", "coordinator-recovery")
 Results = Iterator[dict[str, Any]]
 
 
@@ -67,6 +72,37 @@ def on_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Nam
     if "produce" in wanted:
         say("produce: warm-up, then interleaved rounds")
         yield produce.run(peers, options.records)
+    yield from of_data_plane(wanted, peers, options)
+
+
+def of_data_plane(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Namespace) -> Results:
+    """What the native generator measures, un-synced."""
+    if "native-produce" in wanted:
+        cases = options.cases.split(",") if options.cases else data_plane.SATURATIONS
+        for case in cases if options.full or options.cases else data_plane.HEADLINE:
+            say(f"native generator: {data_plane.SATURATIONS[case].title}")
+            yield data_plane.saturate(peers, options.generator, case, options.scratch)
+    if "native-fetch" in wanted:
+        say("native generator: fetch")
+        yield data_plane.fetch(peers, options.generator, options.scratch)
+    if "open-loop" in wanted:
+        for rate in data_plane.RATES if options.full else data_plane.RATES[:1]:
+            say(f"open loop at {rate} records per s")
+            yield data_plane.open_loop(peers, options.generator, rate)
+    if "tiny" in wanted:
+        say("tiny requests")
+        yield data_plane.tiny(peers, options.generator)
+    if "connections" in wanted:
+        say("idle connections")
+        yield connections.run(peers, options.generator)
+
+
+def of_durable(folder: Path, names: Sequence[str], options: argparse.Namespace) -> Results:
+    """On the disk as it is, and on a slower one."""
+    for delay_ms in (0.0, 2.0) if options.full else (2.0,):
+        say(f"durable, syncs {delay_ms:g} ms longer")
+        peers = durable.make(folder / f"durable-{delay_ms:g}", names, delay_ms)
+        yield from on_running(peers, durable.run(peers, options.generator, options.scratch, delay_ms))
 
 
 def on_synced_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Namespace) -> Results:
@@ -79,10 +115,10 @@ def on_synced_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argpa
 
 
 def of_transactions(peers: Sequence[Peer], options: argparse.Namespace, durability: str) -> Results:
-    for generator in transactions.GENERATORS if options.full else ("protocol-level",):
+    for by in transactions.GENERATORS if options.full else ("protocol-level",):
         for size in transactions.SIZES:
-            say(f"transactions of {size} producers, {generator}, {durability}")
-            yield transactions.run(peers, generator, size, durability)
+            say(f"transactions of {size} producers, {by}, {durability}")
+            yield transactions.run(peers, by, size, durability)
 
 
 def without_peers(
@@ -118,6 +154,8 @@ def measure(
     if options.full and {"requests", "transactions"} & set(wanted):
         synced = make_peers(folder / "synced", names, SYNCED)
         yield from on_running(synced, on_synced_peers(wanted, synced, options))
+    if "durable" in wanted:
+        yield from of_durable(folder, names, options)
     yield from without_peers(wanted, names, programs, folder, options)
 
 
@@ -147,11 +185,14 @@ def main() -> None:
     parser.add_argument("--storage", default=",".join(storage.PROGRAMS), help="which of storage (%(default)s)")
     parser.add_argument("--large", action="store_true", help="storage with as much data as its bars are worded for")
     parser.add_argument("--recovery-gib", type=float, default=2, help="what brokers are killed over (%(default)s)")
+    parser.add_argument("--cases", help=f"which of native-produce (of {', '.join(data_plane.SATURATIONS)})")
     parser.add_argument("--output", type=Path, help="where the raw results go")
     parser.add_argument("--folder", type=Path, help="where the brokers keep their data: the disk that is measured")
     options = parser.parse_args()
     wanted = options.workloads.split(",") if options.workloads else WORKLOADS if options.full else HEADLINE
     if unknown := set(wanted) - set(WORKLOADS) or set(options.storage.split(",")) - storage.PROGRAMS.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    if options.cases and (unknown := set(options.cases.split(",")) - data_plane.SATURATIONS.keys()):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     if absent := jars.missing():
         sys.exit(absent)
@@ -159,11 +200,13 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Before anything is measured: it takes minutes and both cores.
     programs = storage.build() if "storage" in wanted else {}
+    options.generator = generator.build() if {*DATA_PLANE, "durable"} & set(wanted) else None
     begun = datetime.datetime.now(datetime.UTC)
     began_s = time.monotonic()
     output: Path = options.output or jars.ROOT / "target" / "bench" / f"{begun:%Y%m%d-%H%M%S}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=options.folder or output.parent))
+    options.scratch = folder  # of the limit program
     peers = make_peers(folder, options.peers.split(","))
     results: dict[str, Any] = {
         "begun": begun.isoformat(timespec="seconds"),

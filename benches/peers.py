@@ -42,7 +42,8 @@ class Peer:
     def describe(self) -> dict[str, object]:
         """What a sceptic needs to start the same broker."""
         command = ["CLASSPATH" if word.count(os.pathsep) > 9 else word for word in self.process.command()]
-        return {"version": self.version, "command": command, "settings": self.process.settings}
+        told: dict[str, object] = {"version": self.version, "command": command, "settings": self.process.settings}
+        return {**told, "environment": self.process.variables} if self.process.variables else told
 
 
 def ottla_version() -> str:

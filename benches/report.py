@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benches import report_coordinators
+from benches import report_coordinators, report_data_plane
 from benches.report_rows import row, shower
 
 
@@ -44,6 +44,7 @@ def markdown(results: dict[str, Any]) -> str:
         lines += report_coordinators.rows(result)
     if len(lines) == above:  # nothing beside another broker
         del lines[1:]
+    lines += report_data_plane.table(results["workloads"], list(results["peers"]))
     for result in results["workloads"]:
         if result["workload"] == "storage":
             lines += storage_table(result["programs"])

@@ -65,6 +65,8 @@ class Process:
         self.data_dir = folder / "data"
         self.output_path = folder / "output.log"
         self.settings = dict(settings or {})
+        # Besides what this process has itself.
+        self.variables: dict[str, str] = {}
         self.host = "127.0.0.1"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,7 +90,7 @@ class Process:
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        return dict(os.environ)
+        return {**os.environ, **self.variables}
 
     def launch(self) -> None:
         """Starts the process without waiting for an answer."""

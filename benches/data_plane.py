@@ -1,0 +1,267 @@
+"""Produce, fetch, latency and tiny requests, by the native generator, beside Apache Kafka and beside the limit program.
+
+The generator (`benches/native`) is one process with one thread; what it used is in the raw results as `own_cpu_s`. The
+limit program is measured in the rounds of the brokers, over the same bytes: "per GiB" is per GiB of keys and values.
+Saturating rounds have a number of records, each in a topic of its own; with several partitions per request the way the
+Java client sends them. The open loops have a rate: a record's time counts from when it was due, so that a broker that
+stalls pays for all that came due meanwhile. Beside them a consumer reads at the tail; its latency is from then, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benches import generator
+from benches.link import create_topic
+from benches.meters import Meter, empty_page_cache, warm_memory
+from benches.peers import Peer
+from benches.produce import delete_topic
+from benches.rounds import Round, interleaved, settled, summary, warm_up
+
+LIMIT = "limit"
+ROUNDS = 3
+GIB = 1 << 30
+numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """A closed loop: as much as the broker takes."""
+
+    title: str
+    records: int
+    flags: Mapping[str, object]
+    partitions: int = 6
+    flights: bool = False
+    # Of the limit program too: it has to be told where to write.
+    settles: tuple[str, ...] = field(default=("mib_per_s", "broker_cpu_s_per_gib"))
+
+
+BIG = {"batch-bytes": 262_144, "connections": 2}
+SATURATIONS = {
+    "1KiB": Saturation("produce 1 KiB", 2_000_000, {"record-bytes": 1024, **BIG}),
+    "100B": Saturation("produce 100 B", 10_000_000, {"record-bytes": 100, **BIG}),
+    "64KiB": Saturation("produce 64 KiB", 32_000, {"record-bytes": 65_536, **BIG}),
+    "keyed": Saturation(
+        "produce 100 B, 50 producers, 100 partitions, keyed",
+        5_000_000,
+        {"record-bytes": 100, "connections": 50, "keys": 20_000, "batch-bytes": 16_384, "batches-per-request": 20},
+        partitions=100,
+    ),
+    "lz4": Saturation("produce flights, lz4", 6_000_000, {"codec": "lz4", **BIG}, flights=True),
+    "zstd": Saturation("produce flights, zstd", 6_000_000, {"codec": "zstd", **BIG}, flights=True),
+}
+HEADLINE = ("1KiB",)
+FIGURES = ("mib_per_s", "broker_cpu_s_per_gib", "machine_busy_s_per_gib")
+RATES = (1_000, 20_000)
+OPEN_LOOP_S = 20
+LATENCIES = ("p50_us", "p99_us", "p99.9_us", "max_us")
+TINY_S = 8
+FETCH_RECORDS = 1_000_000
+FETCH_S = 8
+PARTITIONS = 6
+
+
+def values_of(case: Saturation) -> dict[str, object]:
+    """The flags of a round."""
+    values: dict[str, object] = {**case.flags, "records": case.records, "seconds": 300}
+    if case.flights:
+        values["payload"] = generator.flights_file()
+    return values
+
+
+def of_broker(told: Mapping[str, Any], usage: Any, size_bytes: int) -> Round:
+    """A round's figures, with what the generator told."""
+    gib = size_bytes / GIB
+    return {
+        "mib_per_s": told["mib_per_s"],
+        **asdict(usage),
+        "broker_cpu_s_per_gib": usage.broker_cpu_s / gib,
+        "machine_busy_s_per_gib": usage.machine_busy_s / gib,
+        "generator": dict(told),
+    }
+
+
+def compare(
+    peers: Sequence[Peer],
+    one_round: Callable[[Peer], Round],
+    settles: Sequence[str],
+    figures: Sequence[str],
+    limit: Callable[[], Round] | None = None,
+) -> dict[str, Any]:
+    """Warm-up per peer, then interleaved rounds on the same processes; the limit is one of those that take turns."""
+    warm = {peer.name: warm_up(peer, one_round, settles) for peer in peers}
+    by_name = {peer.name: peer for peer in peers}
+    names = [*by_name, *([LIMIT] if limit else [])]
+    rounds: dict[str, list[Round]] = {name: [] for name in names}
+    for name in interleaved(names, ROUNDS):
+        if name in by_name:
+            rounds[name].append(one_round(by_name[name]))
+        elif limit is not None:
+            rounds[name].append(limit())
+    told = {
+        figure: {name: summary(done, figure) for name, done in rounds.items() if figure in done[0]}
+        for figure in figures
+    }
+    return {
+        "warm_up": warm,
+        "settled": {name: settled(done, settles) for name, done in warm.items()},
+        "rounds": rounds,
+        **told,
+    }
+
+
+def saturate(peers: Sequence[Peer], program: Path, name: str, folder: Path) -> dict[str, Any]:
+    """One of the closed loops."""
+    case = SATURATIONS[name]
+    values = values_of(case)
+
+    def prepare() -> list[str]:
+        page_cache = empty_page_cache([*(peer.process.data_dir for peer in peers), folder])
+        warm_memory(case.records * int(str(case.flags.get("record-bytes", 300))))
+        return page_cache
+
+    def one_round(peer: Peer) -> Round:
+        topic = f"load-{next(numbers)}"
+        create_topic(peer.process, topic, case.partitions)
+        prepare()
+        meter = Meter(peer.process)
+        told = generator.run(program, "produce", {"bootstrap": peer.process.bootstrap, "topics": topic, **values})
+        usage = meter.stop()
+        delete_topic(peer.process, topic)
+        faultless(told)
+        return of_broker(told, usage, told["value_bytes"])
+
+    def limit() -> Round:
+        prepare()
+        of_limit = {**values, "folder": folder, "partitions": case.partitions, "keys": None, "batches-per-request": 1}
+        told = generator.run(program, "limit produce", of_limit)
+        return {"mib_per_s": told["mib_per_s"], "broker_cpu_s_per_gib": told["limit_cpu_s_per_gib"], "generator": told}
+
+    result = compare(peers, one_round, case.settles, FIGURES, limit)
+    unpacking = None
+    if codec := case.flags.get("codec"):
+        of_unpacking = {"codec": codec, "payload": values.get("payload"), "batch-bytes": case.flags["batch-bytes"]}
+        unpacking = generator.run(program, "limit decompress", of_unpacking)
+    return {
+        "workload": "native-produce",
+        "case": name,
+        "title": case.title,
+        "partitions": case.partitions,
+        "command": ["ottla-load", "produce", *generator.flags(values)],
+        "unpacking": unpacking,
+        "rss_mib": {peer.name: peer.process.resident_bytes() / (1 << 20) for peer in peers},
+        **result,
+    }
+
+
+def faultless(told: Mapping[str, Any]) -> None:
+    """A figure with errors in it is none."""
+    if told["errors"] or told["unanswered_requests"]:
+        raise generator.Failed(f"errors: {told['errors']}, unanswered: {told['unanswered_requests']}")
+
+
+def fetch(peers: Sequence[Peer], program: Path, folder: Path) -> dict[str, Any]:
+    """What lies in the page cache, again and again; the limit is sendfile of as many resident bytes."""
+    topic = f"load-{next(numbers)}"
+    written = {"record-bytes": 1024, **BIG, "records": FETCH_RECORDS, "seconds": 300}
+    for peer in peers:
+        create_topic(peer.process, topic, PARTITIONS)
+        faultless(generator.run(program, "produce", {"bootstrap": peer.process.bootstrap, "topics": topic, **written}))
+    values = {"seconds": FETCH_S, "connections": 2, "again": True}
+
+    def one_round(peer: Peer) -> Round:
+        meter = Meter(peer.process)
+        told = generator.run(program, "fetch", {"bootstrap": peer.process.bootstrap, "topics": topic, **values})
+        return of_broker(told, meter.stop(), told["batch_bytes"])
+
+    def limit() -> Round:
+        told = generator.run(
+            program, "limit fetch", {"seconds": FETCH_S, "connections": 2, "folder": folder, "file-mib": 512}
+        )
+        return {"mib_per_s": told["mib_per_s"], "broker_cpu_s_per_gib": told["limit_cpu_s_per_gib"], "generator": told}
+
+    result = compare(peers, one_round, ("mib_per_s", "broker_cpu_s_per_gib"), FIGURES, limit)
+    for peer in peers:
+        delete_topic(peer.process, topic)
+    return {
+        "workload": "native-fetch",
+        "title": "fetch 1 KiB records from the page cache",
+        "partitions": PARTITIONS,
+        "command": ["ottla-load", "fetch", *generator.flags(values)],
+        **result,
+    }
+
+
+def open_loop(peers: Sequence[Peer], program: Path, rate: int) -> dict[str, Any]:
+    """Records that come due at a rate, and a consumer at the tail."""
+    values = {"rate": rate, "seconds": OPEN_LOOP_S, "connections": 4, "record-bytes": 1024, "acks": "1"}
+
+    def one_round(peer: Peer) -> Round:
+        topic = f"load-{next(numbers)}"
+        create_topic(peer.process, topic, PARTITIONS)
+        where = {"bootstrap": peer.process.bootstrap, "topics": topic}
+        reading = {"from": "end", "latency": True, "ready": True, "seconds": 3 * OPEN_LOOP_S}
+        meter = Meter(peer.process)
+        consumer = generator.Running(program, "fetch", {**where, **reading, "records": rate * OPEN_LOOP_S})
+        try:
+            told = generator.run(program, "produce", {**where, **values})
+            read = consumer.finish()
+        finally:
+            consumer.kill()
+        usage = meter.stop()
+        delete_topic(peer.process, topic)
+        faultless(told)
+        if read["records"] != told["records"]:
+            raise generator.Failed(f"{told['records']} records were sent, {read['records']} read")
+        return {
+            **{f"produce_{name}": told["latency"][name] for name in LATENCIES},
+            **{f"end_to_end_{name}": read["latency"][name] for name in LATENCIES},
+            "records_per_s": told["records_per_s"],
+            **asdict(usage),
+            "broker_cpu_share": usage.broker_cpu_s / told["seconds"],
+            "generator": told,
+            "consumer": read,
+        }
+
+    figures = [f"{kind}_{name}" for kind in ("produce", "end_to_end") for name in LATENCIES]
+    return {
+        "workload": "open-loop",
+        "title": f"open loop, {rate:,} records of 1 KiB per s",
+        "rate": rate,
+        "figures": figures,
+        "command": ["ottla-load", "produce", *generator.flags(values)],
+        **compare(peers, one_round, ("produce_p50_us",), [*figures, "broker_cpu_share"]),
+    }
+
+
+def tiny(peers: Sequence[Peer], program: Path) -> dict[str, Any]:
+    """One record a request, one request at a time, fifty connections."""
+    values = {"seconds": TINY_S}
+
+    def one_round(peer: Peer) -> Round:
+        topic = f"load-{next(numbers)}"
+        create_topic(peer.process, topic, PARTITIONS)
+        meter = Meter(peer.process)
+        told = generator.run(program, "tiny", {"bootstrap": peer.process.bootstrap, "topics": topic, **values})
+        usage = meter.stop()
+        delete_topic(peer.process, topic)
+        faultless(told)
+        return {
+            "requests_per_s": told["requests_per_s"],
+            "p99_us": told["latency"]["p99_us"],
+            **asdict(usage),
+            "broker_cpu_us": usage.broker_cpu_s * 1e6 / told["requests"],
+            "generator": told,
+        }
+
+    return {
+        "workload": "tiny",
+        "title": "one record a request, 50 connections",
+        "command": ["ottla-load", "tiny", *generator.flags(values)],
+        **compare(peers, one_round, ("requests_per_s",), ("requests_per_s", "p99_us", "broker_cpu_us")),
+    }

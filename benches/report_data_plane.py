@@ -1,0 +1,107 @@
+"""The table of the data plane: the brokers and, in a column of its own, the limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benches.data_plane import LATENCIES, LIMIT
+
+Rounds = dict[str, list[dict[str, float]]]
+# Figure, words, digits, factor.
+PRODUCED = (
+    ("mib_per_s", "MiB/s", 0, 1.0),
+    ("broker_cpu_s_per_gib", "broker CPU, s per GiB", 2, 1.0),
+    ("machine_busy_s_per_gib", "machine busy, s per GiB", 2, 1.0),
+)
+OPEN_LOOP = (
+    *((f"produce_{name}", f"produce {name.removesuffix('_us')}, ms", 2, 1e-3) for name in LATENCIES),
+    *((f"end_to_end_{name}", f"end to end {name.removesuffix('_us')}, ms", 2, 1e-3) for name in LATENCIES),
+    ("broker_cpu_share", "broker CPU, of one core", 3, 1.0),
+)
+TINY = (
+    ("requests_per_s", "requests/s", 0, 1.0),
+    ("p99_us", "p99, ms", 2, 1e-3),
+    ("broker_cpu_us", "broker CPU, us each", 1, 1.0),
+)
+DURABLE = (
+    ("records_per_s", "records/s", 0, 1.0),
+    ("p50_us", "p50, ms", 2, 1e-3),
+    ("p99_us", "p99, ms", 2, 1e-3),
+    ("broker_cpu_us", "broker CPU, us a record", 1, 1.0),
+)
+CONNECTIONS = (
+    ("open_per_s", "opened/s", 0, 1.0),
+    ("open_p99_us", "opened and answered p99, ms", 2, 1e-3),
+    ("kib_each", "resident memory each, KiB", 1, 1.0),
+)
+TABLES = {
+    "native-produce": PRODUCED,
+    "native-fetch": PRODUCED,
+    "open-loop": OPEN_LOOP,
+    "tiny": TINY,
+    "durable": DURABLE,
+    "connections": CONNECTIONS,
+}
+
+
+def table(workloads: list[dict[str, Any]], peers: list[str]) -> list[str]:
+    """All rows of the workloads that are known here; nothing without any."""
+    known = [result for result in workloads if result["workload"] in TABLES]
+    if not known:
+        return []
+    heads = ["native generator, median (lowest to highest)", *peers, LIMIT]
+    if len(peers) == 2:
+        heads.append(f"{peers[0]} / {peers[1]}")
+    heads.append(f"{peers[0]} / {LIMIT}")
+    lines = ["", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for result in known:
+        title = result["title"]
+        if delay_ms := result.get("sync_delay_ms"):
+            title += f", syncs {delay_ms:g} ms longer"
+        for figure, words, digits, factor in TABLES[result["workload"]]:
+            if figure in result:
+                lines.append(row(f"{title}: {words}", result, figure, digits, factor, peers))
+        if unpacking := result.get("unpacking"):
+            lines.append(above_unpacking(title, result, unpacking, peers))
+    return lines
+
+
+def median(figure: Any) -> float:
+    return float(figure["median"] if isinstance(figure, dict) else figure)
+
+
+def row(title: str, result: dict[str, Any], figure: str, digits: int, factor: float, peers: list[str]) -> str:
+    """One figure: each broker's and the limit's, then the ratios."""
+    told = result[figure]
+    cells = [title]
+    for name in (*peers, LIMIT):
+        each = told.get(name)
+        if each is None:
+            cells.append("")
+            continue
+        cell = f"{median(each) * factor:,.{digits}f}"
+        if isinstance(each, dict):
+            cell += f" ({each['low'] * factor:,.{digits}f} to {each['high'] * factor:,.{digits}f})"
+        settled = result.get("settled", {}).get(name, True)
+        cells.append(cell if settled else f"{cell}, not settled")
+    return "| " + " | ".join([*cells, *ratios(told, peers)]) + " |"
+
+
+def ratios(told: dict[str, Any], peers: list[str]) -> list[str]:
+    """The first broker as a multiple of the second, and of the limit."""
+    others = [*(peers[1:] if len(peers) == 2 else []), LIMIT]
+
+    def ratio(other: str) -> str:
+        of_other = median(told[other]) if other in told else 0.0
+        return f"{median(told[peers[0]]) / of_other:.2f}" if of_other else ""
+
+    return [ratio(other) for other in others]
+
+
+def above_unpacking(title: str, result: dict[str, Any], unpacking: dict[str, Any], peers: list[str]) -> str:
+    """Broker CPU without what decompression alone takes, and how far the codec presses."""
+    alone = unpacking["limit_cpu_s_per_gib"]
+    told = {name: median(result["broker_cpu_s_per_gib"][name]) - alone for name in peers}
+    words = f"{title} (to {unpacking['compressed_to']:.2f}): broker CPU above unpacking alone ({alone:.2f}), s per GiB"
+    cells = [words, *(f"{told[name]:.2f}" for name in peers), ""]
+    return "| " + " | ".join([*cells, *ratios(told, peers)]) + " |"
