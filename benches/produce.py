@@ -53,12 +53,6 @@ def create_topic(process: Process, topic: str, partitions: int) -> None:
         future.result(30)
 
 
-def delete_topic(process: Process, topic: str) -> None:
-    admin = AdminClient({"bootstrap.servers": process.bootstrap})
-    for future in admin.delete_topics([topic]).values():
-        future.result(30)
-
-
 def send(process: Process, topic: str, records: int) -> tuple[str, ...]:
     """One run of the tool; the figures of its last line."""
     command = generator(process.bootstrap, topic, records, jars.classpath())
@@ -79,7 +73,9 @@ def one_round(peer: Peer, records: int, peers: Sequence[Peer]) -> Round:
     meter = Meter(process)
     _, per_s, average, worst, *percentiles = send(process, topic, records)
     usage = meter.stop()
-    delete_topic(process, topic)
+    admin = AdminClient({"bootstrap.servers": process.bootstrap})
+    for future in admin.delete_topics([topic]).values():
+        future.result(30)
     gib = records * RECORD_BYTES / (1 << 30)
     names = ("p50", "p95", "p99", "p99.9")
     latencies = {name: int(value) for name, value in zip(names, percentiles, strict=True)}

@@ -14,6 +14,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Of ListOffsets.
 const PARTITIONS_AT_ONCE: i32 = 1000;
 
+/// Of a partition: unknown, without a leader, its leader does not serve yet.
+const NO_LEADER: [i16; 3] = [3, 5, 6];
+
 /// One broker, asked one thing at a time.
 pub struct Cluster {
     stream: TcpStream,
@@ -118,16 +121,32 @@ impl Cluster {
         }
     }
 
-    /// The offset of each partition at [`wire::EARLIEST`] or [`wire::LATEST`].
+    /// The offset of each partition at [`wire::EARLIEST`] or [`wire::LATEST`]. Waits for leaders: a new one may be named
+    /// before it serves.
     pub fn offsets(&mut self, topic: &Topic, timestamp: i64) -> Outcome<Vec<i64>> {
         let version = self.version(wire::LIST_OFFSETS)?;
         let mut offsets = vec![0; topic.partitions as usize];
-        for from in (0..topic.partitions).step_by(PARTITIONS_AT_ONCE as usize) {
+        let begun_ns = now_ns();
+        let mut from = 0;
+        while from < topic.partitions {
             let to = topic.partitions.min(from + PARTITIONS_AT_ONCE);
             wire::list_offsets(&mut self.out, version, self.correlation, topic, from..to, timestamp)?;
             let (answer, correlation) = (self.ask()?, self.correlation - 1);
-            for (partition, offset) in wire::read_list_offsets(&answer, version, correlation)? {
+            let mut refused = None;
+            for (partition, code, offset) in wire::read_list_offsets(&answer, version, correlation)? {
                 *offsets.get_mut(partition as usize).ok_or("a partition that was not asked for")? = offset;
+                if code != 0 {
+                    refused = Some((partition, code));
+                }
+            }
+            match refused {
+                None => from = to,
+                Some((_, code)) if NO_LEADER.contains(&code) && now_ns() - begun_ns < WAIT.as_nanos() as u64 => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Some((partition, code)) => {
+                    return Err(format!("offset of {}-{partition}: {}", topic.name, error_name(code)));
+                }
             }
         }
         Ok(offsets)

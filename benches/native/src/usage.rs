@@ -18,7 +18,8 @@ produce   --bootstrap HOST:PORT --topics A,B       sends records; closed loop, o
                                                    latency counts from then. What waits is sent when a request is answered
 tiny      the same, with --connections 50 --in-flight 1 --batch-records 1 --record-bytes 100
 fetch     --bootstrap HOST:PORT --topics A,B       reads records
-  --connections 1 --from beginning|end --to-end    partitions are dealt to the connections
+  --connections 1 --from beginning|end             partitions are dealt to the connections
+  --to-end                                         ends where the high watermark was when it began
   --again                                          from the beginning again at the end, until --seconds
   --seconds 10 --records N --rate-mib N
   --fetch-max-bytes 52428800 --partition-max-bytes 1048576 --min-bytes 1 --max-wait-ms 500 --read-committed
@@ -29,7 +30,7 @@ idle      --bootstrap HOST:PORT --connections 10000 --burst 256
   --seconds 10 --ping-seconds 0                    holds them; each asks ApiVersions so often
   --hold                                           writes a line when all are open, holds until standard input ends
 limit produce     the flags of produce; --folder DIRECTORY --partitions 1 --sync --sync-delay-ms 0
-                  receives, checks the CRC32C, writes to new files; with --sync one fdatasync for all that came at once
+                  receives, checks the CRC32C, writes to new files; with --sync one fdatasync for all that came during the last
 limit fetch       --connections 1 --chunk-bytes 1048576 --file-mib 256 --seconds 10 --folder DIRECTORY
                   sendfile of resident pages, asked for chunk by chunk
 limit decompress  --codec --payload --batch-bytes --seconds";

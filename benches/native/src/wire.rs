@@ -282,8 +282,8 @@ pub fn list_offsets(
     end(out, 0)
 }
 
-/// Partition and offset.
-pub fn read_list_offsets(frame: &[u8], version: i16, correlation: i32) -> Outcome<Vec<(i32, i64)>> {
+/// Partition, error code and offset.
+pub fn read_list_offsets(frame: &[u8], version: i16, correlation: i32) -> Outcome<Vec<(i32, i16, i64)>> {
     let mut reader = answer(frame, LIST_OFFSETS, version, correlation)?;
     let mut read = || -> ottla_protocol::wire::Result<Vec<(i32, i16, i64)>> {
         reader.i32("throttle")?;
@@ -303,12 +303,7 @@ pub fn read_list_offsets(frame: &[u8], version: i16, correlation: i32) -> Outcom
         }
         Ok(found)
     };
-    let found = read().map_err(words)?;
-    let named = |(partition, code, offset): (i32, i16, i64)| match code {
-        0 => Ok((partition, offset)),
-        _ => Err(format!("offset of partition {partition}: {}", error_name(code))),
-    };
-    found.into_iter().map(named).collect()
+    read().map_err(words)
 }
 
 /// What stands before the topics of a Produce.

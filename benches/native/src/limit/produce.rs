@@ -1,11 +1,12 @@
-//! `limit produce`: receive from loopback, CRC32C, write to the page cache; with `--sync` one fdatasync for all that came at once.
-//! The load is that of `produce`, byte for byte; what is written is the whole request, to one file for each partition there would be,
-//! and the answer says that all went well.
+//! `limit produce`: receive from loopback, CRC32C, write to the page cache; with `--sync` one fdatasync for all that came while the one
+//! before it ran, in a thread of its own. The load is that of `produce`, byte for byte; what is written is the whole request, to one
+//! file for each partition there would be, and the answer says that all went well.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -36,16 +37,14 @@ struct Peer {
     /// Length and request.
     input: Vec<u8>,
     filled: usize,
-    /// The correlations of what is written but not answered.
-    pending: Vec<[u8; 4]>,
-    output: Vec<u8>,
+    /// To what is written.
+    answers: Vec<u8>,
 }
 
-/// A file, how long it is, and whether there is something in it to sync.
+/// A file, and how long it is.
 struct Log {
     file: File,
     bytes: u64,
-    dirty: bool,
 }
 
 /// What the broker's side used.
@@ -73,14 +72,14 @@ pub fn run(mut flags: Flags, report: &mut Report) -> Outcome<()> {
     for number in 0..partitions.max(1) {
         let path = folder.0.join(number.to_string());
         let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(words)?;
-        logs.push(Log { file, bytes: 0, dirty: false });
+        logs.push(Log { file, bytes: 0 });
     }
     let mut peers = Vec::new();
     for (number, stream) in far.into_iter().enumerate() {
         stream.set_nonblocking(true).map_err(words)?;
         let file = number % logs.len();
         let input = vec![0; 1 << 20];
-        peers.push(Peer { stream, file, input, filled: 0, pending: Vec::new(), output: Vec::new() });
+        peers.push(Peer { stream, file, input, filled: 0, answers: Vec::new() });
     }
     let topic = Topic { name: "limit".to_owned(), id: [0; 16], partitions };
     let load = Load::new(options, vec![topic], VERSION)?;
@@ -103,7 +102,28 @@ pub fn run(mut flags: Flags, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
+/// What is written and waits for its sync: whose it is, in which file, and its answers.
+struct Written {
+    token: usize,
+    file: usize,
+    answers: Vec<u8>,
+}
+
 fn serve(mut peers: Vec<Peer>, mut logs: Vec<Log>, sync: bool, delay: Duration) -> Outcome<Used> {
+    let streams = peers.iter().map(|peer| peer.stream.try_clone()).collect::<Result<Vec<_>, _>>().map_err(words)?;
+    let files = logs.iter().map(|log| log.file.try_clone()).collect::<Result<Vec<_>, _>>().map_err(words)?;
+    let (send, receive) = mpsc::channel();
+    thread::scope(|scope| {
+        let syncing = scope.spawn(move || sync_all(&receive, &streams, &files, delay));
+        let mut used = receive_all(&mut peers, &mut logs, sync.then_some(send))?;
+        let (cpu_s, syncs) = syncing.join().map_err(|_| "the syncs broke off".to_owned())??;
+        (used.cpu_s, used.syncs) = (used.cpu_s + cpu_s, syncs);
+        Ok(used)
+    })
+}
+
+/// Ends when all connections have; what is written is handed to `syncing`, or answered at once.
+fn receive_all(peers: &mut [Peer], logs: &mut [Log], syncing: Option<Sender<Written>>) -> Outcome<Used> {
     let mut poller = Poller::new()?;
     for (token, peer) in peers.iter().enumerate() {
         poller.add(&peer.stream, token, false)?;
@@ -111,7 +131,7 @@ fn serve(mut peers: Vec<Peer>, mut logs: Vec<Log>, sync: bool, delay: Duration) 
     let cpu_s = thread_cpu_s();
     let mut used = Used { cpu_s: 0.0, bytes: 0, syncs: 0, sum: 0 };
     let mut open = peers.len();
-    let (mut ready, mut answered) = (Vec::new(), Vec::new());
+    let mut ready = Vec::new();
     while open > 0 {
         poller.wait(u64::MAX >> 1, &mut ready)?;
         for &token in &ready {
@@ -119,33 +139,58 @@ fn serve(mut peers: Vec<Peer>, mut logs: Vec<Log>, sync: bool, delay: Duration) 
             if !peer.receive()? {
                 open -= 1;
                 // A closed one would be ready for ever.
-                peer.stream.shutdown(std::net::Shutdown::Both).map_err(words)?;
                 poller.forget(&peer.stream)?;
                 continue;
             }
-            if peer.take_in(&mut logs, &mut used)? {
-                answered.push(token);
+            if !peer.take_in(logs, &mut used)? {
+                continue;
             }
-        }
-        if answered.is_empty() {
-            continue;
-        }
-        if sync {
-            // One for all: a broker would sync its files at the same time.
-            if !delay.is_zero() {
-                thread::sleep(delay);
+            match &syncing {
+                None => peer.stream.write_all(&peer.answers).map_err(words)?,
+                Some(syncing) => {
+                    let answers = std::mem::take(&mut peer.answers);
+                    let written = Written { token, file: peer.file, answers };
+                    syncing.send(written).map_err(|_| "nobody syncs any more".to_owned())?;
+                }
             }
-            for log in logs.iter_mut().filter(|log| log.dirty) {
-                log.file.sync_data().map_err(words)?;
-                (log.dirty, used.syncs) = (false, used.syncs + 1);
-            }
-        }
-        for token in answered.drain(..) {
-            peers[token].answer()?;
+            peer.answers.clear();
         }
     }
     used.cpu_s = thread_cpu_s() - cpu_s;
     Ok(used)
+}
+
+/// Group commit: all that was written while the group before it was synced. CPU and the number of syncs.
+fn sync_all(
+    written: &Receiver<Written>,
+    streams: &[TcpStream],
+    files: &[File],
+    delay: Duration,
+) -> Outcome<(f64, u64)> {
+    let (cpu_s, mut syncs) = (thread_cpu_s(), 0);
+    let mut dirty = vec![false; files.len()];
+    while let Ok(first) = written.recv() {
+        let mut group = vec![first];
+        group.extend(written.try_iter());
+        for one in &group {
+            dirty[one.file] = true;
+        }
+        // One for all: a broker would sync its files at the same time.
+        if !delay.is_zero() {
+            thread::sleep(delay);
+        }
+        for (file, dirty) in files.iter().zip(&mut dirty) {
+            if std::mem::take(dirty) {
+                file.sync_data().map_err(words)?;
+                syncs += 1;
+            }
+        }
+        for one in group {
+            // A few bytes always find room beside requests that wait for them.
+            (&streams[one.token]).write_all(&one.answers).map_err(words)?;
+        }
+    }
+    Ok((thread_cpu_s() - cpu_s, syncs))
 }
 
 impl Peer {
@@ -183,28 +228,16 @@ impl Peer {
             used.sum = used.sum.wrapping_add(crc32_iscsi(request));
             let log = &mut logs[self.file];
             log.file.write_all_at(request, log.bytes).map_err(words)?;
-            (log.bytes, log.dirty) = (log.bytes + whole as u64, true);
+            log.bytes += whole as u64;
             used.bytes += whole as u64;
-            let mut correlation = [0; 4];
-            correlation.copy_from_slice(&request[CORRELATION]);
-            self.pending.push(correlation);
+            // Length, correlation, no tagged fields, no topics, no throttling, no tagged fields: nothing failed.
+            self.answers.extend_from_slice(&11i32.to_be_bytes());
+            self.answers.extend_from_slice(&request[CORRELATION]);
+            self.answers.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0]);
             from += whole;
         }
         self.input.copy_within(from..self.filled, 0);
         self.filled -= from;
         Ok(from > 0)
-    }
-
-    /// Answers without topics: nothing failed.
-    fn answer(&mut self) -> Outcome<()> {
-        self.output.clear();
-        for correlation in self.pending.drain(..) {
-            // Length, correlation, no tagged fields, no topics, no throttling, no tagged fields.
-            self.output.extend_from_slice(&11i32.to_be_bytes());
-            self.output.extend_from_slice(&correlation);
-            self.output.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0]);
-        }
-        // A few bytes always find room beside requests that wait for them.
-        self.stream.write_all(&self.output).map_err(words)
     }
 }

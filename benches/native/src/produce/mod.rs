@@ -93,6 +93,9 @@ pub fn run(mut flags: Flags, preset: &Preset, report: &mut Report) -> Outcome<()
     let options = Options::from_flags(&mut flags, preset)?;
     flags.finish()?;
     let topics = cluster.topics(&topics)?;
+    for topic in &topics {
+        cluster.offsets(topic, wire::LATEST)?; // its leaders serve
+    }
     let mut connections = Vec::new();
     for _ in 0..options.connections {
         let producer = if options.idempotent { cluster.new_producer()? } else { NO_PRODUCER };
