@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benches import generator
-from benches.link import create_topic
+from benches.link import create_topic, delete_topic
 from benches.meters import Meter, empty_page_cache, warm_memory
 from benches.peers import Peer
-from benches.produce import delete_topic
 from benches.rounds import Round, interleaved, settled, summary, warm_up
 
 LIMIT = "limit"

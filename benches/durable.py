@@ -1,7 +1,7 @@
 """What a sync before each answer costs: 50 producers, 6 partitions, 1 KiB records, `fsync` against `flush.messages=1`.
 
 Measured twice: on the disk as it is, and with 2 ms more for each sync of either broker (`slow_sync`). The limit program
-syncs once for all that came while it synced before.
+syncs once for all that came while it synced before, six files one after the other.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any
 
 from benches import generator, slow_sync
 from benches.data_plane import PARTITIONS, compare, faultless, numbers
-from benches.link import create_topic
+from benches.link import create_topic, delete_topic
 from benches.meters import Meter
 from benches.peers import SYNCED, Peer, make_peers
-from benches.produce import delete_topic
 from benches.rounds import Round
 
 SECONDS = 8

@@ -15,6 +15,9 @@ from ottla.messages import (
     CreateTopicsRequest,
     CreateTopicsRequestCreatableTopic,
     CreateTopicsResponse,
+    DeleteTopicsRequest,
+    DeleteTopicsRequestDeleteTopicState,
+    DeleteTopicsResponse,
     DescribeTransactionsRequest,
     DescribeTransactionsResponse,
     FindCoordinatorRequest,
@@ -42,6 +45,7 @@ VERSIONS = {
     13: 5,  # LeaveGroup
     14: 5,  # SyncGroup
     19: 7,  # CreateTopics
+    20: 6,  # DeleteTopics
     22: 5,  # InitProducerId
     26: 5,  # EndTxn
     65: 0,  # DescribeTransactions
@@ -134,6 +138,17 @@ def create_topic(process: Process, topic: str, partitions: int) -> bytes:
     _wait(process, f"the leader of {topic}", leads)
     link.close()
     return created.topic_id
+
+
+def delete_topic(process: Process, topic: str) -> None:
+    link = Link(process)
+    named = DeleteTopicsRequestDeleteTopicState(name=topic)
+    answer = link.ask(20, DeleteTopicsRequest(topics=[named], timeout_ms=round(WAIT_S * 1000)))
+    link.close()
+    assert isinstance(answer, DeleteTopicsResponse)
+    (deleted,) = answer.responses
+    if deleted.error_code:
+        raise RuntimeError(f"{process.name} deletes no topic: {deleted}")
 
 
 def wait_for_groups(process: Process, group: str) -> None:

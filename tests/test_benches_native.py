@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import confluent_kafka as ck
 import pytest
+from kafka.partitioner.default import murmur2
 
 from benches import generator, slow_sync
 from benches.link import create_topic
@@ -102,10 +103,9 @@ def test_every_record_is_there(broker: OttlaProcess, program: Path, form: str) -
     assert sum(lengths) + sum(len(message.key() or b"") for message in found) == sent["value_bytes"]
     assert {message.partition() for message in found} == set(range(PARTITIONS))
     if "keys" in values:
-        homes: dict[bytes | None, set[int | None]] = {}
-        for message in found:
-            homes.setdefault(message.key(), set()).add(message.partition())
-        assert all(len(partitions) == 1 for partitions in homes.values())
+        keys = {(message.key(), message.partition()) for message in found}
+        assert {(key, (murmur2(key) & 0x7FFF_FFFF) % PARTITIONS) for key, _ in keys} == keys
+        assert len(keys) > 100
 
 
 def test_lines_of_a_file_and_sessions(broker: OttlaProcess, program: Path, tmp_path: Path) -> None:
