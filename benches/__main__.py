@@ -176,7 +176,7 @@ def main() -> None:
         prog="benches", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", type=int, default=3_000_000, help="records of 1 KiB in each round (%(default)s)")
-    parser.add_argument("--peers", default="ottla,kafka", help="which brokers (%(default)s)")
+    parser.add_argument("--peers", default="ottla,kafka", help="which brokers, of ottla, kafka, kfake (%(default)s)")
     parser.add_argument(
         "--workloads",
         help=f"which workloads (of {', '.join(WORKLOADS)}; {', '.join(HEADLINE)}, or with --full all)",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ottla
+from benches import kfake
 from tests.kafka import jars
 from tests.kafka.broker import SERVER_JVM, KafkaProcess
 from tests.processes import OttlaProcess, Process
@@ -66,6 +67,7 @@ def make_peers(folder: Path, names: Sequence[str], more: Mapping[str, str] | Non
     settings = {**SETTINGS, **(more or {})}
     made = {
         "ottla": lambda: Peer(OttlaProcess(folder / "ottla", settings), ottla_version()),
+        "kfake": lambda: Peer(kfake.KfakeProcess(folder / "kfake", settings), kfake.version()),
         "kafka": lambda: Peer(KafkaProcess(folder / "kafka", settings, SERVER_JVM, "INFO"), jars.VERSION),
     }
     return [made[name]() for name in names]

@@ -50,9 +50,7 @@ def table(workloads: list[dict[str, Any]], peers: list[str]) -> list[str]:
     if not known:
         return []
     heads = ["native generator, median (lowest to highest)", *peers, LIMIT]
-    if len(peers) == 2:
-        heads.append(f"{peers[0]} / {peers[1]}")
-    heads.append(f"{peers[0]} / {LIMIT}")
+    heads += [f"{peers[0]} / {other}" for other in (*peers[1:], LIMIT)]
     lines = ["", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for result in known:
         title = result["title"]
@@ -88,20 +86,20 @@ def row(title: str, result: dict[str, Any], figure: str, digits: int, factor: fl
 
 
 def ratios(told: dict[str, Any], peers: list[str]) -> list[str]:
-    """The first broker as a multiple of the second, and of the limit."""
-    others = [*(peers[1:] if len(peers) == 2 else []), LIMIT]
+    """The first broker as a multiple of the others, and of the limit."""
 
     def ratio(other: str) -> str:
         of_other = median(told[other]) if other in told else 0.0
         return f"{median(told[peers[0]]) / of_other:.2f}" if of_other else ""
 
-    return [ratio(other) for other in others]
+    return [ratio(other) for other in (*peers[1:], LIMIT)]
 
 
 def above_unpacking(title: str, result: dict[str, Any], unpacking: dict[str, Any], peers: list[str]) -> str:
     """Broker CPU without what decompression alone takes, and how far the codec presses."""
     alone = unpacking["limit_cpu_s_per_gib"]
-    told = {name: median(result["broker_cpu_s_per_gib"][name]) - alone for name in peers}
+    cpu = result["broker_cpu_s_per_gib"]
+    told = {name: median(cpu[name]) - alone for name in peers}
     words = f"{title} (to {unpacking['compressed_to']:.2f}): broker CPU above unpacking alone ({alone:.2f}), s per GiB"
     cells = [words, *(f"{told[name]:.2f}" for name in peers), ""]
     return "| " + " | ".join([*cells, *ratios(told, peers)]) + " |"

@@ -244,5 +244,8 @@ def test_each_workload_has_its_rows() -> None:
         "| native-produce: broker CPU, s per GiB | 2.00 (2.00 to 2.00) | 8.00 (8.00 to 8.00), not settled | "
         "1.00 (1.00 to 1.00) | 0.25 | 2.00 |"
     ) in lines
+    three = table(workloads[1:2], ["ottla", "kafka", "kfake"])
+    assert three[1].endswith("| limit | ottla / kafka | ottla / kfake | ottla / limit |")
+    assert three[4].endswith("|  | 1.00 (1.00 to 1.00) | 0.25 |  | 2.00 |")
     assert any("above unpacking alone (0.50), s per GiB | 1.50 | 7.50 |" in line for line in lines)
     assert any(line.startswith("| durable, syncs 2 ms longer: p99, ms | 0.00") for line in lines)

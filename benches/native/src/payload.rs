@@ -1,12 +1,13 @@
 //! What the values of records are.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 
 use crate::Outcome;
 use crate::flags::Flags;
 
 /// More than this is not read of a file: its beginning will do.
-const FILE_BYTES_MAX: usize = 256 << 20;
+const FILE_BYTES_MAX: u64 = 256 << 20;
 const MADE_UP: usize = 1024;
 
 /// Values that come round again and again.
@@ -27,8 +28,10 @@ impl Payload {
     }
 
     fn lines(path: &str) -> Outcome<Payload> {
-        let text = fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-        let text = &text[..text.len().min(FILE_BYTES_MAX)];
+        let mut text = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut text))
+            .map_err(|error| format!("{path}: {error}"))?;
         let values: Vec<Vec<u8>> =
             text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
         if values.is_empty() { Err(format!("{path} holds no lines")) } else { Ok(Payload { values }) }
@@ -58,6 +61,8 @@ impl Payload {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use ottla_log::batch::Compression;
     use ottla_log::batch::compression::compress;
 

@@ -11,6 +11,9 @@ use crate::wire::{self, Topic};
 use super::engine::Load;
 use super::options::Options;
 
+/// What all batches made beforehand may take.
+const MADE_BYTES_MAX: usize = 1 << 30;
+
 /// One batch in a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
@@ -56,11 +59,16 @@ pub fn bodies(
     topics: &[Topic],
     targets: usize,
 ) -> Outcome<(Vec<Body>, Vec<std::ops::Range<usize>>)> {
-    let (mut bodies, mut of_target, mut next) = (Vec::new(), Vec::new(), 0);
+    let (mut bodies, mut of_target, mut next, mut made_bytes) = (Vec::new(), Vec::new(), 0, 0);
     let mut make = |keys: &[Vec<u8>]| -> Outcome<std::ops::Range<usize>> {
         let begun = bodies.len();
         for _ in 0..options.distinct {
-            bodies.push(Body::make(&options.payload, keys, &mut next, &options.cut)?);
+            let body = Body::make(&options.payload, keys, &mut next, &options.cut)?;
+            made_bytes += body.batch_bytes();
+            if made_bytes > MADE_BYTES_MAX {
+                return Err(format!("the batches take more than {MADE_BYTES_MAX} bytes: make fewer --distinct ones"));
+            }
+            bodies.push(body);
         }
         Ok(begun..bodies.len())
     };
@@ -162,4 +170,29 @@ pub fn open(
         bodies.push(Body::stamped(&load.options.payload, of_target.iter().map(|each| each.1), &cut)?);
     }
     write(load, frame, producer, correlation, &chosen, &bodies, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::Flags;
+    use crate::produce::PRODUCE;
+
+    fn made(words: &str) -> Outcome<usize> {
+        let mut flags = Flags::read(words.split_whitespace().map(str::to_owned).collect())?;
+        let options = Options::from_flags(&mut flags, &PRODUCE)?;
+        let topic = Topic { name: "t".to_owned(), id: [0; 16], partitions: 4 };
+        let (bodies, of_target) = bodies(&options, &[topic], 4)?;
+        assert!(of_target.len() == 4 && of_target.iter().all(|range| range.len() == options.distinct));
+        Ok(bodies.len())
+    }
+
+    /// Without keys all partitions share the batches, with keys each has its own; memory has an end.
+    #[test]
+    fn batches_are_made_for_partitions() {
+        assert_eq!(made("--distinct 3"), Ok(3));
+        assert_eq!(made("--distinct 3 --keys 100 --batch-bytes 1000"), Ok(12));
+        assert!(made("--keys 1").unwrap_err().contains("no key of 1 goes to partition"));
+        assert!(made("--distinct 100 --record-bytes 16777216 --batch-bytes 16777216").unwrap_err().contains("fewer"));
+    }
 }
