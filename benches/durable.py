@@ -1,7 +1,7 @@
 """What a sync before each answer costs: 50 producers, 6 partitions, 1 KiB records, `fsync` against `flush.messages=1`.
 
 Measured twice: on the disk as it is, and with 2 ms more for each sync of either broker (`slow_sync`). The limit program
-syncs once for all that came while it synced before, six files one after the other.
+syncs a file once for all that came for it while it synced before.
 """
 
 from __future__ import annotations

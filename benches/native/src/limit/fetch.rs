@@ -8,6 +8,7 @@ use std::thread;
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{RecvFlags, recv};
 
 use crate::Outcome;
@@ -38,6 +39,7 @@ pub fn run(mut flags: Flags, report: &mut Report) -> Outcome<()> {
     let chunk_bytes = flags.count("chunk-bytes", 1 << 20)?;
     let file_bytes = flags.count("file-mib", 256)? << 20;
     let duration_ns = flags.seconds_ns("seconds", 10.0)?;
+    let send_buffer_bytes: Option<usize> = flags.maybe("send-buffer-bytes")?;
     flags.finish()?;
     if chunk_bytes > file_bytes {
         return Err("--chunk-bytes is more than the file has".to_owned());
@@ -54,6 +56,9 @@ pub fn run(mut flags: Flags, report: &mut Report) -> Outcome<()> {
     let mut peers = Vec::new();
     for (number, stream) in far.into_iter().enumerate() {
         stream.set_nonblocking(true).map_err(words)?;
+        if let Some(bytes) = send_buffer_bytes {
+            set_socket_send_buffer_size(&stream, bytes).map_err(words)?;
+        }
         let at = (number * chunk_bytes % (file_bytes - chunk_bytes + 1)) as u64;
         peers.push(Peer { stream, question_bytes: 0, left: 0, at, watches_write: false });
     }

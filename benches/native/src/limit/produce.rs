@@ -1,5 +1,5 @@
-//! `limit produce`: receive from loopback, CRC32C, write to the page cache; with `--sync` one fdatasync for all that came while the one
-//! before it ran, in a thread of its own. The load is that of `produce`, byte for byte; what is written is the whole request, to one
+//! `limit produce`: receive from loopback, CRC32C, write to the page cache; with `--sync` one fdatasync of a file for all that came for
+//! it while the one before it ran, each file in a thread of its own. The load is that of `produce`, byte for byte; what is written is the whole request, to one
 //! file for each partition there would be, and the answer says that all went well.
 
 use std::fs::{File, OpenOptions};
@@ -102,28 +102,36 @@ pub fn run(mut flags: Flags, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-/// What is written and waits for its sync: whose it is, in which file, and its answers.
+/// What is written and waits for its sync: whose it is, and its answers.
 struct Written {
     token: usize,
-    file: usize,
     answers: Vec<u8>,
 }
 
 fn serve(mut peers: Vec<Peer>, mut logs: Vec<Log>, sync: bool, delay: Duration) -> Outcome<Used> {
     let streams = peers.iter().map(|peer| peer.stream.try_clone()).collect::<Result<Vec<_>, _>>().map_err(words)?;
     let files = logs.iter().map(|log| log.file.try_clone()).collect::<Result<Vec<_>, _>>().map_err(words)?;
-    let (send, receive) = mpsc::channel();
     thread::scope(|scope| {
-        let syncing = scope.spawn(move || sync_all(&receive, &streams, &files, delay));
-        let mut used = receive_all(&mut peers, &mut logs, sync.then_some(send))?;
-        let (cpu_s, syncs) = syncing.join().map_err(|_| "the syncs broke off".to_owned())??;
-        (used.cpu_s, used.syncs) = (used.cpu_s + cpu_s, syncs);
+        let (mut syncing, mut senders) = (Vec::new(), Vec::new());
+        if sync {
+            for file in files {
+                let (send, receive) = mpsc::channel();
+                senders.push(send);
+                let streams = &streams;
+                syncing.push(scope.spawn(move || sync_all(&receive, streams, &file, delay)));
+            }
+        }
+        let mut used = receive_all(&mut peers, &mut logs, senders)?;
+        for thread in syncing {
+            let (cpu_s, syncs) = thread.join().map_err(|_| "the syncs broke off".to_owned())??;
+            (used.cpu_s, used.syncs) = (used.cpu_s + cpu_s, used.syncs + syncs);
+        }
         Ok(used)
     })
 }
 
-/// Ends when all connections have; what is written is handed to `syncing`, or answered at once.
-fn receive_all(peers: &mut [Peer], logs: &mut [Log], syncing: Option<Sender<Written>>) -> Outcome<Used> {
+/// Ends when all connections have; what is written is handed to the thread that syncs its file, or answered at once.
+fn receive_all(peers: &mut [Peer], logs: &mut [Log], syncing: Vec<Sender<Written>>) -> Outcome<Used> {
     let mut poller = Poller::new()?;
     for (token, peer) in peers.iter().enumerate() {
         poller.add(&peer.stream, token, false)?;
@@ -145,11 +153,11 @@ fn receive_all(peers: &mut [Peer], logs: &mut [Log], syncing: Option<Sender<Writ
             if !peer.take_in(logs, &mut used)? {
                 continue;
             }
-            match &syncing {
+            match syncing.get(peer.file) {
                 None => peer.stream.write_all(&peer.answers).map_err(words)?,
                 Some(syncing) => {
                     let answers = std::mem::take(&mut peer.answers);
-                    let written = Written { token, file: peer.file, answers };
+                    let written = Written { token, answers };
                     syncing.send(written).map_err(|_| "nobody syncs any more".to_owned())?;
                 }
             }
@@ -161,30 +169,16 @@ fn receive_all(peers: &mut [Peer], logs: &mut [Log], syncing: Option<Sender<Writ
 }
 
 /// Group commit: all that was written while the group before it was synced. CPU and the number of syncs.
-fn sync_all(
-    written: &Receiver<Written>,
-    streams: &[TcpStream],
-    files: &[File],
-    delay: Duration,
-) -> Outcome<(f64, u64)> {
+fn sync_all(written: &Receiver<Written>, streams: &[TcpStream], file: &File, delay: Duration) -> Outcome<(f64, u64)> {
     let (cpu_s, mut syncs) = (thread_cpu_s(), 0);
-    let mut dirty = vec![false; files.len()];
     while let Ok(first) = written.recv() {
         let mut group = vec![first];
         group.extend(written.try_iter());
-        for one in &group {
-            dirty[one.file] = true;
-        }
-        // One for all: a broker would sync its files at the same time.
         if !delay.is_zero() {
             thread::sleep(delay);
         }
-        for (file, dirty) in files.iter().zip(&mut dirty) {
-            if std::mem::take(dirty) {
-                file.sync_data().map_err(words)?;
-                syncs += 1;
-            }
-        }
+        file.sync_data().map_err(words)?;
+        syncs += 1;
         for one in group {
             // A few bytes always find room beside requests that wait for them.
             (&streams[one.token]).write_all(&one.answers).map_err(words)?;
