@@ -30,8 +30,9 @@ idle      --bootstrap HOST:PORT --connections 10000 --burst 256
   --seconds 10 --ping-seconds 0                    holds them; each asks ApiVersions so often
   --hold                                           writes a line when all are open, holds until standard input ends
 limit produce     the flags of produce; --folder DIRECTORY --partitions 1 --sync --sync-delay-ms 0
+                  --receive-buffer-bytes 0 (as the kernel likes)
                   receives, checks the CRC32C, writes to new files; with --sync one fdatasync of a file for what came during the last
 limit fetch       --connections 1 --chunk-bytes 1048576 --file-mib 256 --seconds 10 --folder DIRECTORY
-                  --send-buffer-bytes N: the kernel's choice without
+                  --send-buffer-bytes 262144 (0: as the kernel likes)
                   sendfile of resident pages, asked for chunk by chunk
 limit decompress  --codec --payload --batch-bytes --seconds";

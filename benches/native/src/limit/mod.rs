@@ -10,6 +10,8 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
 use crate::Outcome;
 use crate::wire::words;
 
@@ -31,9 +33,13 @@ impl Drop for Folder {
     }
 }
 
-/// As many connections over loopback: the side of the load, and that of the broker.
-fn pairs(count: usize) -> Outcome<(Vec<TcpStream>, Vec<TcpStream>)> {
+/// As many connections over loopback: the side of the load, and that of the broker, which receives through buffers of a size (0: as the
+/// kernel likes).
+fn pairs(count: usize, receive_buffer_bytes: usize) -> Outcome<(Vec<TcpStream>, Vec<TcpStream>)> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(words)?;
+    if receive_buffer_bytes > 0 {
+        set_socket_recv_buffer_size(&listener, receive_buffer_bytes).map_err(words)?;
+    }
     let address = listener.local_addr().map_err(words)?;
     let (mut near, mut far) = (Vec::new(), Vec::new());
     for _ in 0..count {

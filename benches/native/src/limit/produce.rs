@@ -61,13 +61,14 @@ pub fn run(mut flags: Flags, report: &mut Report) -> Outcome<()> {
     let sync = flags.on("sync");
     let delay = Duration::from_secs_f64(flags.number("sync-delay-ms", 0.0f64)?.clamp(0.0, 1e6) / 1e3);
     let partitions = flags.number("partitions", 1)?;
+    let receive_buffer_bytes = flags.number("receive-buffer-bytes", 0)?;
     let options = Options::from_flags(&mut flags, &PRODUCE)?;
     flags.finish()?;
     if options.acks == 0 {
         return Err("the limit answers each request: not with --acks 0".to_owned());
     }
     options.tell(report);
-    let (near, far) = pairs(options.connections)?;
+    let (near, far) = pairs(options.connections, receive_buffer_bytes)?;
     let mut logs = Vec::new();
     for number in 0..partitions.max(1) {
         let path = folder.0.join(number.to_string());
