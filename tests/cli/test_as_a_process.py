@@ -238,3 +238,38 @@ def test_the_lines_of_the_readme_run_as_printed(broker: Process, unique: str) ->
     assert said[0] == f"created {unique} with 3 partitions"
     assert sorted(said[1:3]) == ["coffee", "tea"]
     assert said[3].startswith(f"{unique}   ")
+
+
+# A signal of the process may be given to any of its threads; and one that comes just before a wait begins interrupts
+# nothing either. Main is taken to wait once it has not run for many looks in a row.
+SIGNALLED_ELSEWHERE = """
+import signal, sys, threading
+from ottla.broker import Broker
+from ottla.cli.serve import set_up_logging, until_stopped
+
+def switches():
+    with open(f"/proc/self/task/{threading.main_thread().native_id}/status") as status:
+        return [line for line in status if line.startswith("voluntary")]
+
+def signal_here():
+    before, looks = switches(), 0
+    while looks < 1000:
+        now = switches()
+        before, looks = now, looks + 1 if now == before else 0
+    print("waits", flush=True)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+def started(_broker):
+    threading.Thread(target=signal_here, daemon=True).start()
+
+set_up_logging("info")
+until_stopped(Broker(sys.argv[1], listen="127.0.0.1:0"), started)
+print("stopped")
+"""
+
+
+def test_a_signal_that_interrupts_no_wait_is_heard(tmp_path: Path) -> None:
+    """SIGTERM that another thread is given, or that comes right after the start, stops the broker all the same."""
+    command = [sys.executable, "-c", SIGNALLED_ELSEWHERE, str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-2:] == ["waits", "stopped"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -68,6 +69,11 @@ def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _br
     """
     told_to_stop = threading.Event()
     failures: list[str] = []
+    # A wait for a lock can miss a signal: one that comes between Python's last look for signals and the wait, or that
+    # the kernel gives to another thread, interrupts nothing. A byte in a pipe is still there. It stays open: the
+    # process ends soon after, and nobody shall ring at somebody else's file.
+    waiting, bell = os.pipe()
+    os.set_blocking(bell, False)
 
     def stop(number: int, _frame: FrameType | None) -> None:
         log.info("stopping on %s", signal.Signals(number).name)
@@ -78,18 +84,23 @@ def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _br
     def fail(reason: str) -> None:
         failures.append(reason)
         told_to_stop.set()
+        with contextlib.suppress(BlockingIOError):  # it is full of others then, which wake as well
+            os.write(bell, b"!")
 
     raise_descriptor_limit()
     collect_garbage_seldom()
     broker.on_failure = fail
+    signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     broker.start()
     try:
         click.echo(banner(broker.status(), str(broker.config["ottla.durability"])))
         started(broker)
-        told_to_stop.wait()
+        while not told_to_stop.is_set():
+            os.read(waiting, 1)
     finally:
+        signal.set_wakeup_fd(-1)
         if failures:
             _stop_failed(broker)
         else:
