@@ -1,7 +1,8 @@
 """`python -m benches`: the headline figures beside Apache Kafka's and the machine's limits, in one run.
 
-With `--full` everything there is. The raw results go to target/bench/<time>.json (or --output), the table to the
-screen.
+With `--full` everything there is, further brokers among it where they can be built. The raw results go to
+target/bench/<time>.json (or --output), tables to the screen, plots beside the raw results. What fails is said in the
+results and on the screen, is a row without figures, and makes the run end with 1; the rest goes on.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import datetime
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from benches import (
     data_plane,
     durable,
     generator,
+    kafka_tools,
     produce,
     rebalance,
     recovery,
@@ -35,81 +40,100 @@ from benches import (
     storage,
     transactions,
 )
+from benches.bars import table as table_of_bars
 from benches.meters import machine
-from benches.peers import SYNCED, Peer, client_versions, make_peers
+from benches.peers import PEERS, SYNCED, WHOLE, Peer, client_versions, make_peers
+from benches.plots import draw
 from benches.report import markdown
 from tests.kafka import jars
+from tests.processes import BrokerFailed
 
-HEADLINE = ("start", "rebalance", "requests", "transactions", "produce", "storage", "recovery")
+HEADLINE = ("start", "produce", "native-produce", "native-fetch", "open-loop", "durable")
 # Those on brokers that run already, in this order; then those on brokers or programs of their own.
-DATA_PLANE = ("native-produce", "native-fetch", "open-loop", "tiny", "connections")
-ON_PEERS = ("rebalance", "rolling", "requests", "transactions", "produce", *DATA_PLANE)
+DATA_PLANE = ("native-produce", "native-fetch", "open-loop", "tiny", "connections", "consumer-performance")
+ON_PEERS = ("rebalance", "rolling", "requests", "transactions", "produce", *DATA_PLANE, "end-to-end-latency")
 WORKLOADS = ("start", *ON_PEERS, "durable", "storage", "recovery", "coordinators", "coordinator-recovery")
+RECOVERY_GIB, RECOVERY_FULL_GIB = 2.0, 10.0
 Results = Iterator[dict[str, Any]]
 
 
-def say(what: str) -> None:
-    print(f"{what} ...", file=sys.stderr)
+def attempt(workload: str, title: str, play: Callable[[], dict[str, Any]]) -> Results:
+    """One result; or what went wrong, in the place of it."""
+    print(f"{title} ...", file=sys.stderr)
+    try:
+        yield play()
+    except Exception as error:  # noqa: BLE001 - an hour's other figures are worth more than the kind of a failure
+        traceback.print_exc()
+        yield {"workload": workload, "title": title, "failed": f"{type(error).__name__}: {error}"}
 
 
 def on_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Namespace) -> Results:
     """What is measured on brokers that keep running, un-synced."""
+    whole = [peer for peer in peers if peer.name in WHOLE]
     if "rebalance" in wanted:
         for protocol, sizes in (("classic", (3, 50)), ("consumer", (50,))):
             play = rebalance.run if protocol == "classic" else consumer_rebalance.run
             for size in rebalance.REBALANCES if options.full else sizes:
-                say(f"rebalance of {size} members, {protocol} protocol")
-                yield play(peers, size)
+                title = f"rebalance of {size} members, {protocol} protocol"
+                yield from attempt("rebalance", title, partial(play, whole, size))
     if "rolling" in wanted:
-        say(f"rolling restart of {rolling.MEMBERS} members")
-        yield rolling.run(peers)
+        title = f"rolling restart of {rolling.MEMBERS} members"
+        yield from attempt("rolling", title, partial(rolling.run, whole))
     if "requests" in wanted:
         for kind in requests.KINDS:
-            say(f"{kind}s")
-            yield requests.run(peers, kind, "os")
+            yield from attempt("requests", f"{kind}s", partial(requests.run, whole, kind, "os"))
     if "transactions" in wanted:
-        yield from of_transactions(peers, options, "os")
+        yield from of_transactions(whole, options, "os")
     if "produce" in wanted:
-        say("produce: warm-up, then interleaved rounds")
-        yield produce.run(peers, options.records)
-    yield from of_data_plane(wanted, peers, options)
+        yield from attempt("produce", "ProducerPerformance", partial(produce.run, whole, options.records))
+    yield from of_data_plane(wanted, peers, whole, options)
+    if "end-to-end-latency" in wanted:
+        yield from attempt("end-to-end-latency", "EndToEndLatency", partial(kafka_tools.ping, whole))
 
 
-def of_data_plane(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Namespace) -> Results:
-    """What the native generator measures, un-synced."""
+def of_data_plane(
+    wanted: Sequence[str], peers: Sequence[Peer], whole: Sequence[Peer], options: argparse.Namespace
+) -> Results:
+    """What the native generator measures or prepares, un-synced. Further brokers have a part in the headline rows."""
+    program: Path = options.generator
     if "native-produce" in wanted:
         cases = options.cases.split(",") if options.cases else data_plane.SATURATIONS
         for case in cases if options.full or options.cases else data_plane.HEADLINE:
-            say(f"native generator: {data_plane.SATURATIONS[case].title}")
-            yield data_plane.saturate(peers, options.generator, case, options.scratch)
+            title = f"native generator: {data_plane.SATURATIONS[case].title}"
+            among = peers if case in data_plane.HEADLINE else whole
+            play = partial(data_plane.saturate, among, program, case, options.scratch)
+            yield from attempt("native-produce", title, play)
     if "native-fetch" in wanted:
-        say("native generator: fetch")
-        yield data_plane.fetch(peers, options.generator, options.scratch)
+        play = partial(data_plane.fetch, peers, program, options.scratch)
+        yield from attempt("native-fetch", "native generator: fetch", play)
     if "open-loop" in wanted:
         for rate in data_plane.RATES if options.full else data_plane.RATES[:1]:
-            say(f"open loop at {rate} records per s")
-            yield data_plane.open_loop(peers, options.generator, rate)
+            among = peers if rate == data_plane.RATES[0] else whole
+            title = f"open loop at {rate} records per s"
+            yield from attempt("open-loop", title, partial(data_plane.open_loop, among, program, rate))
     if "tiny" in wanted:
-        say("tiny requests")
-        yield data_plane.tiny(peers, options.generator)
+        yield from attempt("tiny", "tiny requests", partial(data_plane.tiny, peers, program))
     if "connections" in wanted:
-        say("idle connections")
-        yield connections.run(peers, options.generator)
+        yield from attempt("connections", "idle connections", partial(connections.run, whole, program))
+    if "consumer-performance" in wanted:
+        play = partial(kafka_tools.consume, whole, program)
+        yield from attempt("consumer-performance", "ConsumerPerformance", play)
 
 
 def of_durable(folder: Path, names: Sequence[str], options: argparse.Namespace) -> Results:
     """On the disk as it is, and on a slower one."""
     for delay_ms in (0.0, 2.0) if options.full else (2.0,):
-        say(f"durable, syncs {delay_ms:g} ms longer")
+        title = f"durable, syncs {delay_ms:g} ms longer"
         peers = durable.make(folder / f"durable-{delay_ms:g}", names, delay_ms)
-        yield from on_running(peers, durable.run(peers, options.generator, options.scratch, delay_ms))
+        play = partial(durable.run, peers, options.generator, options.scratch, delay_ms)
+        yield from on_running(peers, attempt("durable", title, play))
 
 
 def on_synced_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Namespace) -> Results:
     """What a sync before each answer costs."""
     if "requests" in wanted:
-        say("OffsetCommits, synced")
-        yield requests.run(peers, "OffsetCommit", "fsync")
+        play = partial(requests.run, peers, "OffsetCommit", "fsync")
+        yield from attempt("requests", "OffsetCommits, synced", play)
     if "transactions" in wanted:
         yield from of_transactions(peers, options, "fsync")
 
@@ -117,8 +141,8 @@ def on_synced_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argpa
 def of_transactions(peers: Sequence[Peer], options: argparse.Namespace, durability: str) -> Results:
     for by in transactions.GENERATORS if options.full else ("protocol-level",):
         for size in transactions.SIZES:
-            say(f"transactions of {size} producers, {by}, {durability}")
-            yield transactions.run(peers, by, size, durability)
+            title = f"transactions of {size} producers, {by}, {durability}"
+            yield from attempt("transactions", title, partial(transactions.run, peers, by, size, durability))
 
 
 def without_peers(
@@ -126,31 +150,31 @@ def without_peers(
 ) -> Results:
     """What starts its own brokers, or needs none."""
     if "storage" in wanted:
-        say("the storage engine alone")
-        yield storage.run(folder, programs, options.storage.split(","), large=options.large)
+        play = partial(storage.run, folder, programs, options.storage.split(","), large=options.large)
+        yield from attempt("storage", "the storage engine alone", play)
     if "recovery" in wanted:
-        say("restart after SIGKILL")
-        yield recovery.run(folder / "killed", names, options.recovery_gib)
+        gib = options.recovery_gib or (RECOVERY_FULL_GIB if options.full else RECOVERY_GIB)
+        title = f"restart after SIGKILL with {gib:g} GiB"
+        yield from attempt("recovery", title, partial(recovery.run, folder / "killed", names, gib))
     if "coordinators" in wanted:
-        say("coordinators alone")
-        yield coordinators.run(folder)
+        yield from attempt("coordinators", "coordinators alone", partial(coordinators.run, folder))
     if "coordinator-recovery" in wanted:
-        say("restart of the coordinators after SIGKILL")
-        yield coordinator_recovery.run(folder / "killed", names)
+        title = "restart of the coordinators after SIGKILL"
+        yield from attempt("coordinator-recovery", title, partial(coordinator_recovery.run, folder / "killed", names))
 
 
 def measure(
     wanted: Sequence[str], programs: dict[str, Path], folder: Path, peers: Sequence[Peer], options: argparse.Namespace
 ) -> Results:
     """Everything that is wanted, result by result."""
+    names = [peer.name for peer in peers if peer.name in WHOLE]
     if "start" in wanted:
-        say("start and idle memory")
-        yield start.run(peers)
+        whole = [peer for peer in peers if peer.name in WHOLE]
+        yield from attempt("start", "start and idle memory", partial(start.run, whole))
     if set(ON_PEERS) & set(wanted):
         yield from on_running(peers, on_peers(wanted, peers, options))
     for peer in peers:
         peer.process.kill()
-    names = [peer.name for peer in peers]
     if options.full and {"requests", "transactions"} & set(wanted):
         synced = make_peers(folder / "synced", names, SYNCED)
         yield from on_running(synced, on_synced_peers(wanted, synced, options))
@@ -171,12 +195,15 @@ def on_running(peers: Sequence[Peer], results: Results) -> Results:
             peer.process.kill()
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="benches", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", type=int, default=3_000_000, help="records of 1 KiB in each round (%(default)s)")
-    parser.add_argument("--peers", default="ottla,kafka", help="which brokers, of ottla, kafka, kfake (%(default)s)")
+    parser.add_argument(
+        "--peers",
+        help=f"which brokers (of {', '.join(PEERS)}; {', '.join(WHOLE)}, with --full the others too if they are there)",
+    )
     parser.add_argument(
         "--workloads",
         help=f"which workloads (of {', '.join(WORKLOADS)}; {', '.join(HEADLINE)}, or with --full all)",
@@ -184,16 +211,47 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="every size, generator and durability of each workload")
     parser.add_argument("--storage", default=",".join(storage.PROGRAMS), help="which of storage (%(default)s)")
     parser.add_argument("--large", action="store_true", help="storage with as much data as its bars are worded for")
-    parser.add_argument("--recovery-gib", type=float, default=2, help="what brokers are killed over (%(default)s)")
+    gib = f"what brokers are killed over ({RECOVERY_GIB:g}, with --full {RECOVERY_FULL_GIB:g})"
+    parser.add_argument("--recovery-gib", type=float, help=gib)
     parser.add_argument("--cases", help=f"which of native-produce (of {', '.join(data_plane.SATURATIONS)})")
-    parser.add_argument("--output", type=Path, help="where the raw results go")
+    parser.add_argument("--output", type=Path, help="where the raw results go; the plots go beside them")
     parser.add_argument("--folder", type=Path, help="where the brokers keep their data: the disk that is measured")
     options = parser.parse_args()
-    wanted = options.workloads.split(",") if options.workloads else WORKLOADS if options.full else HEADLINE
-    if unknown := set(wanted) - set(WORKLOADS) or set(options.storage.split(",")) - storage.PROGRAMS.keys():
-        parser.error(f"there is no {', '.join(sorted(unknown))}")
-    if options.cases and (unknown := set(options.cases.split(",")) - data_plane.SATURATIONS.keys()):
-        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    options.wanted = options.workloads.split(",") if options.workloads else WORKLOADS if options.full else HEADLINE
+    for given, known in (
+        (options.wanted, WORKLOADS),
+        (options.storage.split(","), storage.PROGRAMS),
+        (options.cases.split(",") if options.cases else (), data_plane.SATURATIONS),
+        (options.peers.split(",") if options.peers else (), PEERS),
+    ):
+        if unknown := set(given) - set(known):
+            parser.error(f"there is no {', '.join(sorted(unknown))}")
+    return options
+
+
+def chosen(folder: Path, options: argparse.Namespace) -> tuple[list[Peer], dict[str, str]]:
+    """The brokers of this run, and why others are not among them: one that is not asked for by name may be absent."""
+    names = options.peers.split(",") if options.peers else PEERS if options.full else WHOLE
+    peers, absent = [], {}
+    for name in names:
+        try:
+            made = make_peers(folder, [name])
+            if name not in WHOLE:
+                made[0].process.start()
+                made[0].process.kill()
+        except (RuntimeError, OSError, BrokerFailed, subprocess.SubprocessError) as error:
+            if options.peers or name in WHOLE:
+                raise
+            print(f"without {name}: {error}", file=sys.stderr)
+            absent[name] = str(error)
+            continue
+        peers += made
+    return peers, absent
+
+
+def main() -> None:
+    options = arguments()
+    wanted = options.wanted
     if absent := jars.missing():
         sys.exit(absent)
     # What is installed has its byte code; with this set, each start from a fresh tree would compile every module.
@@ -207,28 +265,39 @@ def main() -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=options.folder or output.parent))
     options.scratch = folder  # of the limit program
-    peers = make_peers(folder, options.peers.split(","))
+    peers, not_measured = chosen(folder, options)
     results: dict[str, Any] = {
         "begun": begun.isoformat(timespec="seconds"),
+        "command": ["python", "-m", "benches", *sys.argv[1:]],
         "machine": machine(),
         "clients": client_versions(),
         "peers": {peer.name: peer.describe() for peer in peers},
+        "not_measured": not_measured,
         "workloads": [],
     }
+
+    def save() -> None:
+        results["took_s"] = round(time.monotonic() - began_s)
+        output.write_text(json.dumps(results, indent=2) + "\n")
+
     try:
         before_s = began_s
         for result in measure(wanted, programs, folder, peers, options):
             now_s = time.monotonic()
             results["workloads"].append({**result, "took_s": round(now_s - before_s)})
             before_s = now_s
+            save()  # an hour's figures are not lost to what comes after them
     finally:
         for peer in peers:
             peer.process.kill()
         shutil.rmtree(folder, ignore_errors=True)
-        results["took_s"] = round(time.monotonic() - began_s)
-        output.write_text(json.dumps(results, indent=2) + "\n")
+        save()
     print(markdown(results))
-    print(f"\nraw results: {output}")
+    print("\n".join(["", *table_of_bars(results)]))
+    drawn = draw(results, output.with_suffix(""))
+    print(f"\nraw results: {output}\nplots: {', '.join(map(str, drawn))}")
+    if failed := [result for result in results["workloads"] if "failed" in result]:
+        sys.exit("\n".join(f"failed: {result['title']}: {result['failed']}" for result in failed))
 
 
 if __name__ == "__main__":

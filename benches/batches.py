@@ -1,4 +1,4 @@
-"""A record batch of one record, of a transactional producer: what `benches.transactions` sends, and no more.
+"""A record batch of one record: what `benches.transactions` and `benches.start` send, and no more.
 
 0 baseOffset 8 · 8 batchLength 4 · 12 partitionLeaderEpoch 4 · 16 magic 1 · 17 crc 4 (of everything behind it)
 21 attributes 2 · 23 lastOffsetDelta 4 · 27 baseTimestamp 8 · 35 maxTimestamp 8 · 43 producerId 8 · 51 producerEpoch 2
@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 
 TRANSACTIONAL = 0x10
+PLAIN = 0
+NO_PRODUCER = -1
 CASTAGNOLI = 0x82F63B78
 
 
@@ -45,13 +47,25 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-def batch(value: bytes, timestamp_ms: int, producer_id: int, producer_epoch: int, sequence: int) -> bytes:
+def plain_batch(value: bytes, timestamp_ms: int) -> bytes:
+    """Of a producer that is not idempotent."""
+    return batch(value, timestamp_ms, NO_PRODUCER, NO_PRODUCER, NO_PRODUCER, PLAIN)
+
+
+def batch(
+    value: bytes,
+    timestamp_ms: int,
+    producer_id: int,
+    producer_epoch: int,
+    sequence: int,
+    attributes: int = TRANSACTIONAL,
+) -> bytes:
     """Attributes, the two deltas and the length of no key are a byte each; so is the number of headers."""
     record = b"\0\0\0\1" + varint(len(value)) + value + b"\0"
     records = varint(len(record)) + record
     tail = struct.pack(
         ">hiqqqhii",
-        *(TRANSACTIONAL, 0, timestamp_ms, timestamp_ms),
+        *(attributes, 0, timestamp_ms, timestamp_ms),
         *(producer_id, producer_epoch, sequence, 1),
     )
     checked = tail + records

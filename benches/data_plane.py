@@ -10,20 +10,18 @@ stalls pays for all that came due meanwhile. Beside them a consumer reads at the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benches import generator
+from benches.comparison import compare
 from benches.link import create_topic, delete_topic
-from benches.meters import Meter, empty_page_cache, warm_memory
+from benches.meters import GIB, MIB, Meter, empty_page_cache, warm_memory
 from benches.peers import Peer
-from benches.rounds import Round, interleaved, settled, summary, warm_up
+from benches.rounds import Round
 
-LIMIT = "limit"
-ROUNDS = 3
-GIB = 1 << 30
 numbers = itertools.count(1)
 
 
@@ -45,6 +43,16 @@ SATURATIONS = {
     "1KiB": Saturation("produce 1 KiB", 2_000_000, {"record-bytes": 1024, **BIG}),
     "100B": Saturation("produce 100 B", 10_000_000, {"record-bytes": 100, **BIG}),
     "64KiB": Saturation("produce 64 KiB", 32_000, {"record-bytes": 65_536, **BIG}),
+    "acks-all": Saturation("produce 1 KiB, acks=all", 1_000_000, {"record-bytes": 1024, "acks": "all", **BIG}),
+    "1-partition": Saturation(
+        "produce 1 KiB, 1 partition", 1_000_000, {"record-bytes": 1024, "batch-bytes": 262_144}, partitions=1
+    ),
+    "1000-partitions": Saturation(
+        "produce 1 KiB, 1,000 partitions",
+        1_000_000,
+        {"record-bytes": 1024, "batch-bytes": 16_384, "connections": 2, "batches-per-request": 20},
+        partitions=1000,
+    ),
     "keyed": Saturation(
         "produce 100 B, 50 producers, 100 partitions, keyed",
         5_000_000,
@@ -82,35 +90,6 @@ def of_broker(told: Mapping[str, Any], usage: Any, size_bytes: int) -> Round:
         "broker_cpu_s_per_gib": usage.broker_cpu_s / gib,
         "machine_busy_s_per_gib": usage.machine_busy_s / gib,
         "generator": dict(told),
-    }
-
-
-def compare(
-    peers: Sequence[Peer],
-    one_round: Callable[[Peer], Round],
-    settles: Sequence[str],
-    figures: Sequence[str],
-    limit: Callable[[], Round] | None = None,
-) -> dict[str, Any]:
-    """Warm-up per peer, then interleaved rounds on the same processes; the limit is one of those that take turns."""
-    warm = {peer.name: warm_up(peer, one_round, settles) for peer in peers}
-    by_name = {peer.name: peer for peer in peers}
-    names = [*by_name, *([LIMIT] if limit else [])]
-    rounds: dict[str, list[Round]] = {name: [] for name in names}
-    for name in interleaved(names, ROUNDS):
-        if name in by_name:
-            rounds[name].append(one_round(by_name[name]))
-        elif limit is not None:
-            rounds[name].append(limit())
-    told = {
-        figure: {name: summary(done, figure) for name, done in rounds.items() if figure in done[0]}
-        for figure in figures
-    }
-    return {
-        "warm_up": warm,
-        "settled": {name: settled(done, settles) for name, done in warm.items()},
-        "rounds": rounds,
-        **told,
     }
 
 
@@ -153,8 +132,17 @@ def saturate(peers: Sequence[Peer], program: Path, name: str, folder: Path) -> d
         "partitions": case.partitions,
         "command": ["ottla-load", "produce", *generator.flags(values)],
         "unpacking": unpacking,
-        "rss_mib": {peer.name: peer.process.resident_bytes() / (1 << 20) for peer in peers},
+        **memory(peers),
         **result,
+    }
+
+
+def memory(peers: Sequence[Peer]) -> dict[str, dict[str, float]]:
+    """Resident now, and the most that was since the process began."""
+    running = [peer for peer in peers if peer.process.running]
+    return {
+        "rss_mib": {peer.name: peer.process.resident_bytes() / MIB for peer in running},
+        "peak_rss_mib": {peer.name: peer.process.peak_resident_bytes() / MIB for peer in running},
     }
 
 
@@ -168,14 +156,17 @@ def fetch(peers: Sequence[Peer], program: Path, folder: Path) -> dict[str, Any]:
     """What lies in the page cache, again and again; the limit is sendfile of as many resident bytes."""
     topic = f"load-{next(numbers)}"
     written = {"record-bytes": 1024, **BIG, "records": FETCH_RECORDS, "seconds": 300}
-    for peer in peers:
-        create_topic(peer.process, topic, PARTITIONS)
-        faultless(generator.run(program, "produce", {"bootstrap": peer.process.bootstrap, "topics": topic, **written}))
     values = {"seconds": FETCH_S, "connections": 2, "again": True}
+    filled: set[str] = set()
 
     def one_round(peer: Peer) -> Round:
+        where = {"bootstrap": peer.process.bootstrap, "topics": topic}
+        if peer.name not in filled:
+            create_topic(peer.process, topic, PARTITIONS)
+            faultless(generator.run(program, "produce", {**where, **written}))
+            filled.add(peer.name)
         meter = Meter(peer.process)
-        told = generator.run(program, "fetch", {"bootstrap": peer.process.bootstrap, "topics": topic, **values})
+        told = generator.run(program, "fetch", {**where, **values})
         return of_broker(told, meter.stop(), told["batch_bytes"])
 
     def limit() -> Round:
@@ -186,12 +177,14 @@ def fetch(peers: Sequence[Peer], program: Path, folder: Path) -> dict[str, Any]:
 
     result = compare(peers, one_round, ("mib_per_s", "broker_cpu_s_per_gib"), FIGURES, limit)
     for peer in peers:
-        delete_topic(peer.process, topic)
+        if peer.name not in result["absent"]:
+            delete_topic(peer.process, topic)
     return {
         "workload": "native-fetch",
         "title": "fetch 1 KiB records from the page cache",
         "partitions": PARTITIONS,
         "command": ["ottla-load", "fetch", *generator.flags(values)],
+        **memory(peers),
         **result,
     }
 

@@ -6,13 +6,14 @@ syncs a file once for all that came for it while it synced before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benches import generator, slow_sync
-from benches.data_plane import PARTITIONS, compare, faultless, numbers
+from benches.comparison import compare
+from benches.data_plane import PARTITIONS, faultless, numbers
 from benches.link import create_topic, delete_topic
 from benches.meters import Meter
 from benches.peers import SYNCED, Peer, make_peers
@@ -41,7 +42,7 @@ def figures(told: dict[str, Any]) -> Round:
     return {**rates, "generator": told}
 
 
-def run(peers: Sequence[Peer], program: Path, folder: Path, delay_ms: float) -> Iterator[dict[str, Any]]:
+def run(peers: Sequence[Peer], program: Path, folder: Path, delay_ms: float) -> dict[str, Any]:
     """These brokers, and the limit beside them."""
     values = {**VALUES, "seconds": SECONDS}
 
@@ -62,7 +63,7 @@ def run(peers: Sequence[Peer], program: Path, folder: Path, delay_ms: float) -> 
         told = generator.run(program, "limit produce", of_limit)
         return {**figures(told), "broker_cpu_us": told["limit_cpu_s"] * 1e6 / told["records"]}
 
-    yield {
+    return {
         "workload": "durable",
         "title": "50 producers, 6 partitions, 1 KiB, each answer synced",
         "sync_delay_ms": delay_ms,

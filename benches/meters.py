@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tests.processes import Process
 
+GIB = 1 << 30
+MIB = 1 << 20
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 

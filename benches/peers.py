@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ottla
-from benches import kfake
+from benches import kfake, nisshi
 from tests.kafka import jars
 from tests.kafka.broker import SERVER_JVM, KafkaProcess
 from tests.processes import OttlaProcess, Process
@@ -28,6 +28,8 @@ SETTINGS = {
 }
 
 
+# Those with everything a workload may ask for; others are measured where they can.
+WHOLE = ("ottla", "kafka")
 # What an answer means then: the disk has it. For the partitions of the coordinators too, on both.
 SYNCED = {"ottla.durability": "fsync", "log.flush.interval.messages": "1"}
 
@@ -62,15 +64,29 @@ def java_version() -> str:
     return said.splitlines()[0]
 
 
+def _ottla(folder: Path, settings: Mapping[str, str]) -> Peer:
+    return Peer(OttlaProcess(folder, settings), ottla_version())
+
+
+def _kafka(folder: Path, settings: Mapping[str, str]) -> Peer:
+    return Peer(KafkaProcess(folder, settings, SERVER_JVM, "INFO"), jars.VERSION)
+
+
+def _kfake(folder: Path, settings: Mapping[str, str]) -> Peer:
+    return Peer(kfake.KfakeProcess(folder, settings), kfake.version())
+
+
+def _nisshi(folder: Path, settings: Mapping[str, str]) -> Peer:
+    return Peer(nisshi.NisshiProcess(folder, settings), nisshi.version())
+
+
+PEERS = {"ottla": _ottla, "kafka": _kafka, "kfake": _kfake, "nisshi": _nisshi}
+
+
 def make_peers(folder: Path, names: Sequence[str], more: Mapping[str, str] | None = None) -> list[Peer]:
     """The peers by name, each over a directory of its own, not yet started; `more` settings replace the usual ones."""
     settings = {**SETTINGS, **(more or {})}
-    made = {
-        "ottla": lambda: Peer(OttlaProcess(folder / "ottla", settings), ottla_version()),
-        "kfake": lambda: Peer(kfake.KfakeProcess(folder / "kfake", settings), kfake.version()),
-        "kafka": lambda: Peer(KafkaProcess(folder / "kafka", settings, SERVER_JVM, "INFO"), jars.VERSION),
-    }
-    return [made[name]() for name in names]
+    return [PEERS[name](folder / name, settings) for name in names]
 
 
 def client_versions() -> dict[str, str]:

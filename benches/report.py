@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from benches import report_coordinators, report_data_plane
+from benches.peers import WHOLE
 from benches.report_rows import row, shower
 
 
 def markdown(results: dict[str, Any]) -> str:
     """The table of one run."""
     machine = results["machine"]
-    heads = ["median (lowest to highest)", *(f"{name} {peer['version']}" for name, peer in results["peers"].items())]
-    if len(results["peers"]) == 2:
+    workloads = [result for result in results["workloads"] if "failed" not in result]
+    whole = {name: peer for name, peer in results["peers"].items() if name in WHOLE}
+    heads = ["median (lowest to highest)", *(f"{name} {peer['version']}" for name, peer in whole.items())]
+    if len(whole) == 2:
         heads.append("ratio")
     lines = [
         (
@@ -25,9 +28,10 @@ def markdown(results: dict[str, Any]) -> str:
     ]
     above = len(lines)
     notes = []
-    for result in results["workloads"]:
+    for result in workloads:
         if result["workload"] == "start":
             lines.append(row("start to first ApiVersions, s", result["start_s"], "{:.2f}".format))
+            lines.append(row("start to first acknowledged record, s", result["first_record_s"], "{:.2f}".format))
             lines.append(row("resident memory idle, MiB", result["idle_rss_mib"], "{:.0f}".format))
         if result["workload"] == "produce":
             kind = f"produce {result['record_bytes']} B, acks={result['producer']['acks']}, un-synced"
@@ -44,12 +48,14 @@ def markdown(results: dict[str, Any]) -> str:
         lines += report_coordinators.rows(result)
     if len(lines) == above:  # nothing beside another broker
         del lines[1:]
-    lines += report_data_plane.table(results["workloads"], list(results["peers"]))
-    for result in results["workloads"]:
+    lines += report_data_plane.table(workloads, list(results["peers"]))
+    for result in workloads:
         if result["workload"] == "storage":
             lines += storage_table(result["programs"])
         if result["workload"] == "coordinators":
             lines += report_coordinators.alone(result)
+    notes += [f"Without {name}: {why}" for name, why in results.get("not_measured", {}).items()]
+    notes += [f"Failed: {result['title']}: {result['failed']}" for result in results["workloads"] if "failed" in result]
     return "\n".join([*lines, "", *notes, took(results)])
 
 

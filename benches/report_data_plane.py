@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benches.data_plane import LATENCIES, LIMIT
+from benches.bars import median
+from benches.comparison import LIMIT
+from benches.data_plane import LATENCIES
 
 Rounds = dict[str, list[dict[str, float]]]
 # Figure, words, digits, factor.
@@ -12,6 +14,8 @@ PRODUCED = (
     ("mib_per_s", "MiB/s", 0, 1.0),
     ("broker_cpu_s_per_gib", "broker CPU, s per GiB", 2, 1.0),
     ("machine_busy_s_per_gib", "machine busy, s per GiB", 2, 1.0),
+    ("rss_mib", "resident memory after it, MiB", 0, 1.0),
+    ("peak_rss_mib", "most of it since the start, MiB", 0, 1.0),
 )
 OPEN_LOOP = (
     *((f"produce_{name}", f"produce {name.removesuffix('_us')}, ms", 2, 1e-3) for name in LATENCIES),
@@ -34,6 +38,18 @@ CONNECTIONS = (
     ("open_p99_us", "opened and answered p99, ms", 2, 1e-3),
     ("kib_each", "resident memory each, KiB", 1, 1.0),
 )
+CONSUMED = (
+    ("mib_per_s", "MiB/s", 0, 1.0),
+    ("overall_mib_per_s", "MiB/s with the time of its group", 0, 1.0),
+    ("broker_cpu_s_per_gib", "broker CPU, s per GiB", 2, 1.0),
+)
+PINGED = (
+    ("avg_ms", "average, ms", 3, 1.0),
+    ("p50_ms", "p50, whole ms", 0, 1.0),
+    ("p99_ms", "p99, whole ms", 0, 1.0),
+    ("p99.9_ms", "p99.9, whole ms", 0, 1.0),
+    ("broker_cpu_us", "broker CPU, us each", 0, 1.0),
+)
 TABLES = {
     "native-produce": PRODUCED,
     "native-fetch": PRODUCED,
@@ -41,6 +57,8 @@ TABLES = {
     "tiny": TINY,
     "durable": DURABLE,
     "connections": CONNECTIONS,
+    "consumer-performance": CONSUMED,
+    "end-to-end-latency": PINGED,
 }
 
 
@@ -49,7 +67,7 @@ def table(workloads: list[dict[str, Any]], peers: list[str]) -> list[str]:
     known = [result for result in workloads if result["workload"] in TABLES]
     if not known:
         return []
-    heads = ["native generator, median (lowest to highest)", *peers, LIMIT]
+    heads = ["median (lowest to highest)", *peers, LIMIT]
     heads += [f"{peers[0]} / {other}" for other in (*peers[1:], LIMIT)]
     lines = ["", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for result in known:
@@ -62,10 +80,6 @@ def table(workloads: list[dict[str, Any]], peers: list[str]) -> list[str]:
         if unpacking := result.get("unpacking"):
             lines.append(above_unpacking(title, result, unpacking, peers))
     return lines
-
-
-def median(figure: Any) -> float:
-    return float(figure["median"] if isinstance(figure, dict) else figure)
 
 
 def row(title: str, result: dict[str, Any], figure: str, digits: int, factor: float, peers: list[str]) -> str:
@@ -99,7 +113,7 @@ def above_unpacking(title: str, result: dict[str, Any], unpacking: dict[str, Any
     """Broker CPU without what decompression alone takes, and how far the codec presses."""
     alone = unpacking["limit_cpu_s_per_gib"]
     cpu = result["broker_cpu_s_per_gib"]
-    told = {name: median(cpu[name]) - alone for name in peers}
+    told = {name: median(cpu[name]) - alone for name in peers if name in cpu}
     words = f"{title} (to {unpacking['compressed_to']:.2f}): broker CPU above unpacking alone ({alone:.2f}), s per GiB"
-    cells = [words, *(f"{told[name]:.2f}" for name in peers), ""]
+    cells = [words, *(f"{told[name]:.2f}" if name in told else "" for name in peers), ""]
     return "| " + " | ".join([*cells, *ratios(told, peers)]) + " |"

@@ -184,6 +184,11 @@ class Process:
     def resident_bytes(self) -> int:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def peak_resident_bytes(self) -> int:
+        """The most that was resident since the process began."""
+        told = Path(f"/proc/{self.pid}/status").read_text()
+        return int(told.split("VmHWM:")[1].split()[0]) * 1024
+
 
 def write_properties(path: Path, settings: Mapping[str, str]) -> None:
     path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
