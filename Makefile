@@ -53,12 +53,16 @@ bench: $(VENV)/stamp-bench native-release ## The headline figures beside Apache 
 	@$(PY) -m benches $(ARGS)
 
 .PHONY: bench-full
-bench-full: $(VENV)/stamp-bench native-release ## Every figure beside Apache Kafka's; about an hour
+bench-full: $(VENV)/stamp-bench native-release ## Every figure beside Apache Kafka's; more than an hour
 	@$(PY) -m benches --full $(ARGS)
 
 .PHONY: bench-instructions
 bench-instructions: | $(PY) ## Instructions of the storage engine beside the committed counts (valgrind needed)
 	@$(PY) -m benches.instructions $(ARGS)
+
+.PHONY: bench-crossings
+bench-crossings: $(VENV)/stamp-bench native-release ## What each door between Python and Rust costs
+	@$(PY) -m pytest benches/crossings --benchmark-only --benchmark-columns=median,iqr,ops,rounds --benchmark-sort=name -p no:cacheprovider $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/stamp-test native ## A steady load for SOAK_MINUTES (four hours): memory, descriptors and times as it goes
