@@ -30,6 +30,7 @@ from benches import (
     data_plane,
     durable,
     generator,
+    iperf,
     kafka_tools,
     produce,
     rebalance,
@@ -52,7 +53,8 @@ HEADLINE = ("start", "produce", "native-produce", "native-fetch", "open-loop", "
 # Those on brokers that run already, in this order; then those on brokers or programs of their own.
 DATA_PLANE = ("native-produce", "native-fetch", "open-loop", "tiny", "connections", "consumer-performance")
 ON_PEERS = ("rebalance", "rolling", "requests", "transactions", "produce", *DATA_PLANE, "end-to-end-latency")
-WORKLOADS = ("start", *ON_PEERS, "durable", "storage", "recovery", "coordinators", "coordinator-recovery")
+ALONE = ("limit", "storage", "recovery", "coordinators", "coordinator-recovery")
+WORKLOADS = ("start", *ON_PEERS, "durable", *ALONE)
 RECOVERY_GIB, RECOVERY_FULL_GIB = 2.0, 10.0
 Results = Iterator[dict[str, Any]]
 
@@ -149,6 +151,9 @@ def without_peers(
     wanted: Sequence[str], names: Sequence[str], programs: dict[str, Path], folder: Path, options: argparse.Namespace
 ) -> Results:
     """What starts its own brokers, or needs none."""
+    if "limit" in wanted:
+        play = partial(iperf.run, options.generator, options.scratch)
+        yield from attempt("limit", "the limit of fetch beside iperf3", play)
     if "storage" in wanted:
         play = partial(storage.run, folder, programs, options.storage.split(","), large=options.large)
         yield from attempt("storage", "the storage engine alone", play)
@@ -258,7 +263,7 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Before anything is measured: it takes minutes and both cores.
     programs = storage.build() if "storage" in wanted else {}
-    options.generator = generator.build() if {*DATA_PLANE, "durable"} & set(wanted) else None
+    options.generator = generator.build() if {*DATA_PLANE, "durable", "limit"} & set(wanted) else None
     begun = datetime.datetime.now(datetime.UTC)
     began_s = time.monotonic()
     output: Path = options.output or jars.ROOT / "target" / "bench" / f"{begun:%Y%m%d-%H%M%S}.json"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benches import bars, figures, generator, kafka_tools, plots, start
+from benches import bars, figures, generator, iperf, kafka_tools, plots, start
 from benches.__main__ import attempt, chosen
 from benches.comparison import compare
 from benches.data_plane import SATURATIONS
@@ -164,6 +164,18 @@ def test_a_failure_takes_nothing_with_it() -> None:
     (told,) = attempt("tiny", "tiny requests", fails)
     assert told == {"workload": "tiny", "title": "tiny requests", "failed": "OSError: no disk"}
     assert "Failed: tiny requests: OSError: no disk" in markdown(results(told))
+
+
+def test_what_iperf_tells() -> None:
+    """Shares of a core become seconds per GiB; its error is one."""
+    end = {
+        "sum_sent": {"bytes": 2 << 30, "seconds": 4.0},
+        "cpu_utilization_percent": {"host_total": 25.0, "remote_total": 50.0},
+    }
+    told = iperf.of_iperf({"end": end})
+    assert told == {"send_s_per_gib": 0.5, "receive_s_per_gib": 1.0, "mib_per_s": 512.0}
+    with pytest.raises(generator.Failed, match="unable to connect"):
+        iperf.of_iperf({"error": "unable to connect"})
 
 
 class Silent(Process):
