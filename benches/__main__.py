@@ -32,6 +32,7 @@ from benches import (
     generator,
     iperf,
     kafka_tools,
+    librdkafka,
     produce,
     rebalance,
     recovery,
@@ -52,7 +53,16 @@ from tests.processes import BrokerFailed
 HEADLINE = ("start", "produce", "native-produce", "native-fetch", "open-loop", "durable")
 # Those on brokers that run already, in this order; then those on brokers or programs of their own.
 DATA_PLANE = ("native-produce", "native-fetch", "open-loop", "tiny", "connections", "consumer-performance")
-ON_PEERS = ("rebalance", "rolling", "requests", "transactions", "produce", *DATA_PLANE, "end-to-end-latency")
+ON_PEERS = (
+    "rebalance",
+    "rolling",
+    "requests",
+    "transactions",
+    "produce",
+    *DATA_PLANE,
+    "end-to-end-latency",
+    "librdkafka",
+)
 ALONE = ("limit", "storage", "recovery", "coordinators", "coordinator-recovery")
 WORKLOADS = ("start", *ON_PEERS, "durable", *ALONE)
 RECOVERY_GIB, RECOVERY_FULL_GIB = 2.0, 10.0
@@ -91,6 +101,10 @@ def on_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Nam
     yield from of_data_plane(wanted, peers, whole, options)
     if "end-to-end-latency" in wanted:
         yield from attempt("end-to-end-latency", "EndToEndLatency", partial(kafka_tools.ping, whole))
+    if "librdkafka" in wanted:
+        for kind in librdkafka.KINDS:
+            title = f"librdkafka, {kind}"
+            yield from attempt("librdkafka", title, partial(librdkafka.run, whole, kind))
 
 
 def of_data_plane(

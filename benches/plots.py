@@ -17,6 +17,7 @@ from benches.comparison import LIMIT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Told apart without colour too: by order and label.
@@ -59,6 +60,15 @@ def canvas(width_in: float, height_in: float, panels: int = 1) -> tuple[Figure, 
     return figure, axes
 
 
+def plain(axis: Axis) -> None:
+    """1, 2, 5, 10, as numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415 - only who draws needs it
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def processor_time(workloads: list[dict[str, Any]]) -> Figure | None:
     """A group of bars for each workload."""
     known = [result for result in workloads if CPU in result and result["workload"].startswith("native")]
@@ -77,7 +87,7 @@ def processor_time(workloads: list[dict[str, Any]]) -> Figure | None:
     axes.invert_yaxis()
     axes.set_xlabel("broker's processor time, seconds per GiB (less is better)")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names))
     return figure
 
 
@@ -95,9 +105,10 @@ def latency(workloads: list[dict[str, Any]]) -> Figure | None:
                 each.plot(range(len(values)), values, style, marker="o", color=COLOURS.get(name), label=label)
         each.set_xticks(range(len(LATENCIES)), [label for _, label in LATENCIES])
         each.set_yscale("log")
+        plain(each.yaxis)
         each.set_title(f"{words}, ms after it was due")
         each.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
+    axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2 * len(known))
     return figure
 
 
@@ -119,6 +130,7 @@ def distance(told: Sequence[Verdict]) -> Figure | None:
     axes.scatter([share for _, share in known], places, c=colours, zorder=3)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
+    plain(axes.xaxis)
     axes.set_yticks(places, [title for title, _ in known])
     axes.invert_yaxis()
     axes.set_xlabel("ratio to Kafka over the bar: left of 1 it is reached, right of it missed")

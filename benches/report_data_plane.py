@@ -58,6 +58,7 @@ TABLES = {
     "durable": DURABLE,
     "connections": CONNECTIONS,
     "consumer-performance": CONSUMED,
+    "librdkafka": PRODUCED[:3],
     "end-to-end-latency": PINGED,
 }
 

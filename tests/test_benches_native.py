@@ -17,7 +17,7 @@ import confluent_kafka as ck
 import pytest
 from kafka.partitioner.default import murmur2
 
-from benches import generator, slow_sync
+from benches import generator, librdkafka, slow_sync
 from benches.link import create_topic
 from benches.report_data_plane import TABLES, table
 from tests.conftest import TEST_SETTINGS
@@ -57,10 +57,10 @@ def where(broker: OttlaProcess, topic: str) -> dict[str, object]:
     return {"bootstrap": broker.bootstrap, "topics": topic}
 
 
-def read_all(broker: OttlaProcess, topic: str) -> list[ck.Message]:
+def read_all(broker: OttlaProcess, topic: str, partitions: int = PARTITIONS) -> list[ck.Message]:
     """All that librdkafka finds there, checksums checked."""
     consumer = ck.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "none", "check.crcs": True})
-    places = [ck.TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)]
+    places = [ck.TopicPartition(topic, partition, 0) for partition in range(partitions)]
     count = 0
     for place in places:
         ends = consumer.get_watermark_offsets(place, timeout=30)
@@ -172,6 +172,18 @@ def test_a_broker_that_goes_away(program: Path, tmp_path: Path, command: str) ->
         assert running.returncode == 1
         assert "broke" in told["error"] or "closed" in told["error"]
         assert told["records"] > 0 or command == "fetch"
+
+
+def test_librdkafka_sends_and_reads_what_it_says(broker: OttlaProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every record is acknowledged and read; of more than there are it says how many came."""
+    create_topic(broker, "rdkafka", librdkafka.PARTITIONS)
+    librdkafka.send(broker.bootstrap, "rdkafka", RECORDS)
+    librdkafka.read(broker.bootstrap, "rdkafka", RECORDS)
+    sent = read_all(broker, "rdkafka", librdkafka.PARTITIONS)
+    assert [len(message.value() or b"") for message in sent] == [librdkafka.RECORD_BYTES] * RECORDS
+    monkeypatch.setattr(librdkafka, "WAIT_S", 1)
+    with pytest.raises(generator.Failed, match=f"{RECORDS} of {RECORDS + 1} records came"):
+        librdkafka.read(broker.bootstrap, "rdkafka", RECORDS + 1)
 
 
 def test_mistakes_are_told(broker: OttlaProcess, program: Path) -> None:
