@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from benches import (
     transactions,
 )
 from benches.bars import table as table_of_bars
+from benches.effort import EFFORT
 from benches.meters import machine
 from benches.peers import PEERS, SYNCED, WHOLE, Peer, client_versions, make_peers
 from benches.plots import draw
@@ -97,7 +99,9 @@ def on_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Nam
     if "transactions" in wanted:
         yield from of_transactions(whole, options, "os")
     if "produce" in wanted:
-        yield from attempt("produce", "ProducerPerformance", partial(produce.run, whole, options.records))
+        yield from attempt(
+            "produce", "ProducerPerformance", partial(produce.run, whole, EFFORT.records(options.records))
+        )
     yield from of_data_plane(wanted, peers, whole, options)
     if "end-to-end-latency" in wanted:
         yield from attempt("end-to-end-latency", "EndToEndLatency", partial(kafka_tools.ping, whole))
@@ -172,7 +176,7 @@ def without_peers(
         play = partial(storage.run, folder, programs, options.storage.split(","), large=options.large)
         yield from attempt("storage", "the storage engine alone", play)
     if "recovery" in wanted:
-        gib = options.recovery_gib or (RECOVERY_FULL_GIB if options.full else RECOVERY_GIB)
+        gib = options.recovery_gib or EFFORT.share * (RECOVERY_FULL_GIB if options.full else RECOVERY_GIB)
         title = f"restart after SIGKILL with {gib:g} GiB"
         yield from attempt("recovery", title, partial(recovery.run, folder / "killed", names, gib))
     if "coordinators" in wanted:
@@ -228,6 +232,7 @@ def arguments() -> argparse.Namespace:
         help=f"which workloads (of {', '.join(WORKLOADS)}; {', '.join(HEADLINE)}, or with --full all)",
     )
     parser.add_argument("--full", action="store_true", help="every size, generator and durability of each workload")
+    parser.add_argument("--quick", action="store_true", help="a fifth of everything, to see that it works")
     parser.add_argument("--storage", default=",".join(storage.PROGRAMS), help="which of storage (%(default)s)")
     parser.add_argument("--large", action="store_true", help="storage with as much data as its bars are worded for")
     gib = f"what brokers are killed over ({RECOVERY_GIB:g}, with --full {RECOVERY_FULL_GIB:g})"
@@ -271,6 +276,8 @@ def chosen(folder: Path, options: argparse.Namespace) -> tuple[list[Peer], dict[
 def main() -> None:
     options = arguments()
     wanted = options.wanted
+    if options.quick:
+        EFFORT.hurry()
     if absent := jars.missing():
         sys.exit(absent)
     # What is installed has its byte code; with this set, each start from a fresh tree would compile every module.
@@ -288,6 +295,7 @@ def main() -> None:
     results: dict[str, Any] = {
         "begun": begun.isoformat(timespec="seconds"),
         "command": ["python", "-m", "benches", *sys.argv[1:]],
+        "effort": asdict(EFFORT),
         "machine": machine(),
         "clients": client_versions(),
         "peers": {peer.name: peer.describe() for peer in peers},

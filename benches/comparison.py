@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benches.effort import EFFORT
 from benches.peers import WHOLE, Peer
 from benches.rounds import Round, interleaved, settled, summary, warm_up
 
 LIMIT = "limit"
-ROUNDS = 3
 
 
 def compare(
@@ -39,7 +39,7 @@ def compare(
     warm = {peer.name: unless_absent(peer, lambda each: warm_up(each, one_round, settles)) for peer in peers}
     by_name = {peer.name: peer for peer in peers}
     rounds: dict[str, list[Round]] = {name: [] for name in (*by_name, *([LIMIT] if limit else []))}
-    for name in interleaved([*rounds], ROUNDS):
+    for name in interleaved([*rounds], EFFORT.rounds):
         if peer := by_name.get(name):
             rounds[name] += unless_absent(peer, lambda each: [one_round(each)])
         elif limit is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benches import generator
+from benches.effort import EFFORT
 from benches.peers import Peer
 from benches.rounds import Round, interleaved, summary
 
@@ -38,8 +39,9 @@ def one_round(peer: Peer, program: Path, count: int) -> Round:
     }
 
 
-def run(peers: Sequence[Peer], program: Path, count: int = COUNT) -> dict[str, Any]:
+def run(peers: Sequence[Peer], program: Path) -> dict[str, Any]:
     """The memory is that of the first round: a process seldom gives back what it has taken."""
+    count = EFFORT.records(COUNT)
     rounds: dict[str, list[Round]] = {peer.name: [] for peer in peers}
     for peer in interleaved(peers, ROUNDS):
         rounds[peer.name].append(one_round(peer, program, count))

@@ -17,6 +17,7 @@ from typing import Any
 
 from benches import generator
 from benches.comparison import compare
+from benches.effort import EFFORT
 from benches.link import create_topic, delete_topic
 from benches.meters import GIB, MIB, Meter, empty_page_cache, warm_memory
 from benches.peers import Peer
@@ -75,7 +76,7 @@ PARTITIONS = 6
 
 def values_of(case: Saturation) -> dict[str, object]:
     """The flags of a round."""
-    values: dict[str, object] = {**case.flags, "records": case.records, "seconds": 300}
+    values: dict[str, object] = {**case.flags, "records": EFFORT.records(case.records), "seconds": 300}
     if case.flights:
         values["payload"] = generator.flights_file()
     return values
@@ -100,7 +101,7 @@ def saturate(peers: Sequence[Peer], program: Path, name: str, folder: Path) -> d
 
     def prepare() -> list[str]:
         page_cache = empty_page_cache([*(peer.process.data_dir for peer in peers), folder])
-        warm_memory(case.records * int(str(case.flags.get("record-bytes", 300))))
+        warm_memory(EFFORT.records(case.records) * int(str(case.flags.get("record-bytes", 300))))
         return page_cache
 
     def one_round(peer: Peer) -> Round:
@@ -155,8 +156,8 @@ def faultless(told: Mapping[str, Any]) -> None:
 def fetch(peers: Sequence[Peer], program: Path, folder: Path) -> dict[str, Any]:
     """What lies in the page cache, again and again; the limit is sendfile of as many resident bytes."""
     topic = f"load-{next(numbers)}"
-    written = {"record-bytes": 1024, **BIG, "records": FETCH_RECORDS, "seconds": 300}
-    values = {"seconds": FETCH_S, "connections": 2, "again": True}
+    written = {"record-bytes": 1024, **BIG, "records": EFFORT.records(FETCH_RECORDS), "seconds": 300}
+    values = {"seconds": EFFORT.seconds(FETCH_S), "connections": 2, "again": True}
     filled: set[str] = set()
 
     def one_round(peer: Peer) -> Round:
@@ -171,7 +172,9 @@ def fetch(peers: Sequence[Peer], program: Path, folder: Path) -> dict[str, Any]:
 
     def limit() -> Round:
         told = generator.run(
-            program, "limit fetch", {"seconds": FETCH_S, "connections": 2, "folder": folder, "file-mib": 512}
+            program,
+            "limit fetch",
+            {"seconds": EFFORT.seconds(FETCH_S), "connections": 2, "folder": folder, "file-mib": 512},
         )
         return {"mib_per_s": told["mib_per_s"], "broker_cpu_s_per_gib": told["limit_cpu_s_per_gib"], "generator": told}
 
@@ -191,15 +194,16 @@ def fetch(peers: Sequence[Peer], program: Path, folder: Path) -> dict[str, Any]:
 
 def open_loop(peers: Sequence[Peer], program: Path, rate: int) -> dict[str, Any]:
     """Records that come due at a rate, and a consumer at the tail."""
-    values = {"rate": rate, "seconds": OPEN_LOOP_S, "connections": 4, "record-bytes": 1024, "acks": "1"}
+    seconds = EFFORT.seconds(OPEN_LOOP_S)
+    values = {"rate": rate, "seconds": seconds, "connections": 4, "record-bytes": 1024, "acks": "1"}
 
     def one_round(peer: Peer) -> Round:
         topic = f"load-{next(numbers)}"
         create_topic(peer.process, topic, PARTITIONS)
         where = {"bootstrap": peer.process.bootstrap, "topics": topic}
-        reading = {"from": "end", "latency": True, "ready": True, "seconds": 3 * OPEN_LOOP_S}
+        reading = {"from": "end", "latency": True, "ready": True, "seconds": 3 * seconds}
         meter = Meter(peer.process)
-        consumer = generator.Running(program, "fetch", {**where, **reading, "records": rate * OPEN_LOOP_S})
+        consumer = generator.Running(program, "fetch", {**where, **reading, "records": round(rate * seconds)})
         try:
             told = generator.run(program, "produce", {**where, **values})
             read = consumer.finish()
@@ -233,7 +237,7 @@ def open_loop(peers: Sequence[Peer], program: Path, rate: int) -> dict[str, Any]
 
 def tiny(peers: Sequence[Peer], program: Path) -> dict[str, Any]:
     """One record a request, one request at a time, fifty connections."""
-    values = {"seconds": TINY_S}
+    values = {"seconds": EFFORT.seconds(TINY_S)}
 
     def one_round(peer: Peer) -> Round:
         topic = f"load-{next(numbers)}"

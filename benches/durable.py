@@ -14,6 +14,7 @@ from typing import Any
 from benches import generator, slow_sync
 from benches.comparison import compare
 from benches.data_plane import PARTITIONS, faultless, numbers
+from benches.effort import EFFORT
 from benches.link import create_topic, delete_topic
 from benches.meters import Meter
 from benches.peers import SYNCED, Peer, make_peers
@@ -44,7 +45,7 @@ def figures(told: dict[str, Any]) -> Round:
 
 def run(peers: Sequence[Peer], program: Path, folder: Path, delay_ms: float) -> dict[str, Any]:
     """These brokers, and the limit beside them."""
-    values = {**VALUES, "seconds": SECONDS}
+    values = {**VALUES, "seconds": EFFORT.seconds(SECONDS)}
 
     def one_round(peer: Peer) -> Round:
         topic = f"load-{next(numbers)}"

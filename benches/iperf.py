@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benches import generator
-from benches.comparison import LIMIT, ROUNDS
+from benches.comparison import LIMIT
+from benches.effort import EFFORT
 from benches.meters import GIB
 from benches.rounds import Round, interleaved, summary
 from tests.processes import free_port
@@ -25,8 +26,13 @@ IPERF = "iperf3"
 HOST = "127.0.0.1"
 
 
+def seconds() -> int:
+    """Whole ones: iperf3 knows no others."""
+    return max(1, round(EFFORT.seconds(SECONDS)))
+
+
 def client(port: int) -> list[str]:
-    return [IPERF, "-c", HOST, "-p", str(port), "-Z", "-w", SEND_BUFFER, "-t", str(SECONDS), "-J"]
+    return [IPERF, "-c", HOST, "-p", str(port), "-Z", "-w", SEND_BUFFER, "-t", str(seconds()), "-J"]
 
 
 def of_iperf(told: dict[str, Any]) -> Round:
@@ -63,9 +69,9 @@ def run(program: Path, folder: Path) -> dict[str, Any]:
     """Interleaved rounds of both."""
     if shutil.which(IPERF) is None:
         raise generator.Failed("iperf3 not found (on Debian: apt-get install iperf3)")
-    values = {"seconds": SECONDS, "folder": folder}
+    values = {"seconds": seconds(), "folder": folder}
     rounds: dict[str, list[Round]] = {LIMIT: [], IPERF: []}
-    for name in interleaved([*rounds], ROUNDS):
+    for name in interleaved([*rounds], EFFORT.rounds):
         if name == IPERF:
             rounds[name].append(one_round())
         else:

@@ -19,6 +19,7 @@ from typing import Any
 from benches import generator
 from benches.comparison import compare
 from benches.data_plane import faultless
+from benches.effort import EFFORT
 from benches.link import create_topic, delete_topic
 from benches.meters import GIB, Meter
 from benches.peers import Peer
@@ -93,8 +94,8 @@ def latencies(said: str) -> Round:
 
 def consume(peers: Sequence[Peer], program: Path) -> dict[str, Any]:
     """As fast as Kafka's consumer reads what the native generator has written."""
-    topic = f"consumed-{next(numbers)}"
-    size: dict[str, object] = {"record-bytes": RECORD_BYTES, "records": CONSUMED_RECORDS, "batch-bytes": 262_144}
+    topic, records = f"consumed-{next(numbers)}", EFFORT.records(CONSUMED_RECORDS)
+    size: dict[str, object] = {"record-bytes": RECORD_BYTES, "records": records, "batch-bytes": 262_144}
     for peer in peers:
         create_topic(peer.process, topic, PARTITIONS)
         where = {"bootstrap": peer.process.bootstrap, "topics": topic}
@@ -103,7 +104,7 @@ def consume(peers: Sequence[Peer], program: Path) -> dict[str, Any]:
     def one_round(peer: Peer) -> Round:
         meter = Meter(peer.process)
         group = f"consumers-{next(numbers)}"
-        told = consumed(run(consumer(peer.process.bootstrap, topic, group, CONSUMED_RECORDS)), CONSUMED_RECORDS)
+        told = consumed(run(consumer(peer.process.bootstrap, topic, group, records)), records)
         usage = meter.stop()
         gib = told["records"] * RECORD_BYTES / GIB
         return {**told, **asdict(usage), "broker_cpu_s_per_gib": usage.broker_cpu_s / gib}
@@ -115,27 +116,28 @@ def consume(peers: Sequence[Peer], program: Path) -> dict[str, Any]:
         "workload": "consumer-performance",
         "title": "ConsumerPerformance, 1 KiB records from the page cache",
         "partitions": PARTITIONS,
-        "command": consumer("HOST:PORT", "TOPIC", "GROUP", CONSUMED_RECORDS),
+        "command": consumer("HOST:PORT", "TOPIC", "GROUP", records),
         **result,
     }
 
 
 def ping(peers: Sequence[Peer]) -> dict[str, Any]:
     """One record at a time, there and back."""
+    records = EFFORT.records(SENT_RECORDS)
 
     def one_round(peer: Peer) -> Round:
         topic = f"pinged-{next(numbers)}"
         create_topic(peer.process, topic, 1)
         meter = Meter(peer.process)
-        told = latencies(run(pinger(peer.process.bootstrap, topic, SENT_RECORDS)))
+        told = latencies(run(pinger(peer.process.bootstrap, topic, records)))
         usage = meter.stop()
         delete_topic(peer.process, topic)
-        return {**told, **asdict(usage), "broker_cpu_us": usage.broker_cpu_s * 1e6 / SENT_RECORDS}
+        return {**told, **asdict(usage), "broker_cpu_us": usage.broker_cpu_s * 1e6 / records}
 
     figures = ("avg_ms", "p50_ms", "p99_ms", "p99.9_ms", "broker_cpu_us")
     return {
         "workload": "end-to-end-latency",
         "title": "EndToEndLatency, 100 B, acks=1",
-        "command": pinger("HOST:PORT", "TOPIC", SENT_RECORDS),
+        "command": pinger("HOST:PORT", "TOPIC", records),
         **compare(peers, one_round, ("avg_ms",), figures),
     }

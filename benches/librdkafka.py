@@ -16,6 +16,7 @@ import confluent_kafka as ck
 
 from benches import generator
 from benches.comparison import compare
+from benches.effort import EFFORT
 from benches.link import create_topic, delete_topic
 from benches.meters import GIB, MIB, Meter, empty_page_cache, warm_memory
 from benches.peers import Peer
@@ -91,9 +92,9 @@ def measured(peer: Peer, play: Callable[[], None], records: int) -> Round:
     }
 
 
-def run(peers: Sequence[Peer], kind: str, records: int = RECORDS) -> dict[str, Any]:
+def run(peers: Sequence[Peer], kind: str) -> dict[str, Any]:
     """Produce into a topic for each round, or consume one again and again."""
-    consumed = f"librdkafka-{next(numbers)}"
+    consumed, records = f"librdkafka-{next(numbers)}", EFFORT.records(RECORDS)
     filled: set[str] = set()
 
     def produce(peer: Peer) -> Round:

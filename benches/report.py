@@ -27,7 +27,7 @@ def markdown(results: dict[str, Any]) -> str:
         "|---|" + "---:|" * (len(heads) - 1),
     ]
     above = len(lines)
-    notes = []
+    notes = ["A quick run: these figures are no figures."] if results.get("effort", {}).get("share", 1) < 1 else []
     for result in workloads:
         if result["workload"] == "start":
             lines.append(row("start to first ApiVersions, s", result["start_s"], "{:.2f}".format))

@@ -6,18 +6,18 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from benches.effort import EFFORT
 from benches.peers import Peer
 
 P = TypeVar("P", Peer, str)
 Round = dict[str, Any]
 SETTLED_WITHIN = 0.05
-WARM_UP_MAX = 6
 
 
 def warm_up(peer: Peer, run: Callable[[Peer], Round], figures: Sequence[str]) -> list[Round]:
     """Rounds until two in a row differ by < 5 % in every figure, at most six: a cold JIT is not Kafka's speed."""
     rounds = [run(peer)]
-    while len(rounds) < WARM_UP_MAX:
+    while len(rounds) < EFFORT.warm_up_max:
         rounds.append(run(peer))
         if settled(rounds, figures):
             break

@@ -56,7 +56,12 @@ def whole_run(*, ours: float, kafka: float, limit: float) -> dict[str, Any]:
         for delay in (0.0, 2.0)
     ]
     run = results(workloads[0])
-    return {**run, "command": ["python", "-m", "benches", "--full"], "workloads": workloads}
+    return {
+        **run,
+        "effort": {"share": 1.0},
+        "command": ["python", "-m", "benches", "--full"],
+        "workloads": workloads,
+    }
 
 
 def verdict(run: dict[str, Any], title: str) -> bars.Verdict:
@@ -133,6 +138,10 @@ def test_the_readme_gets_its_part() -> None:
     assert "not measured" not in text
     readme = f"before\n{figures.BEGIN}\nold\n{figures.END}\nbehind\n"
     assert figures.written(readme, "new") == f"before\n{figures.BEGIN}\nnew\n{figures.END}\nbehind\n"
+    first["effort"] = {"share": 0.2}
+    with pytest.raises(ValueError, match="a quick run has no figures"):
+        figures.part([first, second])
+    assert "no figures" in markdown({**first, "workloads": []})
     with pytest.raises(ValueError, match=r"README\.md has no"):
         figures.written("no marks", "new")
 
