@@ -222,7 +222,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="benches", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--records", type=int, default=3_000_000, help="records of 1 KiB in each round (%(default)s)")
+    parser.add_argument("--records", type=int, default=2_000_000, help="records of 1 KiB in each round (%(default)s)")
     parser.add_argument(
         "--peers",
         help=f"which brokers (of {', '.join(PEERS)}; {', '.join(WHOLE)}, with --full the others too if they are there)",

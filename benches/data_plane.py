@@ -66,11 +66,11 @@ SATURATIONS = {
 HEADLINE = ("1KiB",)
 FIGURES = ("mib_per_s", "broker_cpu_s_per_gib", "machine_busy_s_per_gib")
 RATES = (1_000, 20_000)
-OPEN_LOOP_S = 20
+OPEN_LOOP_S = 15
 LATENCIES = ("p50_us", "p99_us", "p99.9_us", "max_us")
 TINY_S = 8
 FETCH_RECORDS = 1_000_000
-FETCH_S = 8
+FETCH_S = 6
 PARTITIONS = 6
 
 
