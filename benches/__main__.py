@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benches import (
+    bridge,
     connections,
     consumer_rebalance,
     coordinator_recovery,
@@ -46,7 +47,7 @@ from benches import (
 from benches.bars import table as table_of_bars
 from benches.effort import EFFORT
 from benches.meters import machine
-from benches.peers import PEERS, SYNCED, WHOLE, Peer, client_versions, make_peers
+from benches.peers import PEERS, SETTINGS, SYNCED, WHOLE, Peer, client_versions, make_peers
 from benches.plots import draw
 from benches.report import markdown
 from tests.kafka import jars
@@ -55,6 +56,7 @@ from tests.processes import BrokerFailed
 HEADLINE = ("start", "produce", "native-produce", "native-fetch", "open-loop", "durable")
 # Those on brokers that run already, in this order; then those on brokers or programs of their own.
 DATA_PLANE = ("native-produce", "native-fetch", "open-loop", "tiny", "connections", "consumer-performance")
+BRIDGE = ("bridge-control", "bridge-embedded")
 ON_PEERS = (
     "rebalance",
     "rolling",
@@ -64,9 +66,10 @@ ON_PEERS = (
     *DATA_PLANE,
     "end-to-end-latency",
     "librdkafka",
+    "bridge-control",
 )
 ALONE = ("limit", "storage", "recovery", "coordinators", "coordinator-recovery")
-WORKLOADS = ("start", *ON_PEERS, "durable", *ALONE)
+WORKLOADS = ("start", *ON_PEERS, "durable", "bridge-embedded", *ALONE)
 RECOVERY_GIB, RECOVERY_FULL_GIB = 2.0, 10.0
 Results = Iterator[dict[str, Any]]
 
@@ -109,6 +112,10 @@ def on_peers(wanted: Sequence[str], peers: Sequence[Peer], options: argparse.Nam
         for kind in librdkafka.KINDS:
             title = f"librdkafka, {kind}"
             yield from attempt("librdkafka", title, partial(librdkafka.run, whole, kind))
+    if "bridge-control" in wanted:
+        for peer in whole:
+            title = f"{peer.name} beside a busy control plane"
+            yield from attempt("bridge-control", title, partial(bridge.control, peer, options.generator))
 
 
 def of_data_plane(
@@ -203,6 +210,9 @@ def measure(
         yield from on_running(synced, on_synced_peers(wanted, synced, options))
     if "durable" in wanted:
         yield from of_durable(folder, names, options)
+    if "bridge-embedded" in wanted:
+        play = partial(bridge.embedded, folder / "embedded", options.generator, SETTINGS)
+        yield from attempt("bridge-embedded", "a broker in a program that computes", play)
     yield from without_peers(wanted, names, programs, folder, options)
 
 
@@ -284,7 +294,7 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Before anything is measured: it takes minutes and both cores.
     programs = storage.build() if "storage" in wanted else {}
-    options.generator = generator.build() if {*DATA_PLANE, "durable", "limit"} & set(wanted) else None
+    options.generator = generator.build() if {*DATA_PLANE, *BRIDGE, "durable", "limit"} & set(wanted) else None
     begun = datetime.datetime.now(datetime.UTC)
     began_s = time.monotonic()
     output: Path = options.output or jars.ROOT / "target" / "bench" / f"{begun:%Y%m%d-%H%M%S}.json"

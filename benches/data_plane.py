@@ -22,6 +22,7 @@ from benches.link import create_topic, delete_topic
 from benches.meters import GIB, MIB, Meter, empty_page_cache, warm_memory
 from benches.peers import Peer
 from benches.rounds import Round
+from tests.processes import Process
 
 numbers = itertools.count(1)
 
@@ -192,37 +193,45 @@ def fetch(peers: Sequence[Peer], program: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def open_loop(peers: Sequence[Peer], program: Path, rate: int) -> dict[str, Any]:
+def open_loop_values(rate: int, seconds: float) -> dict[str, object]:
+    return {"rate": rate, "seconds": seconds, "connections": 4, "record-bytes": 1024, "acks": "1"}
+
+
+def open_loop_round(process: Process, program: Path, rate: int, seconds: float) -> Round:
     """Records that come due at a rate, and a consumer at the tail."""
+    topic = f"load-{next(numbers)}"
+    create_topic(process, topic, PARTITIONS)
+    where = {"bootstrap": process.bootstrap, "topics": topic}
+    reading = {"from": "end", "latency": True, "ready": True, "seconds": 3 * seconds}
+    meter = Meter(process)
+    consumer = generator.Running(program, "fetch", {**where, **reading, "records": round(rate * seconds)})
+    try:
+        told = generator.run(program, "produce", {**where, **open_loop_values(rate, seconds)})
+        read = consumer.finish()
+    finally:
+        consumer.kill()
+    usage = meter.stop()
+    delete_topic(process, topic)
+    faultless(told)
+    if read["records"] != told["records"]:
+        raise generator.Failed(f"{told['records']} records were sent, {read['records']} read")
+    return {
+        **{f"produce_{name}": told["latency"][name] for name in LATENCIES},
+        **{f"end_to_end_{name}": read["latency"][name] for name in LATENCIES},
+        "records_per_s": told["records_per_s"],
+        **asdict(usage),
+        "broker_cpu_share": usage.broker_cpu_s / told["seconds"],
+        "generator": told,
+        "consumer": read,
+    }
+
+
+def open_loop(peers: Sequence[Peer], program: Path, rate: int) -> dict[str, Any]:
+    """The latency of records that come due one by one."""
     seconds = EFFORT.seconds(OPEN_LOOP_S)
-    values = {"rate": rate, "seconds": seconds, "connections": 4, "record-bytes": 1024, "acks": "1"}
 
     def one_round(peer: Peer) -> Round:
-        topic = f"load-{next(numbers)}"
-        create_topic(peer.process, topic, PARTITIONS)
-        where = {"bootstrap": peer.process.bootstrap, "topics": topic}
-        reading = {"from": "end", "latency": True, "ready": True, "seconds": 3 * seconds}
-        meter = Meter(peer.process)
-        consumer = generator.Running(program, "fetch", {**where, **reading, "records": round(rate * seconds)})
-        try:
-            told = generator.run(program, "produce", {**where, **values})
-            read = consumer.finish()
-        finally:
-            consumer.kill()
-        usage = meter.stop()
-        delete_topic(peer.process, topic)
-        faultless(told)
-        if read["records"] != told["records"]:
-            raise generator.Failed(f"{told['records']} records were sent, {read['records']} read")
-        return {
-            **{f"produce_{name}": told["latency"][name] for name in LATENCIES},
-            **{f"end_to_end_{name}": read["latency"][name] for name in LATENCIES},
-            "records_per_s": told["records_per_s"],
-            **asdict(usage),
-            "broker_cpu_share": usage.broker_cpu_s / told["seconds"],
-            "generator": told,
-            "consumer": read,
-        }
+        return open_loop_round(peer.process, program, rate, seconds)
 
     figures = [f"{kind}_{name}" for kind in ("produce", "end_to_end") for name in LATENCIES]
     return {
@@ -230,7 +239,7 @@ def open_loop(peers: Sequence[Peer], program: Path, rate: int) -> dict[str, Any]
         "title": f"open loop, {rate:,} records of 1 KiB per s",
         "rate": rate,
         "figures": figures,
-        "command": ["ottla-load", "produce", *generator.flags(values)],
+        "command": ["ottla-load", "produce", *generator.flags(open_loop_values(rate, seconds))],
         **compare(peers, one_round, ("produce_p50_us",), [*figures, "broker_cpu_share"]),
     }
 

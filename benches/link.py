@@ -37,6 +37,7 @@ ASK_EVERY_S = 0.002
 VERSIONS = {
     0: 12,  # Produce
     2: 7,  # ListOffsets
+    3: 12,  # Metadata
     8: 9,  # OffsetCommit
     9: 9,  # OffsetFetch
     10: 6,  # FindCoordinator

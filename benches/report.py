@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benches import iperf, report_coordinators, report_data_plane
+from benches import bridge, iperf, report_coordinators, report_data_plane
 from benches.peers import WHOLE
 from benches.report_rows import row, shower
 
@@ -49,6 +49,7 @@ def markdown(results: dict[str, Any]) -> str:
     if len(lines) == above:  # nothing beside another broker
         del lines[1:]
     lines += report_data_plane.table(workloads, list(results["peers"]))
+    lines += bridge.table(workloads)
     for result in workloads:
         if result["workload"] == "storage":
             lines += storage_table(result["programs"])
