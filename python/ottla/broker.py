@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from ottla.config import BrokerConfig
     from ottla.controller.controller import ControllerStatus
     from ottla.controller.image import Change, MetadataImage, Topic
-    from ottla.coordinator.runtime import RuntimeStatus
+    from ottla.coordinator.shard import RuntimeStatus
     from ottla.protocol.dispatch import DispatcherStatus
 
 log = logging.getLogger(__name__)

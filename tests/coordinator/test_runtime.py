@@ -152,6 +152,32 @@ def test_one_turn_is_one_append_per_shard(rig: Rig) -> None:
     assert rig.runtime.status.appended_batches == 2
 
 
+def test_the_first_of_very_many_does_not_wait_for_the_last() -> None:
+    """Where enough wait for one append it is made, and the rest of the turn has another; each shard counts its own."""
+    rig = Rig(settings=RuntimeSettings(batch_waiters_max=3))
+    rig.runtime.load(0)
+    rig.runtime.load(1)
+    for number in range(1, 6):
+        rig.put(f"{number}", number)
+        rig.put(f"{number}", 10 * number, partition=number % 2)
+    # The fourth write of the first shard and the third of the second one were not waited for.
+    assert rig.answers[:3] == [1, 2, 20]
+    rig.runtime.flush_turn()
+    assert sorted(rig.answers) == [1, 2, 3, 4, 5, 10, 20, 30, 40, 50]
+    assert [len(batch) for batch in rig.journals[0].batches] == [3, 3, 1]
+    assert [len(batch) for batch in rig.journals[1].batches] == [3]
+
+
+def test_what_an_early_append_could_not_write_is_refused_in_the_turn() -> None:
+    """As at its end."""
+    rig = Rig(settings=RuntimeSettings(batch_waiters_max=2))
+    rig.runtime.load(0)
+    rig.journals[0].fail_with = StorageError("full")
+    rig.put("a", 1)
+    rig.put("b", 2)
+    assert rig.answers == ["KAFKA_STORAGE_ERROR", "KAFKA_STORAGE_ERROR"]
+
+
 def test_an_answer_waits_for_the_commit(slow: Rig) -> None:
     """In the order of the writes, batch by batch."""
     slow.put("a", 1)

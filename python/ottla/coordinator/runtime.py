@@ -3,7 +3,8 @@
 **A write** is a function of the state machine. It may read everything applied so far, committed or not, and returns a
 `Result`: records and a response. The runtime applies the records at once, so that the next write of the same turn
 sees them, keeps them in the shard's buffer, and parks the response. At the end of the loop's turn (`flush_turn`) each
-shard appends its buffer as **one** batch: a thousand commits of one turn cost one append and join one group commit.
+shard appends its buffer as **one** batch: the commits of one turn cost one append and join one group commit. Only where
+very many wait (`batch_waiters_max`) it is appended before, so that the first need not wait for the last of them.
 When the journal says the batch is committed, the responses parked on it leave, in the order of the writes. A write
 without records waits too if earlier ones of its shard are not committed: what it read may be theirs. (Apache Kafka:
 CoordinatorRuntime.)
@@ -57,9 +58,9 @@ from ottla.coordinator.loading import ShardLoader
 from ottla.coordinator.shard import (
     M,
     Result,
+    RuntimeStatus,
     Shard,
     ShardContext,
-    ShardStatus,
     State,
     encoded_records,
 )
@@ -82,21 +83,13 @@ _RELOAD_PAUSE_MS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeStatus:
-    """For people and tests."""
-
-    shards: tuple[ShardStatus, ...]
-    appended_batches: int
-    appended_records: int
-    failed_appends: int
-
-
-@dataclass(frozen=True, slots=True)
 class RuntimeSettings:
     """Bounds of the runtime."""
 
     # Of one append. Kafka's limit for its coordinators is the topic's max.message.bytes, 1 MiB by default.
     batch_bytes_max: int = 1024 * 1024
+    # Responses that wait for one append.
+    batch_waiters_max: int = 64
     # Applied in one turn of the loop while loading: a few milliseconds.
     load_bytes_max: int = 32 * 1024
     # `offsets.commit.timeout.ms`: how long a response waits for the commit.
@@ -218,6 +211,8 @@ class CoordinatorRuntime(Generic[M]):
             refuse(self._absence(shard))
             return
         self._run(shard, partial(operation, shard.machine), answer, refuse)
+        if len(shard.waiters) >= self.settings.batch_waiters_max:
+            self.flush(shard)
         if self._submitted:
             self._run_submitted()
 

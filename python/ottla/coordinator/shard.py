@@ -153,6 +153,16 @@ class ShardStatus:
     buffered_records: int
 
 
+@dataclass(frozen=True, slots=True)
+class RuntimeStatus:
+    """For people and tests."""
+
+    shards: tuple[ShardStatus, ...]
+    appended_batches: int
+    appended_records: int
+    failed_appends: int
+
+
 class Host(Protocol):
     """What a shard needs of the runtime it belongs to."""
 

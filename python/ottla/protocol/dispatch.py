@@ -7,7 +7,7 @@
                         GIL for a minute expires no member: up to now if nothing waited, else up to the last request
                         served, since nothing older is left behind it. Load that never ends holds no deadline up
            flush        what coordinators wrote in this turn: one append per shard
-           answer       all answers of the turn in one call
+           answer       all answers of the turn in one call; in a long turn those that are there after every 64 items
 
 A handler answers now or later, exactly once. One that raises is answered for: with the code of a `RequestError`, else
 with UNKNOWN_SERVER_ERROR and a traceback in the log, in the shape of its response (`refuse` of the handler, or a
@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 # Items that carry no time (commits, questions of the data plane) say nothing about what is left behind them. After this
 # many turns of nothing else deadlines fire all the same.
 _TIMELESS_TURNS_MAX = 64
+# What is answered by then leaves after so many items, while the rest of the turn is served.
+_ANSWERS_EARLY = 64
 # Where the time of a request stands in its item.
 _RECEIVED_MS = 9
 
@@ -160,8 +162,10 @@ class Dispatcher:
         try:
             now_ms = self._clock.monotonic_ms()
             items = self._bridge.drain(self._drain_max)
-            for item in items:
+            for place, item in enumerate(items, 1):
                 self._guarded(self._serve.get(item[0], self._unknown), *item[1:])
+                if not place % _ANSWERS_EARLY:
+                    self._send()
             for end in self._services.background.finished():
                 self._guarded(end)
             for callback in self._deadlines.due(self._horizon_ms(items, now_ms)):

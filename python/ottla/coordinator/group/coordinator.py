@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from ottla.coordinator.group.consumer.topics import Cluster
-    from ottla.coordinator.runtime import RuntimeStatus
+    from ottla.coordinator.shard import RuntimeStatus
     from ottla.messages import (
         ConsumerGroupHeartbeatRequest,
         HeartbeatRequest,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
-    from ottla.coordinator.runtime import RuntimeStatus
+    from ottla.coordinator.shard import RuntimeStatus
     from ottla.coordinator.transaction.ending import Ending
     from ottla.coordinator.transaction.transaction import Partition
     from ottla.messages import InitProducerIdRequest, ListTransactionsRequest

@@ -21,7 +21,7 @@ Assigned = Mapping[bytes, Mapping[int, int]]
 class Recorded(dict[bytes, Mapping[int, int]]):
     """What a member has, and how its record says that: the record of the next epoch says the same."""
 
-    __slots__ = ("said",)
+    __slots__ = ("compared_with", "said")
 
     def __init__(
         self,
@@ -31,6 +31,8 @@ class Recorded(dict[bytes, Mapping[int, int]]):
         super().__init__(assigned)
         # Never changed in place.
         self.said = said
+        # The target it was found to be exactly (`quiet`).
+        self.compared_with: Target | None = None
 
 
 NO_TARGET: Final[Target] = {}

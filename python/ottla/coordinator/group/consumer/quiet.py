@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ottla.coordinator.group.consumer.member import Recorded
 from ottla.coordinator.group.consumer.reconcile import has_exactly
 from ottla.coordinator.group.consumer.records import next_epoch
 from ottla.coordinator.group.consumer.state import MemberState
@@ -45,10 +46,22 @@ def quiet_step(
         return None
     if member.epoch == target_epoch:
         return ()
-    target = group.target(member.member_id)
-    if member.revoking or not has_exactly(member.assigned, target, Subscribed(member, group, topics)):
+    if member.revoking or not _keeps_all(group, member, topics):
         return None
     return (next_epoch(group.group_id, member, target_epoch),)
+
+
+def _keeps_all(group: ConsumerGroup, member: ConsumerMember, topics: Topics) -> bool:
+    """It has what it shall have."""
+    has, target = member.assigned, group.target(member.member_id)
+    # Neither changes in place, and whatever changes what a member subscribes to, or what topics there are, has another
+    # target computed first: what was found once holds for as long as both are the same.
+    if type(has) is Recorded and has.compared_with is target:
+        return True
+    found = has_exactly(has, target, Subscribed(member, group, topics))
+    if found and type(has) is Recorded:
+        has.compared_with = target
+    return found
 
 
 def _says_something(member: ConsumerMember, context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> bool:
