@@ -95,8 +95,8 @@ def row(title: str, result: dict[str, Any], figure: str, digits: int, factor: fl
         cell = f"{median(each) * factor:,.{digits}f}"
         if isinstance(each, dict):
             cell += f" ({each['low'] * factor:,.{digits}f} to {each['high'] * factor:,.{digits}f})"
-        settled = result.get("settled", {}).get(name, True)
-        cells.append(cell if settled else f"{cell}, not settled")
+            cell += "" if result.get("settled", {}).get(name, True) else ", not settled"
+        cells.append(cell)
     return "| " + " | ".join([*cells, *ratios(told, peers)]) + " |"
 
 
