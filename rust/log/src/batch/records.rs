@@ -2,7 +2,7 @@
 //! value, header count, headers (key, value); every number but the first a zigzag varint, every length -1 for null.
 
 use super::header::BatchHeader;
-use super::varint;
+use super::varint::{self, Window};
 use crate::Offset;
 
 /// One record; key, value and headers lie in the batch (or in what it was decompressed into).
@@ -46,17 +46,83 @@ impl<'a> Records<'a> {
         self.at
     }
 
-    fn parse(&mut self) -> Result<RecordView<'a>, String> {
-        let cut = || "a record is cut".to_owned();
-        let length = varint::read_i32(self.bytes, &mut self.at).ok_or_else(cut)?;
-        let length = usize::try_from(length).map_err(|_| format!("a record has length {length}"))?;
+    #[inline(always)]
+    fn parse(&mut self) -> Result<RecordView<'a>, Malformed> {
+        if let Some((record, end)) = parse_plain(self.bytes, self.at) {
+            self.at = end;
+            return Ok(record);
+        }
+        self.parse_any()
+    }
+
+    #[cold]
+    fn parse_any(&mut self) -> Result<RecordView<'a>, Malformed> {
+        let length = varint::read_i32(self.bytes, &mut self.at).ok_or(Malformed::Cut)?;
+        let bytes_of_record = usize::try_from(length).map_err(|_| Malformed::Length(length))?;
         let rest = &self.bytes[self.at..];
-        let bytes =
-            rest.get(..length).ok_or_else(|| format!("a record of {length} bytes has only {} left", rest.len()))?;
-        self.at += length;
-        let record = parse_body(bytes)
-            .ok_or_else(|| format!("the fields of a record of {length} bytes do not fill it exactly"))?;
-        Ok(record)
+        let bytes = rest.get(..bytes_of_record).ok_or(Malformed::TooLong { length, left: rest.len() })?;
+        self.at += bytes_of_record;
+        parse_body(bytes).ok_or(Malformed::Fields { length })
+    }
+}
+
+/// A record as most are: no headers, and lengths and deltas of two bytes at most. Where it ends is told with it. None: it is another kind,
+/// or is malformed, or lies at the very end; [`Records::parse_any`] knows.
+#[inline(always)]
+fn parse_plain(bytes: &[u8], at: usize) -> Option<(RecordView<'_>, usize)> {
+    let mut begin = Window::at(bytes, at)?;
+    let length = plain_length(begin.short()?)?;
+    let body = begin.finish()?;
+    let end = body + length;
+    let mut fields = Window::at(bytes, body)?;
+    fields.skip_byte();
+    let timestamp_delta = i64::from(varint::unfold(fields.short()?));
+    let offset_delta = varint::unfold(fields.short()?);
+    let key_length = fields.short()?;
+    let (key, after_key) = plain_bytes(bytes, key_length, fields.finish()?)?;
+    let mut rest = Window::at(bytes, after_key)?;
+    let value_length = rest.short()?;
+    let (value, after_value) = plain_bytes(bytes, value_length, rest.finish()?)?;
+    // No headers, and nothing behind their count.
+    if after_value + 1 != end || *bytes.get(after_value)? != 0 {
+        return None;
+    }
+    Some((RecordView { timestamp_delta, offset_delta, key, value, header_count: 0, headers: &[] }, end))
+}
+
+/// Zigzag makes an even number of a length.
+#[inline(always)]
+fn plain_length(folded: u32) -> Option<usize> {
+    (folded & 1 == 0).then_some(folded as usize >> 1)
+}
+
+/// So many bytes at `at`, and where they end; every negative length is null, as in Kafka.
+#[inline(always)]
+fn plain_bytes(bytes: &[u8], folded: u32, at: usize) -> Option<(Option<&[u8]>, usize)> {
+    match plain_length(folded) {
+        None => Some((None, at)),
+        Some(length) => Some((Some(bytes.get(at..at + length)?), at + length)),
+    }
+}
+
+/// Why records cannot be read. Put into words only when somebody asks: a walk is made of every record that comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("a record is cut")]
+    Cut,
+    #[error("a record has length {0}")]
+    Length(i32),
+    #[error("a record of {length} bytes has only {left} left")]
+    TooLong { length: i32, left: usize },
+    #[error("the fields of a record of {length} bytes do not fill it exactly")]
+    Fields { length: i32 },
+    #[error("{0} bytes are left after the last record")]
+    LeftOver(usize),
+}
+
+impl From<Malformed> for String {
+    fn from(what: Malformed) -> String {
+        what.to_string()
     }
 }
 
@@ -95,13 +161,15 @@ fn parse_body(bytes: &[u8]) -> Option<RecordView<'_>> {
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = Result<RecordView<'a>, String>;
+    type Item = Result<RecordView<'a>, Malformed>;
 
+    /// In line, so that a walk that looks at two fields makes no more of a record than those.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.left <= 0 {
             if self.left == 0 && self.at != self.bytes.len() {
                 self.left = -1;
-                return Some(Err(format!("{} bytes are left after the last record", self.bytes.len() - self.at)));
+                return Some(Err(Malformed::LeftOver(self.bytes.len() - self.at)));
             }
             return None;
         }
@@ -173,5 +241,88 @@ impl<'a> RecordRef<'a> {
 
     pub fn headers(&self) -> Headers<'a> {
         self.view.headers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What matters of a record, where it ended, or why it did not.
+    type Told<'a> = Result<(i64, i32, Option<&'a [u8]>, Option<&'a [u8]>, usize, usize), Malformed>;
+
+    fn told<'a>(record: Result<RecordView<'a>, Malformed>, end: usize) -> Told<'a> {
+        let RecordView { timestamp_delta, offset_delta, key, value, .. } = record?;
+        Ok((timestamp_delta, offset_delta, key, value, record?.header_count(), end))
+    }
+
+    fn record(delta: i64, offset: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: i32) -> Vec<u8> {
+        let mut body = vec![0];
+        varint::write_i64(&mut body, delta);
+        varint::write_i32(&mut body, offset);
+        for bytes in [key, value] {
+            varint::write_i32(&mut body, bytes.map_or(-1, |bytes| bytes.len() as i32));
+            body.extend_from_slice(bytes.unwrap_or_default());
+        }
+        varint::write_i32(&mut body, headers);
+        for _ in 0..headers {
+            varint::write_i32(&mut body, 1);
+            body.push(b'h');
+            varint::write_i32(&mut body, -1);
+        }
+        let mut record = Vec::new();
+        varint::write_i32(&mut record, body.len() as i32);
+        record.extend(body);
+        record
+    }
+
+    prop_compose! {
+        fn any_record()(
+            delta in prop_oneof![-70..9000i64, any::<i64>()],
+            offset in prop_oneof![-70..9000i32, any::<i32>()],
+            key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
+            value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..9000)),
+            headers in prop_oneof![Just(0), 0..3i32],
+        ) -> Vec<u8> {
+            record(delta, offset, key.as_deref(), value.as_deref(), headers)
+        }
+    }
+
+    proptest! {
+        /// The short way through a record tells what the long one does, of records whole or broken.
+        #[test]
+        fn both_ways_tell_the_same(
+            records in proptest::collection::vec(any_record(), 1..4),
+            changes in proptest::collection::vec((0..40usize, any::<u8>()), 0..3),
+            cut in 0..10usize,
+        ) {
+            let mut bytes = records.concat();
+            for (at, byte) in changes {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            bytes.truncate(bytes.len() - cut.min(bytes.len()));
+            let (mut short, mut long) = (Records::new(&bytes, 9), Records::new(&bytes, 9));
+            for _ in 0..records.len() {
+                let (one, other) = (short.parse(), long.parse_any());
+                prop_assert_eq!(told(one, short.at), told(other, long.at));
+                if one.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Most records do go the short way.
+    #[test]
+    fn usual_records_are_plain() {
+        for bytes in [record(0, 0, None, Some(&[1; 100]), 0), record(8191, 8191, Some(b"key"), Some(&[1; 8000]), 0)] {
+            let followed = [&bytes[..], &bytes[..]].concat();
+            assert!(parse_plain(&followed, 0).is_some_and(|(_, end)| end == bytes.len()));
+        }
+        let with_header = record(0, 0, None, None, 1).repeat(2);
+        assert!(parse_plain(&with_header, 0).is_none());
     }
 }

@@ -45,6 +45,58 @@ pub fn read_i64(bytes: &[u8], at: &mut usize) -> Option<i64> {
     Some((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
+/// The next eight bytes, in a register: varints of one or two bytes are read from there without another look at memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    word: u64,
+    at: usize,
+    end: usize,
+}
+
+impl Window {
+    /// None when fewer than eight bytes are left.
+    #[inline(always)]
+    pub fn at(bytes: &[u8], at: usize) -> Option<Window> {
+        let word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+        Some(Window { word, at, end: at + size_of::<u64>() })
+    }
+
+    #[inline(always)]
+    pub fn skip_byte(&mut self) {
+        self.word >>= 8;
+        self.at += 1;
+    }
+
+    /// The next varint, not yet unfolded from zigzag; None when it is longer than two bytes. What is read behind the eight bytes means
+    /// nothing: [`Window::finish`] tells.
+    #[inline(always)]
+    pub fn short(&mut self) -> Option<u32> {
+        let word = self.word;
+        if word & 0x80 == 0 {
+            self.skip_byte();
+            return Some(word as u32 & 0x7f);
+        }
+        if word & 0x8000 != 0 {
+            return None;
+        }
+        self.word >>= 16;
+        self.at += 2;
+        Some((word as u32 & 0x7f) | ((word as u32 & 0x7f00) >> 1))
+    }
+
+    /// Where the next byte lies, if everything that was read lay in the window.
+    #[inline(always)]
+    pub fn finish(self) -> Option<usize> {
+        (self.at <= self.end).then_some(self.at)
+    }
+}
+
+/// The number that zigzag folded into `value`.
+#[inline(always)]
+pub fn unfold(value: u32) -> i32 {
+    (value >> 1) as i32 ^ -((value & 1) as i32)
+}
+
 pub fn write_i32(to: &mut Vec<u8>, value: i32) {
     write_unsigned(to, u64::from(((value << 1) ^ (value >> 31)) as u32));
 }
@@ -95,6 +147,19 @@ mod tests {
             prop_assert_eq!(read_i32(&bytes, &mut at), Some(small));
             prop_assert_eq!(read_i64(&bytes, &mut at), Some(large));
             prop_assert_eq!(at, bytes.len());
+        }
+
+        /// Short varints come from a window as they do one by one; what is longer, or behind it, does not come at all.
+        #[test]
+        fn windows(bytes in proptest::collection::vec(prop_oneof![0..0x80u8, any::<u8>()], 0..12)) {
+            let (mut at, mut window) = (0, Window::at(&bytes, 0));
+            prop_assert_eq!(window.is_some(), bytes.len() >= 8);
+            while let Some(inside) = &mut window {
+                let Some(value) = inside.short() else { break };
+                let Some(until) = inside.finish() else { break };
+                prop_assert_eq!(Some(unfold(value)), read_i32(&bytes, &mut at));
+                prop_assert_eq!(at, until);
+            }
         }
 
         /// Any bytes at all give a number or None, never a panic.
