@@ -67,6 +67,7 @@ GENERATED_OR_DATA = re.compile(
 UNSAFE: dict[str, str] = {
     "rust/log/src/env/lock.rs": "open-file-description locks: one fcntl that rustix lacks",
     "rust/protocol/tests/memory.rs": "an allocator that counts, to prove the bound on memory per frame",
+    "rust/server/tests/allocations.rs": "an allocator that counts how often a Produce asks for memory",
 }
 
 # What would tie the project to the machine it was written on.

@@ -120,7 +120,6 @@ pub enum Outcome {
 pub struct RequestInfo {
     pub version: i16,
     pub correlation_id: i32,
-    pub client_id: Option<String>,
     pub peer: Arc<Peer>,
     /// Where the body starts in the frame.
     pub body_start: usize,
@@ -161,7 +160,6 @@ pub fn is_produce(frame: &[u8]) -> bool {
 /// Starts work on a frame.
 pub fn begin(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: BytesMut) -> Outcome {
     plane.counters.requests.add_one();
-    let received = plane.engine.monotonic();
     let (Some(key), Some(version)) = (leading_i16(&frame, 0), leading_i16(&frame, 2)) else {
         return Outcome::Close(format!("a frame of {} bytes has no request header", frame.len()));
     };
@@ -187,7 +185,6 @@ pub fn begin(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: BytesMut) -> Outcome {
     let info = RequestInfo {
         version,
         correlation_id: header.correlation_id,
-        client_id: header.client_id.map(str::to_owned),
         peer: Arc::clone(peer),
         body_start: reader.position(),
     };
@@ -201,7 +198,10 @@ pub fn begin(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: BytesMut) -> Outcome {
         OFFSET_FOR_LEADER_EPOCH => api::offset_for_leader_epoch::answer(plane, &info, &frame),
         DESCRIBE_TOPIC_PARTITIONS => api::describe_topic_partitions::answer(plane, &info, &frame),
         api_versions::KEY => api::api_versions::answer(plane, &info, &frame),
-        _ => return ask_control_plane(plane, key, info, received, frame),
+        _ => {
+            let client_id = header.client_id.map(str::to_owned);
+            return ask_control_plane(plane, key, info, client_id, frame);
+        }
     };
     match outcome {
         Ok(pending) => Outcome::Answer(pending),
@@ -221,9 +221,10 @@ fn ask_control_plane(
     plane: &Arc<Plane>,
     key: i16,
     info: RequestInfo,
-    received: std::time::Duration,
+    client_id: Option<String>,
     frame: BytesMut,
 ) -> Outcome {
+    let received = plane.engine.monotonic();
     let (reply, answer) = oneshot::channel();
     let (control, peer) = (Arc::clone(&plane.control), Arc::clone(&info.peer));
     let asked = info.clone();
@@ -233,7 +234,7 @@ fn ask_control_plane(
             api_key: key,
             api_version: asked.version,
             correlation_id: asked.correlation_id,
-            client_id: asked.client_id,
+            client_id,
             peer: asked.peer,
             received,
             body: frame.freeze().split_off(asked.body_start),

@@ -1,6 +1,5 @@
 //! The data plane of one broker: what every connection shares.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_protocol::native::api_versions::Row;
@@ -22,7 +21,8 @@ pub struct Plane {
     pub room: Arc<Room>,
     pub limits: Limits,
     pub counters: Counters,
-    rows: HashMap<i16, ApiRow>,
+    /// By key: it is looked into for every request.
+    rows: Vec<Option<ApiRow>>,
     /// The table as ApiVersions says it, in key order.
     advertised: Vec<Row>,
 }
@@ -43,7 +43,7 @@ impl Plane {
         Ok(Self {
             sessions: Sessions::new(limits.fetch_sessions_max, seed),
             room: Arc::new(Room::new(limits.queued_requests_max, limits.queued_bytes_max)),
-            rows: table.iter().map(|row| (row.key, *row)).collect(),
+            rows: rows_by_key(table),
             advertised,
             counters: Counters::default(),
             engine,
@@ -55,11 +55,22 @@ impl Plane {
 
     #[must_use]
     pub fn row(&self, key: i16) -> Option<&ApiRow> {
-        self.rows.get(&key)
+        self.rows.get(usize::try_from(key).ok()?)?.as_ref()
     }
 
     #[must_use]
     pub fn advertised(&self) -> &[Row] {
         &self.advertised
     }
+}
+
+fn rows_by_key(table: &[ApiRow]) -> Vec<Option<ApiRow>> {
+    let place = |row: &ApiRow| usize::try_from(row.key).ok();
+    let mut rows = vec![None; table.iter().filter_map(place).max().map_or(0, |highest| highest + 1)];
+    for row in table {
+        if let Some(slot) = place(row).and_then(|place| rows.get_mut(place)) {
+            *slot = Some(*row);
+        }
+    }
+    rows
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use ottla_log::env::File;
 
 /// A region of a segment file, sent without passing through our memory where the transport allows.
@@ -15,13 +15,23 @@ pub struct FileRegion {
 
 /// A piece of an answer, in order.
 pub enum Chunk {
-    Memory(Bytes),
+    Memory(BytesMut),
     File(FileRegion),
 }
 
 /// A whole answer: length prefix, response header and body.
 pub struct Reply {
-    pub chunks: Vec<Chunk>,
+    chunks: Vec<Chunk>,
+    /// What follows them; all there is, but in answers with records in them.
+    last: BytesMut,
+}
+
+impl Reply {
+    /// The pieces in order, none of them empty.
+    pub fn into_chunks(self) -> impl Iterator<Item = Chunk> {
+        let last = (!self.last.is_empty()).then_some(Chunk::Memory(self.last));
+        self.chunks.into_iter().chain(last)
+    }
 }
 
 /// Bytes before the body: length (4), correlation id (4), and for flexible headers an empty tag section (1).
@@ -65,9 +75,8 @@ impl ReplyBuilder {
 
     fn close_buffer(&mut self) {
         if !self.buffer.is_empty() {
-            let full = self.buffer.split().freeze();
-            self.closed_bytes += full.len();
-            self.chunks.push(Chunk::Memory(full));
+            self.closed_bytes += self.buffer.len();
+            self.chunks.push(Chunk::Memory(self.buffer.split()));
         }
     }
 
@@ -76,18 +85,12 @@ impl ReplyBuilder {
     pub fn finish(mut self) -> Option<Reply> {
         let body_bytes = self.closed_bytes + self.buffer.len() - PREFIX_BYTES;
         let length = i32::try_from(body_bytes).ok()?.to_be_bytes();
-        match self.chunks.first_mut() {
-            None => self.buffer[..PREFIX_BYTES].copy_from_slice(&length),
-            Some(Chunk::Memory(first)) => {
-                // The first buffer was frozen before the length was known; nobody else holds it, so this is in place.
-                let mut open =
-                    std::mem::take(first).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-                open[..PREFIX_BYTES].copy_from_slice(&length);
-                *first = open.freeze();
-            }
+        let first = match self.chunks.first_mut() {
+            None => &mut self.buffer,
+            Some(Chunk::Memory(first)) => first,
             Some(Chunk::File(_)) => return None,
-        }
-        self.close_buffer();
-        Some(Reply { chunks: self.chunks })
+        };
+        first[..PREFIX_BYTES].copy_from_slice(&length);
+        Some(Reply { chunks: self.chunks, last: self.buffer })
     }
 }

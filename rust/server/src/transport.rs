@@ -20,7 +20,7 @@ const COPY_BYTES: usize = 256 * 1024;
 /// # Errors
 /// The connection failed, or a segment file is shorter than its index of batches says.
 pub async fn send(stream: &TcpStream, reply: Reply) -> io::Result<()> {
-    let mut chunks = reply.chunks.into_iter().peekable();
+    let mut chunks = reply.into_chunks().peekable();
     while let Some(chunk) = chunks.next() {
         let flags = if chunks.peek().is_some() { SendFlags::MORE } else { SendFlags::empty() };
         match chunk {

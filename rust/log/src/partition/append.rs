@@ -155,6 +155,9 @@ impl Partition {
         };
         let after = state.offsets();
         drop(state);
+        if let Ok(appended) = &mut result {
+            appended.high_watermark = after.high_watermark;
+        }
 
         self.notify(before, after);
         match (&result, then) {
@@ -189,6 +192,7 @@ impl Partition {
                             last_offset: batch.last_offset,
                             log_append_time_ms: batch.timestamp_ms,
                             log_start_offset: state.log_start,
+                            high_watermark: state.high_watermark.offset,
                             duplicate: true,
                         });
                     }
@@ -253,6 +257,7 @@ impl Partition {
             last_offset: header.last_offset(),
             log_append_time_ms: checked.log_append_time_ms,
             log_start_offset: state.log_start,
+            high_watermark: state.high_watermark.offset,
             duplicate: false,
         })
     }

@@ -145,6 +145,8 @@ pub struct Appended {
     /// -1 unless the topic's timestamps are LogAppendTime.
     pub log_append_time_ms: i64,
     pub log_start_offset: Offset,
+    /// As it was when the lock was let go: whoever waits for it to cover the batch need not ask again.
+    pub high_watermark: Offset,
     /// The batch was there already (idempotence); the offsets are those of the first time.
     pub duplicate: bool,
 }

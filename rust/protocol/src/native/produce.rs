@@ -39,11 +39,11 @@ impl<'a> TopicRef<'a> {
 
 /// A whole request; names are slices of the frame, records are ranges of it.
 #[derive(Debug)]
-pub struct ProduceRequest<'a> {
+pub struct ProduceRequest<'a, T = TopicData<'a>> {
     pub transactional_id: Option<&'a str>,
     pub acks: i16,
     pub timeout_ms: i32,
-    pub topics: Vec<TopicData<'a>>,
+    pub topics: Vec<T>,
 }
 
 #[derive(Debug)]
@@ -65,6 +65,21 @@ impl<'a> ProduceRequest<'a> {
     /// # Errors
     /// The frame is cut short, or holds what this version cannot.
     pub fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, Error> {
+        ProduceRequest::read_as(reader, version, |data| data, |topic, partitions| TopicData { topic, partitions })
+    }
+}
+
+impl<'a, T> ProduceRequest<'a, T> {
+    /// Reads the body of a request into the caller's own lists: whoever serves thousands a second makes each of them once.
+    ///
+    /// # Errors
+    /// The frame is cut short, or holds what this version cannot.
+    pub fn read_as<P>(
+        reader: &mut Reader<'a>,
+        version: i16,
+        mut partition: impl FnMut(PartitionData) -> P,
+        mut topic: impl FnMut(TopicRef<'a>, Vec<P>) -> T,
+    ) -> Result<Self, Error> {
         let flexible = version >= FIRST_FLEXIBLE;
         let transactional_id = reader.nullable_string(flexible, "transactional_id")?;
         let acks = reader.i16("acks")?;
@@ -81,7 +96,7 @@ impl<'a> ProduceRequest<'a> {
             weight: 384,
         };
         let topics = Allowance::of(reader, flexible).list(reader, topic_element, |allowance, reader| {
-            let topic = TopicRef::read(reader, version >= FIRST_WITH_TOPIC_IDS, flexible, "name")?;
+            let named = TopicRef::read(reader, version >= FIRST_WITH_TOPIC_IDS, flexible, "name")?;
             let partitions = allowance.list(reader, partition_element, |_, reader| {
                 let index = reader.i32("index")?;
                 let records = reader.nullable_bytes(flexible, "records")?.map(|records| {
@@ -89,10 +104,10 @@ impl<'a> ProduceRequest<'a> {
                     end - records.len()..end
                 });
                 reader.skip_tags(flexible)?;
-                Ok(PartitionData { index, records })
+                Ok(partition(PartitionData { index, records }))
             })?;
             reader.skip_tags(flexible)?;
-            Ok(TopicData { topic, partitions })
+            Ok(topic(named, partitions))
         })?;
         reader.skip_tags(flexible)?;
         Ok(Self { transactional_id, acks, timeout_ms, topics })
@@ -136,24 +151,32 @@ impl PartitionResponse {
 
 /// The answer for one topic.
 #[derive(Debug)]
-pub struct TopicResponse {
-    pub name: String,
+pub struct TopicResponse<'a, P> {
+    /// Not written from the version on that names topics by id.
+    pub name: &'a str,
     pub topic_id: [u8; 16],
-    pub partitions: Vec<PartitionResponse>,
+    pub partitions: P,
 }
 
 /// Writes the body of an answer.
-pub fn write_response(writer: &mut Out<'_>, version: i16, topics: &[TopicResponse]) -> Written {
+///
+/// # Errors
+/// A name or a count is too long for the protocol.
+pub fn write_response<'a, P: ExactSizeIterator<Item = &'a PartitionResponse>>(
+    writer: &mut Out<'_>,
+    version: i16,
+    topics: impl ExactSizeIterator<Item = TopicResponse<'a, P>>,
+) -> Written {
     let flexible = version >= FIRST_FLEXIBLE;
     writer.array(flexible, Some(topics.len()))?;
     for topic in topics {
         if version >= FIRST_WITH_TOPIC_IDS {
             writer.uuid(&topic.topic_id);
         } else {
-            writer.string(flexible, &topic.name)?;
+            writer.string(flexible, topic.name)?;
         }
         writer.array(flexible, Some(topic.partitions.len()))?;
-        for partition in &topic.partitions {
+        for partition in topic.partitions {
             writer.i32(partition.index);
             writer.i16(partition.error_code);
             writer.i64(partition.base_offset);

@@ -34,29 +34,27 @@ fn versions(name: &str) -> std::ops::RangeInclusive<i16> {
 #[test]
 fn produce_responses() {
     for version in versions("ProduceResponse") {
-        let topics = [TopicResponse {
-            name: "t".to_owned(),
-            topic_id: [9; 16],
-            partitions: vec![
-                PartitionResponse {
-                    index: 4,
-                    error_code: 0,
-                    base_offset: 1 << 40,
-                    log_append_time_ms: 77,
-                    log_start_offset: 5,
-                    record_errors: vec![],
-                    error_message: None,
-                },
-                PartitionResponse {
-                    record_errors: vec![
-                        RecordError { batch_index: 3, message: Some("bad".to_owned()) },
-                        RecordError { batch_index: 4, message: None },
-                    ],
-                    ..PartitionResponse::error(5, 87, Some("worse".to_owned()))
-                },
-            ],
-        }];
-        let (message, value) = response("ProduceResponse", version, |w| produce::write_response(w, version, &topics));
+        let partitions = [
+            PartitionResponse {
+                index: 4,
+                error_code: 0,
+                base_offset: 1 << 40,
+                log_append_time_ms: 77,
+                log_start_offset: 5,
+                record_errors: vec![],
+                error_message: None,
+            },
+            PartitionResponse {
+                record_errors: vec![
+                    RecordError { batch_index: 3, message: Some("bad".to_owned()) },
+                    RecordError { batch_index: 4, message: None },
+                ],
+                ..PartitionResponse::error(5, 87, Some("worse".to_owned()))
+            },
+        ];
+        let topic = TopicResponse { name: "t", topic_id: [9; 16], partitions: partitions.iter() };
+        let (message, value) =
+            response("ProduceResponse", version, |w| produce::write_response(w, version, [topic].into_iter()));
         let seen = Seen { shape: message.root(), value: &value };
         let topics = seen.list("responses").unwrap();
         assert_eq!(topics[0].topic("name", version >= 13), topic_ref(version));

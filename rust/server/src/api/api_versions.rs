@@ -38,7 +38,6 @@ pub fn unsupported(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: &[u8]) -> Outcom
     let info = RequestInfo {
         version: 0,
         correlation_id: i32::from_be_bytes(*correlation_id),
-        client_id: None,
         peer: Arc::clone(peer),
         body_start: 0,
     };

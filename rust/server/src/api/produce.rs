@@ -39,9 +39,12 @@ const NO_ANSWER: i16 = 0;
 const LEADER: i16 = 1;
 /// From this version on a producer knows that a transaction can be refused and aborted (KIP-890).
 const FIRST_WITH_ABORTABLE: i16 = 11;
+/// What the answer for a partition takes when there is nothing to explain, and a little more.
+const ANSWER_BYTES: usize = 48;
 const NOT_ADDED: &str = "Partition was not added to the transaction";
 
-/// A request with its names resolved; records are ranges of the frame.
+/// A request with its names resolved; records are ranges of the frame. It becomes the answer: nothing else is made of it, since requests
+/// of one record come by the ten thousand each second.
 struct Plan {
     acks: i16,
     timeout: Duration,
@@ -50,33 +53,58 @@ struct Plan {
 }
 
 struct TopicPlan {
-    name: String,
-    id: [u8; 16],
-    topic: Option<Arc<Topic>>,
-    by_id: bool,
+    target: Target,
     partitions: Vec<PartitionPlan>,
 }
 
+/// A topic as the request names it.
+struct Target {
+    topic: Option<Arc<Topic>>,
+    /// Of a topic that does not exist.
+    unknown_name: String,
+    id: [u8; 16],
+    by_id: bool,
+}
+
 struct PartitionPlan {
-    index: i32,
     records: Option<Range<usize>>,
     /// Set when a transaction had to be asked for: the proof that it was.
     guard: Option<VerificationGuard>,
     /// Set when it was refused.
     refusal: Option<ErrorCode>,
+    /// Which partition it is and, once the records are appended or refused, what the client is told.
+    answer: PartitionResponse,
 }
 
-impl TopicPlan {
-    fn new(image: &Image, topic: TopicRef<'_>, partitions: Vec<PartitionPlan>) -> Self {
-        match topic {
+impl PartitionPlan {
+    fn new(index: i32, records: Option<Range<usize>>) -> Self {
+        let answer = PartitionResponse::error(index, ErrorCode::UNKNOWN_SERVER_ERROR.0, None);
+        Self { records, guard: None, refusal: None, answer }
+    }
+
+    fn refuse(&mut self, error: ErrorCode, message: Option<String>) {
+        self.answer = PartitionResponse::error(self.answer.index, error.0, message);
+    }
+}
+
+impl Target {
+    fn new(image: &Image, named: TopicRef<'_>) -> Self {
+        match named {
             TopicRef::Name(name) => {
                 let topic = image.topic(name).cloned();
-                Self { name: name.to_owned(), id: [0; 16], topic, by_id: false, partitions }
+                let unknown_name = if topic.is_some() { String::new() } else { name.to_owned() };
+                Self { topic, unknown_name, id: [0; 16], by_id: false }
             }
             TopicRef::Id(id) => {
-                let topic = image.topic_by_id(&id).cloned();
-                Self { name: String::new(), id, topic, by_id: true, partitions }
+                Self { topic: image.topic_by_id(&id).cloned(), unknown_name: String::new(), id, by_id: true }
             }
+        }
+    }
+
+    fn name(&self) -> &str {
+        match &self.topic {
+            Some(topic) => &topic.name,
+            None => &self.unknown_name,
         }
     }
 
@@ -88,7 +116,7 @@ impl TopicPlan {
         (in_sync < needed).then(|| {
             format!(
                 "{in_sync} replicas in sync are fewer than the {needed} that min.insync.replicas asks of {}",
-                self.name
+                self.name()
             )
         })
     }
@@ -111,28 +139,17 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
     let image = plane.engine.image();
     let mut plan = {
         let mut reader = super::body(&frame, info)?;
-        let request = ProduceRequest::read(&mut reader, info.version)?;
+        let request = ProduceRequest::read_as(
+            &mut reader,
+            info.version,
+            |data| PartitionPlan::new(data.index, data.records),
+            |named, partitions| TopicPlan { target: Target::new(&image, named), partitions },
+        )?;
         Plan {
             acks: request.acks,
             timeout: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)),
             transactional_id: request.transactional_id.map(str::to_owned),
-            topics: request
-                .topics
-                .into_iter()
-                .map(|topic| {
-                    let partitions = topic
-                        .partitions
-                        .into_iter()
-                        .map(|data| PartitionPlan {
-                            index: data.index,
-                            records: data.records,
-                            guard: None,
-                            refusal: None,
-                        })
-                        .collect();
-                    TopicPlan::new(&image, topic.topic, partitions)
-                })
-                .collect(),
+            topics: request.topics,
         }
     };
     drop(image);
@@ -141,11 +158,11 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<
         Some(_) if plan.transactional_id.is_none() => {
             // Kafka authorizes the transactional id before anything else; a missing one is not authorized.
             let error = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-            return Ok(Outcome::Answer(refused(info, &plan, error)));
+            return Ok(Outcome::Answer(refused(info, plan, error)));
         }
         Some(_) => match only_producer(&plan, &frame) {
             Err(OtherProducer) => {
-                return Ok(Outcome::Answer(refused(info, &plan, ErrorCode::INVALID_PRODUCER_ID_MAPPING)));
+                return Ok(Outcome::Answer(refused(info, plan, ErrorCode::INVALID_PRODUCER_ID_MAPPING)));
             }
             Ok(None) => None,
             Ok(Some(producer)) => needed_verification(&mut plan, &frame, producer, info.version),
@@ -202,8 +219,8 @@ struct OtherProducer;
 fn only_producer(plan: &Plan, frame: &[u8]) -> Result<Option<BatchPeek>, OtherProducer> {
     let mut only: Option<BatchPeek> = None;
     for topic in &plan.topics {
-        for PartitionPlan { index, records, .. } in &topic.partitions {
-            let exists = topic.topic.as_ref().is_some_and(|topic| topic.partition(*index).is_some());
+        for PartitionPlan { records, answer, .. } in &topic.partitions {
+            let exists = topic.target.topic.as_ref().is_some_and(|topic| topic.partition(answer.index).is_some());
             let peek = records.clone().filter(|_| exists).and_then(|range| frame.get(range)).and_then(BatchPeek::of);
             let Some(peek) = peek.filter(|peek| peek.is_transactional && peek.producer_id >= 0) else { continue };
             let first = only.get_or_insert(peek);
@@ -224,13 +241,13 @@ struct Verification {
 /// The partitions on which this producer has no transaction open; `None` when there are none, and the write is native.
 fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek, version: i16) -> Option<Verification> {
     let mut partitions: Vec<(Arc<str>, i32)> = Vec::new();
-    for topic in &mut plan.topics {
-        for place in 0..topic.partitions.len() {
-            let PartitionPlan { index, records, .. } = &topic.partitions[place];
-            let Some(peek) = records.clone().and_then(|range| frame.get(range)).and_then(BatchPeek::of) else {
+    for TopicPlan { target, partitions: plans } in &mut plan.topics {
+        for plan in plans {
+            let Some(peek) = plan.records.clone().and_then(|range| frame.get(range)).and_then(BatchPeek::of) else {
                 continue;
             };
-            let Ok(partition) = topic.partition(*index) else {
+            let index = plan.answer.index;
+            let Ok(partition) = target.partition(index) else {
                 continue;
             };
             let replica = &partition.replica;
@@ -238,13 +255,12 @@ fn needed_verification(plan: &mut Plan, frame: &[u8], producer: BatchPeek, versi
                 continue;
             }
             if replica.is_zombie(&peek) {
-                topic.partitions[place].refusal = Some(ErrorCode::INVALID_PRODUCER_EPOCH);
+                plan.refusal = Some(ErrorCode::INVALID_PRODUCER_EPOCH);
                 continue;
             }
-            let guard = replica.start_verification(&peek, version);
-            if guard.is_some() {
-                partitions.push((Arc::clone(partition.replica.topic()), *index));
-                topic.partitions[place].guard = guard;
+            plan.guard = replica.start_verification(&peek, version);
+            if plan.guard.is_some() {
+                partitions.push((Arc::clone(replica.topic()), index));
             }
         }
     }
@@ -268,25 +284,25 @@ fn refuse_unverified(plan: &mut Plan, code: ErrorCode) {
 }
 
 /// The same error for every partition.
-fn refused(info: &RequestInfo, plan: &Plan, error: ErrorCode) -> Pending {
+fn refused(info: &RequestInfo, mut plan: Plan, error: ErrorCode) -> Pending {
     if plan.acks == NO_ANSWER {
         return Pending::Closed(format!("a Produce with acks=0 was refused with error {}", error.0));
     }
-    let topics = plan.topics.iter().map(|topic| TopicResponse {
-        name: topic.name.clone(),
-        topic_id: topic.id,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| PartitionResponse::error(partition.index, error.0, None))
-            .collect(),
-    });
-    Pending::made(respond(info, &topics.collect::<Vec<_>>()))
+    for partition in plan.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        partition.refuse(error, None);
+    }
+    Pending::made(respond(info, &plan.topics))
 }
 
-fn respond(info: &RequestInfo, topics: &[TopicResponse]) -> Result<Option<Reply>, String> {
-    info.reply(PRODUCE, 64 + 64 * topics.len(), |builder| {
-        write_response(&mut Writer::new(builder.buffer()), info.version, topics)
+fn respond(info: &RequestInfo, topics: &[TopicPlan]) -> Result<Option<Reply>, String> {
+    let bytes = |topic: &TopicPlan| ANSWER_BYTES + topic.target.name().len() + ANSWER_BYTES * topic.partitions.len();
+    info.reply(PRODUCE, ANSWER_BYTES + topics.iter().map(bytes).sum::<usize>(), |builder| {
+        let answers = topics.iter().map(|topic| TopicResponse {
+            name: topic.target.name(),
+            topic_id: topic.target.id,
+            partitions: topic.partitions.iter().map(|partition| &partition.answer),
+        });
+        write_response(&mut Writer::new(builder.buffer()), info.version, answers)
     })
 }
 
@@ -305,85 +321,85 @@ async fn append_when_relieved(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan
         tokio::select! {
             biased;
             () = plane.engine.relieved() => {}
-            () = deadline.passed() => return refused(info, &plan, ErrorCode::REQUEST_TIMED_OUT),
+            () = deadline.passed() => return refused(info, plan, ErrorCode::REQUEST_TIMED_OUT),
         }
     }
     append(plane, info, plan, frame)
 }
 
-fn append(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan, mut frame: BytesMut) -> Pending {
-    let has_valid_acks = matches!(plan.acks, ALL_IN_SYNC | NO_ANSWER | LEADER);
+fn append(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut frame: BytesMut) -> Pending {
+    let acks = plan.acks;
+    let has_valid_acks = matches!(acks, ALL_IN_SYNC | NO_ANSWER | LEADER);
     let mut awaited = Vec::new();
-    let mut responses = Vec::with_capacity(plan.topics.len());
-    for (topic_place, topic) in plan.topics.iter().enumerate() {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (place, partition) in topic.partitions.iter().enumerate() {
+    for (topic_place, TopicPlan { target, partitions }) in plan.topics.iter_mut().enumerate() {
+        for (place, partition) in partitions.iter_mut().enumerate() {
             if !has_valid_acks {
-                let error = ErrorCode::INVALID_REQUIRED_ACKS.0;
-                partitions.push(PartitionResponse::error(partition.index, error, None));
+                partition.refuse(ErrorCode::INVALID_REQUIRED_ACKS, None);
                 continue;
             }
             let records = partition.records.clone().and_then(|range| frame.get_mut(range)).unwrap_or_default();
-            let (response, end_offset) = append_to_partition(plane, info, topic, partition, plan.acks, records);
-            if let Some((replica, end_offset)) = end_offset {
+            if let Some((replica, end_offset)) = append_to_partition(plane, info, target, partition, acks, records) {
                 awaited.push(Awaited { topic: topic_place, partition: place, replica, end_offset });
             }
-            partitions.push(response);
         }
-        responses.push(TopicResponse { name: topic.name.clone(), topic_id: topic.id, partitions });
     }
-    match plan.acks {
+    drop(frame);
+    match acks {
         NO_ANSWER => {
-            let failed = responses.iter().flat_map(|topic| &topic.partitions).find(|p| p.error_code != 0);
-            match failed {
+            let mut answers = plan.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| &partition.answer);
+            match answers.find(|answer| answer.error_code != 0) {
                 None => Pending::Ready(None),
-                Some(partition) => Pending::Closed(format!(
+                Some(answer) => Pending::Closed(format!(
                     "a Produce with acks=0 failed on partition {} with error {}",
-                    partition.index, partition.error_code
+                    answer.index, answer.error_code
                 )),
             }
         }
-        ALL_IN_SYNC => wait_for_all(plane, info, plan.timeout, responses, awaited),
-        _ => Pending::made(respond(info, &responses)),
+        ALL_IN_SYNC if !awaited.is_empty() => wait_for_all(plane, info, plan, awaited),
+        _ => Pending::made(respond(info, &plan.topics)),
     }
 }
 
+/// Appends, and notes what the client is told. Returns the replica and the high watermark that acks=-1 is still to wait for.
 fn append_to_partition(
     plane: &Plane,
     info: &RequestInfo,
-    topic: &TopicPlan,
-    plan: &PartitionPlan,
+    target: &Target,
+    plan: &mut PartitionPlan,
     acks: i16,
     records: &mut [u8],
-) -> (PartitionResponse, Option<(Arc<Replica>, i64)>) {
-    let index = plan.index;
-    let partition = match topic.partition(index) {
+) -> Option<(Arc<Replica>, i64)> {
+    let index = plan.answer.index;
+    let partition = match target.partition(index) {
         Ok(partition) => partition,
-        Err((error, message)) => return (PartitionResponse::error(index, error.0, message), None),
+        Err((error, message)) => {
+            plan.refuse(error, message);
+            return None;
+        }
     };
     if let Some(error) = plan.refusal {
-        let message = (error == ErrorCode::INVALID_TXN_STATE).then(|| NOT_ADDED.to_owned());
-        return (PartitionResponse::error(index, error.0, message), None);
+        plan.refuse(error, (error == ErrorCode::INVALID_TXN_STATE).then(|| NOT_ADDED.to_owned()));
+        return None;
     }
     if acks == ALL_IN_SYNC
-        && let Some(message) = topic.lacks_replicas(partition)
+        && let Some(message) = target.lacks_replicas(partition)
     {
-        return (PartitionResponse::error(index, ErrorCode::NOT_ENOUGH_REPLICAS.0, Some(message)), None);
+        plan.refuse(ErrorCode::NOT_ENOUGH_REPLICAS, Some(message));
+        return None;
     }
     let bytes = records.len() as u64;
     match partition.replica.append_from_client(records, info.version, plan.guard) {
         Ok(appended) => {
             plane.counters.produced_bytes.add(bytes);
-            let response = PartitionResponse {
-                index,
-                error_code: 0,
+            plan.answer = PartitionResponse {
                 base_offset: appended.base_offset,
                 log_append_time_ms: appended.log_append_time_ms,
                 log_start_offset: appended.log_start_offset,
-                record_errors: Vec::new(),
-                error_message: None,
+                ..PartitionResponse::error(index, 0, None)
             };
-            (response, Some((Arc::clone(&partition.replica), appended.last_offset + 1)))
+            let end_offset = appended.last_offset + 1;
+            (acks == ALL_IN_SYNC && appended.high_watermark < end_offset)
+                .then(|| (Arc::clone(&partition.replica), end_offset))
         }
         Err(refusal) => {
             plane.counters.refused_batches.add_one();
@@ -393,29 +409,23 @@ fn append_to_partition(
                 refusal.code.0,
                 refusal.message
             );
-            let mut response = PartitionResponse::error(index, refusal.code.0, Some(refusal.message));
-            response.record_errors = refusal.record_errors;
-            response.log_start_offset = refusal.log_start_offset;
-            (response, None)
+            plan.refuse(refusal.code, Some(refusal.message));
+            plan.answer.record_errors = refusal.record_errors;
+            plan.answer.log_start_offset = refusal.log_start_offset;
+            None
         }
     }
 }
 
 /// Answers when the high watermark covers every append, or at the time-out with what is covered by then.
-fn wait_for_all(
-    plane: &Arc<Plane>,
-    info: &RequestInfo,
-    timeout: Duration,
-    mut responses: Vec<TopicResponse>,
-    mut awaited: Vec<Awaited>,
-) -> Pending {
+fn wait_for_all(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut awaited: Vec<Awaited>) -> Pending {
     awaited.retain(|append| append.replica.high_watermark() < append.end_offset);
     if awaited.is_empty() {
-        return Pending::made(respond(info, &responses));
+        return Pending::made(respond(info, &plan.topics));
     }
     let (plane, info) = (Arc::clone(plane), info.clone());
     Pending::later(async move {
-        let deadline = plane.deadlines.after(timeout);
+        let deadline = plane.deadlines.after(plan.timeout);
         let wakeup = Arc::new(Wakeup::default());
         let mut registrations: Vec<Registration> = Vec::with_capacity(awaited.len());
         loop {
@@ -429,7 +439,7 @@ fn wait_for_all(
                 let Some(code) = append.replica.failure() else {
                     return true;
                 };
-                fail(&mut responses, append, code);
+                fail(&mut plan, append, code);
                 false
             });
             if awaited.is_empty() {
@@ -437,25 +447,31 @@ fn wait_for_all(
             }
             tokio::select! {
                 biased;
-                () = wakeup.woken() => {}
+                () = wakeup.woken() => {
+                    // Most often that was the last.
+                    awaited.retain(|append| append.replica.high_watermark() < append.end_offset);
+                    if awaited.is_empty() {
+                        break;
+                    }
+                }
                 () = deadline.passed() => {
                     for append in awaited.drain(..) {
                         if append.replica.high_watermark() < append.end_offset {
-                            fail(&mut responses, &append, ErrorCode::REQUEST_TIMED_OUT);
+                            fail(&mut plan, &append, ErrorCode::REQUEST_TIMED_OUT);
                         }
                     }
                     break;
                 }
             }
         }
-        respond(&info, &responses)
+        respond(&info, &plan.topics)
     })
 }
 
-fn fail(responses: &mut [TopicResponse], append: &Awaited, error: ErrorCode) {
+fn fail(plan: &mut Plan, append: &Awaited, error: ErrorCode) {
     if let Some(partition) =
-        responses.get_mut(append.topic).and_then(|topic| topic.partitions.get_mut(append.partition))
+        plan.topics.get_mut(append.topic).and_then(|topic| topic.partitions.get_mut(append.partition))
     {
-        partition.error_code = error.0;
+        partition.answer.error_code = error.0;
     }
 }
