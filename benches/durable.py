@@ -20,7 +20,7 @@ from benches.meters import Meter
 from benches.peers import SYNCED, Peer, make_peers
 from benches.rounds import Round
 
-SECONDS = 8
+SECONDS = 6
 VALUES = {"connections": 50, "record-bytes": 1024, "batch-records": 1, "in-flight": 5, "acks": "all"}
 FIGURES = ("records_per_s", "p50_us", "p99_us", "broker_cpu_us")
 
