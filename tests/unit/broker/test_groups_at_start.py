@@ -144,6 +144,8 @@ def test_a_stable_group_survives_a_killed_broker(data: Path) -> None:
         shutil.copytree(data, killed)
     with ottla.Broker(config={**config, "log.dirs": str(killed)}) as broker, connect(broker) as connection:
         assert not broker.status().clean_start
+        # Until then a Heartbeat is answered for nothing.
+        wait_until(lambda: State.LOADING not in states(broker), "loaded")
         assert connection.ask("heartbeat", 3, group_instance_id="one", **member)["error_code"] == "none"
         stranger = {**member, "member_id": "stranger"}
         answer = connection.ask("heartbeat", 3, group_instance_id="one", **stranger)
