@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -46,6 +49,8 @@ type chaos struct {
 	options map[string]string
 	ctx     context.Context
 	telling sync.Mutex
+	// Its member is none any more, and what it says of its partitions is late.
+	removed atomic.Bool
 }
 
 func runChaos(arguments []string) {
@@ -93,8 +98,12 @@ func (c *chaos) places(name string) func(context.Context, *kgo.Client, map[strin
 			}
 		}
 		if len(found) > 0 {
-			closing := name == "revoked" && c.ctx.Err() != nil
-			c.tell(event{Event: name, Group: c.options["group"], Partitions: found, Closing: closing})
+			what := name
+			if c.removed.Load() && name == "revoked" {
+				what = "lost"
+			}
+			closing := what == "revoked" && c.ctx.Err() != nil
+			c.tell(event{Event: what, Group: c.options["group"], Partitions: found, Closing: closing})
 		}
 	}
 }
@@ -153,19 +162,35 @@ func (c *chaos) poll(from interface {
 	return from.PollRecords(ctx, 20).Records()
 }
 
+// member is one until it is told that it is none any more, and then another.
 func (c *chaos) member() error {
+	for c.ctx.Err() == nil {
+		if err := c.life(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// life ends when a commit is refused to it as nobody's: franz-go 1.22 joins again then, but goes on from where it was with
+// what it had, if that is given to it again, however far others have come meanwhile.
+func (c *chaos) life() error {
 	client, err := kgo.NewClient(append(c.consuming(c.options["topic"]), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll())...)
 	if err != nil {
 		return err
 	}
-	defer client.CloseAllowingRebalance()
-	for c.ctx.Err() == nil {
+	defer func() {
+		client.CloseAllowingRebalance()
+		c.removed.Store(false)
+	}()
+	for c.ctx.Err() == nil && !c.removed.Load() {
 		if records := c.poll(client); len(records) > 0 {
 			_, end := c.polled(records, "")
 			c.tell(event{Event: "commit_offsets", Group: c.options["group"], Offsets: end})
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			if err := client.CommitRecords(ctx, records...); err != nil {
 				c.tell(event{Event: "offsets_failed", Group: c.options["group"], Error: err.Error()})
+				c.removed.Store(errors.Is(err, kerr.UnknownMemberID))
 			} else {
 				c.tell(event{Event: "offsets_committed", Group: c.options["group"], Offsets: end})
 			}
