@@ -319,9 +319,10 @@ class Server:
         listeners: Sequence[tuple[str, str, int]],
         api_table: Sequence[tuple[int, int, int, int, bool]],
         limits: Mapping[str, int],
+        connections_of_hosts: Mapping[str, int] = ...,
     ) -> Server:
         """`listeners`: (name, host, port). `api_table`: (key, lowest advertised, lowest served, highest, native).
-        `limits`: bounds by setting name."""
+        `limits`: bounds by setting name. `connections_of_hosts`: how many connections single hosts may have."""
 
     def start(self) -> list[tuple[str, str, int]]:
         """Bind and serve; the addresses with the ports the system chose. Raises `OSError`."""

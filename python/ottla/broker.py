@@ -72,18 +72,6 @@ _BACKGROUND_TIMEOUT_S = 1
 # How long a start waits for its own registration to reach the disk.
 _REGISTRATION_TIMEOUT_S = 60
 
-# Bounds the data plane keeps, by setting.
-_LIMITS = (
-    "socket.request.max.bytes",
-    "ottla.control.frame.bytes.max",
-    "queued.max.requests",
-    "queued.max.request.bytes",
-    "fetch.max.bytes",
-    "max.incremental.fetch.session.cache.slots",
-    "max.request.partition.size.limit",
-    "auto.create.topics.enable",
-)
-
 # Settings of the broker that each log keeps.
 _FOR_EVERY_LOG = ("ottla.decompressed.bytes.max", "producer.id.expiration.ms")
 
@@ -319,7 +307,8 @@ class _Running:
                 self.bridge,
                 listeners=[(listener.name, listener.host, listener.port) for listener in config.listeners],
                 api_table=api_table(),
-                limits={name: int(config[name]) for name in _LIMITS},
+                limits=config.limits,
+                connections_of_hosts=config.connections_of_hosts,
             )
         except ValueError as error:
             # A host that has no address.

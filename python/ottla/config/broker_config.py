@@ -16,6 +16,7 @@ from ottla.config.broker_settings import BROKER_SETTINGS
 from ottla.config.inert import OPEN_AUTHORIZERS, reason_without_effect, refusal
 from ottla.config.listeners import (
     Endpoint,
+    parse_counts_by_host,
     parse_endpoints,
     parse_host_port,
     parse_protocol_map,
@@ -28,6 +29,26 @@ from ottla.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+# Bounds the data plane keeps (`rust/server/src/limits.rs`).
+_LIMITS = (
+    "socket.request.max.bytes",
+    "ottla.control.frame.bytes.max",
+    "queued.max.requests",
+    "queued.max.request.bytes",
+    "ottla.unsent.bytes.max",
+    "connections.max.idle.ms",
+    "max.connections",
+    "max.connections.per.ip",
+    "socket.listen.backlog.size",
+    "socket.send.buffer.bytes",
+    "socket.receive.buffer.bytes",
+    "fetch.max.bytes",
+    "max.incremental.fetch.session.cache.slots",
+    "max.request.partition.size.limit",
+    "auto.create.topics.enable",
+)
 
 
 class Given(Struct, frozen=True):
@@ -73,6 +94,16 @@ class BrokerConfig(Struct, frozen=True):
     def data_dirs(self) -> list[str]:
         """Directories of log.dirs, or else log.dir."""
         return list(self.values["log.dirs"] or self.values["log.dir"] or [])  # type: ignore[arg-type]
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Give what bounds the data plane, by name."""
+        return {name: int(self.values[name]) for name in _LIMITS}  # type: ignore[arg-type]  # numbers and a boolean
+
+    @property
+    def connections_of_hosts(self) -> dict[str, int]:
+        """Give how many connections single hosts may have."""
+        return parse_counts_by_host(str(self.values["max.connections.per.ip.overrides"]))
 
 
 def given_in_file(content: bytes, file_name: str) -> list[Given]:
@@ -233,6 +264,13 @@ def _contradictions(values: dict[str, SettingValue], given: dict[str, Given]) ->
         if values[low] is not None and values[high] is not None and values[low] > values[high]:  # type: ignore[operator]
             found.append(f"{low}={values[low]} must not be more than {high}={values[high]}")
 
+    try:
+        of_hosts = parse_counts_by_host(str(values["max.connections.per.ip.overrides"]))
+    except ValueError as error:
+        found.append(f"max.connections.per.ip.overrides: {error}")
+    else:
+        if values["max.connections.per.ip"] == 0 and not of_hosts:
+            found.append("max.connections.per.ip=0 lets nobody in: it needs max.connections.per.ip.overrides")
     at_most("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms")
     at_most("group.min.session.timeout.ms", "group.max.session.timeout.ms")
     for what in ("session.timeout.ms", "heartbeat.interval.ms", "assignment.interval.ms"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from ottla.config.group_settings import GROUP_SETTINGS
-from ottla.config.setting import DAY_MS, LONG_MAX, MEBIBYTE, MINUTE_MS, SECOND_MS, Kind, Setting, table
+from ottla.config.setting import DAY_MS, INT_MAX, LONG_MAX, MEBIBYTE, MINUTE_MS, SECOND_MS, Kind, Setting, table
 from ottla.config.topic_settings import TOPIC_SETTINGS
 from ottla.config.transaction_settings import TRANSACTION_SETTINGS
 
@@ -103,7 +103,73 @@ _NETWORK = [
         name="queued.max.request.bytes",
         kind=Kind.LONG,
         default=-1,
-        doc="How many bytes those requests may have together, but for one that is larger alone; -1 is 64 MiB.",
+        doc="How many bytes the requests that are being received or in work may have together, but for one that is "
+        "larger alone; who finds no room is not read from until others are done. A quarter is for requests that carry "
+        "no records. -1 is 256 MiB.",
+    ),
+    Setting(
+        name="ottla.unsent.bytes.max",
+        kind=Kind.LONG,
+        default=64 * MEBIBYTE,
+        doc="How many bytes of answers may wait in memory for clients that do not take them. With more, connections "
+        "whose client takes nothing for five seconds are closed, and requests other than Produce and Fetch wait "
+        "meanwhile. Records that are sent straight from their files do not count.",
+        low=0,
+    ),
+    Setting(
+        name="connections.max.idle.ms",
+        kind=Kind.LONG,
+        default=10 * MINUTE_MS,
+        doc="A connection on which no byte was moved for so long is closed; below 0 none is. While a request is in "
+        "work (a Fetch that waits for records, say) its connection is not idle; Kafka closes it then too.",
+    ),
+    Setting(
+        name="max.connections",
+        kind=Kind.INT,
+        default=INT_MAX,
+        doc="How many connections the broker serves at once, on all listeners together. Further ones wait, unanswered, "
+        "until others end. Kafka lets those on the listener between brokers in all the same; this version is alone.",
+        low=0,
+    ),
+    Setting(
+        name="max.connections.per.ip",
+        kind=Kind.INT,
+        default=INT_MAX,
+        doc="How many connections one address may have; further ones are closed at once.",
+        low=0,
+    ),
+    Setting(
+        name="max.connections.per.ip.overrides",
+        kind=Kind.STRING,
+        default="",
+        doc="The same for single addresses or host names, as host:count, several separated by commas.",
+    ),
+    Setting(
+        name="socket.listen.backlog.size",
+        kind=Kind.INT,
+        default=1024,
+        doc="How many connections the system keeps until they are accepted, if it allows so many "
+        "(net.core.somaxconn). Kafka has 50, too few for many clients that come at once.",
+        low=1,
+        own_default=True,
+    ),
+    Setting(
+        name="socket.send.buffer.bytes",
+        kind=Kind.INT,
+        default=-1,
+        doc="Send buffer of each connection (SO_SNDBUF); -1 lets the system adapt it. Kafka has 102400.",
+        low=-1,
+        not_zero=True,
+        own_default=True,
+    ),
+    Setting(
+        name="socket.receive.buffer.bytes",
+        kind=Kind.INT,
+        default=-1,
+        doc="Receive buffer of each connection (SO_RCVBUF); -1 lets the system adapt it. Kafka has 102400.",
+        low=-1,
+        not_zero=True,
+        own_default=True,
     ),
     Setting(
         name="fetch.max.bytes",

@@ -22,8 +22,6 @@ _TOKENS = "delegation tokens are not served in this version"
 _AUTHORIZER = "no authorizer is served in this version"
 _METADATA_LOG = "Ottla's metadata log is rolled and trimmed by its snapshots"
 _CHECKPOINTS = "Ottla writes its checkpoints when they change"
-_SOCKETS = "sockets have the system's own sizes, which it adapts"
-_CONNECTIONS = "connections are limited by nothing but the limit of open files, an eighth of which is for the log"
 _TESTS = "it is a switch for Kafka's own tests"
 _ZOOKEEPER = "Ottla keeps its metadata itself, no ZooKeeper is needed"
 _CONFLUENT = "it belongs to Confluent's own server"
@@ -97,7 +95,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "security.providers",
     ),
     _QUOTAS: (
-        "max.connections.per.ip.overrides",
         "alter.log.dirs.replication.quota.window.num",
         "alter.log.dirs.replication.quota.window.size.seconds",
         "controller.quota.window.num",
@@ -135,12 +132,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "metadata.max.retention.ms",
     ),
     _CHECKPOINTS: ("log.flush.start.offset.checkpoint.interval.ms",),
-    _SOCKETS: (
-        "socket.listen.backlog.size",
-        "socket.receive.buffer.bytes",
-        "socket.send.buffer.bytes",
-    ),
-    _CONNECTIONS: ("connections.max.idle.ms", "max.connections", "max.connections.per.ip"),
     _TESTS: ("server.max.startup.time.ms", "unstable.api.versions.enable", "unstable.feature.versions.enable"),
     "one append holds what one turn of the control plane wrote; there is nothing to linger for": (
         "group.coordinator.append.linger.ms",

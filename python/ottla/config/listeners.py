@@ -13,8 +13,12 @@ import re
 
 from msgspec import Struct
 
+from ottla.config.setting import INT_MAX
+
 _ENDPOINT = re.compile(r"(?P<name>[^:/\s]+)://(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]/\s]*):(?P<port>-?\d+)")
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]/\s]*):(?P<port>\d+)")
+_HOST = re.compile(r"[0-9a-zA-Z\-%._:]+")
+_COUNT = re.compile(r"[0-9]{1,10}")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound
 _ANY_HOST = ("", *_ANY_ADDRESS)
@@ -65,6 +69,21 @@ def parse_protocol_map(text: str) -> dict[str, str]:
         # Kafka lets the last of two count; the same thing said twice is common, two different ones are a mistake.
         if found.setdefault(name, protocol) != protocol:
             raise ValueError(f"listener {name} is mapped to both {found[name]} and {protocol}")
+    return found
+
+
+def parse_counts_by_host(text: str) -> dict[str, int]:
+    """Read host:count,... as max.connections.per.ip.overrides has it; raises ValueError with a sentence."""
+    found: dict[str, int] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        # An address may have colons of its own, in brackets or not.
+        host, _, count = (word.strip() for word in entry.rpartition(":"))
+        host = host.removeprefix("[").removesuffix("]")
+        if not _HOST.fullmatch(host) or not _COUNT.fullmatch(count):
+            raise ValueError(f"{entry!r} is not host:count with a count of 0 to 2147483647")
+        found[host] = int(count)
+        if found[host] > INT_MAX:
+            raise ValueError(f"{entry!r} is not host:count with a count of 0 to 2147483647")
     return found
 
 

@@ -98,7 +98,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     throttled: bool = False
     # Zero is refused though it lies inside the bounds.
     not_zero: bool = False
-    # The default is ours: Kafka has none.
+    # The default is ours: Kafka has none, or one that suits Kafka alone.
     own_default: bool = False
     # Not listed unless set, as Kafka treats settings meant for tests.
     hidden: bool = False

@@ -1,12 +1,12 @@
 //! `_core.Server`: the listeners and connections of one broker.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_server::dispatch::{ApiRow, NATIVE};
-use ottla_server::limits::{Limits, QUEUED_BYTES_MAX};
+use ottla_server::limits::{Limits, REQUEST_BYTES_MAX};
 use ottla_server::listener::{Endpoint, Server as NativeServer};
 use ottla_server::plane::Plane;
 use parking_lot::Mutex;
@@ -40,24 +40,55 @@ fn resolve(name: &str, host: &str, port: u16) -> PyResult<Endpoint> {
     Ok(Endpoint { listener: name.into(), address })
 }
 
+/// The address of each host, as Kafka looks them up: the first.
+fn resolve_hosts(hosts: HashMap<String, usize>) -> PyResult<HashMap<IpAddr, usize>> {
+    let address = |host: &str| (host, 0).to_socket_addrs().ok()?.next();
+    let resolved = hosts.into_iter().map(|(host, count)| match address(&host) {
+        Some(address) => Ok((address.ip(), count)),
+        None => Err(PyValueError::new_err(format!("max.connections.per.ip.overrides: cannot resolve {host}"))),
+    });
+    resolved.collect()
+}
+
 /// Settings by Kafka's names; a name that is no limit is a mistake of the caller.
 fn limits_from(settings: &HashMap<String, i64>) -> PyResult<Limits> {
     let mut limits = Limits::default();
     for (name, value) in settings {
-        if name == "queued.max.request.bytes" {
-            limits.queued_bytes_max = usize::try_from(*value).unwrap_or(QUEUED_BYTES_MAX);
-            continue;
+        // Below zero stands for a default of these, and is a mistake of the others.
+        let given = u64::try_from(*value).ok();
+        let bytes = given.and_then(|bytes| usize::try_from(bytes).ok());
+        match name.as_str() {
+            "queued.max.request.bytes" => {
+                limits.set_request_bytes_max(bytes.unwrap_or(REQUEST_BYTES_MAX));
+                continue;
+            }
+            "connections.max.idle.ms" => {
+                limits.idle_max = given.map(Duration::from_millis);
+                continue;
+            }
+            "socket.send.buffer.bytes" => {
+                limits.send_buffer_bytes = given.and_then(|bytes| u32::try_from(bytes).ok());
+                continue;
+            }
+            "socket.receive.buffer.bytes" => {
+                limits.receive_buffer_bytes = given.and_then(|bytes| u32::try_from(bytes).ok());
+                continue;
+            }
+            _ => {}
         }
-        let size = usize::try_from(*value)
-            .map_err(|_| PyValueError::new_err(format!("{name} = {value} must not be negative")))?;
+        let size = bytes.ok_or_else(|| PyValueError::new_err(format!("{name} = {value} must not be negative")))?;
         match name.as_str() {
             "socket.request.max.bytes" => limits.frame_bytes_max = size,
             "ottla.control.frame.bytes.max" => limits.control_frame_bytes_max = size,
+            "ottla.unsent.bytes.max" => limits.unsent_bytes_max = size,
             "queued.max.requests" => limits.queued_requests_max = size,
             "fetch.max.bytes" => limits.fetch_bytes_max = size,
             "max.incremental.fetch.session.cache.slots" => limits.fetch_sessions_max = size,
             "max.request.partition.size.limit" => limits.described_partitions_max = size,
             "auto.create.topics.enable" => limits.auto_create_topics = size != 0,
+            "max.connections" => limits.connections_max = size,
+            "max.connections.per.ip" => limits.connections_per_host_max = size,
+            "socket.listen.backlog.size" => limits.backlog = u32::try_from(size).unwrap_or(u32::MAX),
             _ => return Err(PyValueError::new_err(format!("{name} is not a limit of the data plane"))),
         }
     }
@@ -67,7 +98,7 @@ fn limits_from(settings: &HashMap<String, i64>) -> PyResult<Limits> {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (engine, bridge, *, listeners, api_table, limits))]
+    #[pyo3(signature = (engine, bridge, *, listeners, api_table, limits, connections_of_hosts = HashMap::new()))]
     fn new(
         py: Python<'_>,
         engine: &Engine,
@@ -75,6 +106,7 @@ impl Server {
         listeners: Vec<(String, String, u16)>,
         api_table: Vec<(i16, i16, i16, i16, bool)>,
         limits: HashMap<String, i64>,
+        connections_of_hosts: HashMap<String, usize>,
     ) -> PyResult<Self> {
         let mut rows = Vec::with_capacity(api_table.len());
         for (key, min_advertised, min_served, max, native) in api_table {
@@ -83,11 +115,12 @@ impl Server {
             }
             rows.push(ApiRow { key, min_advertised, min_served, max });
         }
-        let limits = limits_from(&limits)?;
+        let mut limits = limits_from(&limits)?;
         let (engine, queue) = (Arc::clone(engine.native()), Arc::clone(bridge.queue()));
         released(py, move || {
             let endpoints =
                 listeners.iter().map(|(name, host, port)| resolve(name, host, *port)).collect::<PyResult<_>>()?;
+            limits.connections_of_host_max = resolve_hosts(connections_of_hosts)?;
             let plane = Arc::new(Plane::new(engine, queue, &rows, limits)?);
             Ok(Self { plane, endpoints, running: Mutex::new(None) })
         })
@@ -121,10 +154,17 @@ impl Server {
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counters = &self.plane.counters;
-        let (sessions, deadlines) = released(py, || (self.plane.sessions.len(), self.plane.deadlines.waiting()));
+        let (plane, counters) = (&self.plane, &self.plane.counters);
+        let (sessions, deadlines) = released(py, || (plane.sessions.len(), plane.deadlines.waiting()));
+        let (connections, request_bytes) = released(py, || (plane.quotas.connections(), plane.request_bytes()));
         let status = PyDict::new(py);
+        status.set_item("connections", connections)?;
         status.set_item("connections_accepted", counters.connections_accepted.get())?;
+        status.set_item("connections_idle", counters.connections_idle.get())?;
+        status.set_item("connections_stalled", counters.connections_stalled.get())?;
+        status.set_item("connections_refused", counters.connections_refused.get())?;
+        status.set_item("request_bytes", request_bytes)?;
+        status.set_item("unsent_bytes", plane.unsent.bytes())?;
         status.set_item("requests", counters.requests.get())?;
         status.set_item("violations", counters.violations.get())?;
         status.set_item("produced_bytes", counters.produced_bytes.get())?;

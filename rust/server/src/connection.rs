@@ -10,7 +10,7 @@
 //! more is begun. Only what waits for other clients (a Fetch for records, a JoinGroup for members) is cut off: those come
 //! back with their request, and lose nothing. Who stops the server bounds the time all this takes.
 //!
-//! An idle connection holds no buffer: it waits for readability first and allocates then.
+//! What a connection may hold, and when it ends for doing nothing: `inbox.rs`, `memory.rs`, `unsent.rs`, `activity.rs`.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -18,23 +18,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use crate::activity::{Due, Rules};
 use crate::control::Peer;
 use crate::dispatch::{self, Outcome, Pending};
-use crate::limits::Limits;
+use crate::frame::Frame;
+use crate::inbox::{Inbox, Receives};
 use crate::plane::Plane;
 use crate::reply::Reply;
 use crate::transport;
 
-/// First read of a frame: most requests but Produce fit.
-const FIRST_READ_BYTES: usize = 8 * 1024;
-/// A frame's buffer grows at most this much ahead of the bytes that have arrived, so that a length alone costs nothing.
-const GROW_AHEAD_BYTES: usize = 1024 * 1024;
-const LENGTH_BYTES: usize = 4;
 /// How long a connection that was answered during a stop stays open, unless the client speaks or goes first. Some clients
 /// drop an answer that they read together with the end of the connection (kafka-python 3.0).
 const LINGER: Duration = Duration::from_millis(100);
@@ -46,6 +42,12 @@ pub enum Ended {
     ByClient,
     #[error("the broker is stopping")]
     Stopping,
+    #[error("it was idle for connections.max.idle.ms")]
+    Idle,
+    #[error("nothing more of its request came while others wait for memory (queued.max.request.bytes)")]
+    RequestStalled,
+    #[error("it took nothing of its answer while unsent ones exceed ottla.unsent.bytes.max")]
+    AnswerStalled,
     #[error("the frame length {0} is negative")]
     NegativeLength(i32),
     #[error("the frame length {length} exceeds {limit_name} = {limit}")]
@@ -63,12 +65,21 @@ impl Ended {
     }
 }
 
+impl From<Due> for Ended {
+    fn from(due: Due) -> Self {
+        match due {
+            Due::Idle => Self::Idle,
+            Due::RequestStalled => Self::RequestStalled,
+            Due::AnswerStalled => Self::AnswerStalled,
+        }
+    }
+}
+
 pub struct Connection {
     stream: TcpStream,
     peer: Arc<Peer>,
     plane: Arc<Plane>,
-    /// Bytes received and not yet framed; empty and unallocated while idle.
-    inbox: BytesMut,
+    inbox: Inbox,
     /// Answers owed, oldest first.
     owed: VecDeque<Pending>,
     /// Whether everything in `owed` lets a Produce start before it is answered.
@@ -78,13 +89,13 @@ pub struct Connection {
     /// Whether the request in work may wait for other clients, and so is not waited for at a stop.
     waits_for_others: bool,
     /// A frame that must wait until `owed` is empty.
-    held: Option<BytesMut>,
+    held: Option<Frame>,
     /// Changes to `true` when the server stops.
     stop: watch::Receiver<bool>,
 }
 
 enum Event {
-    Frame(Option<BytesMut>),
+    Frame(Option<Frame>),
     Answer(Option<Reply>),
     Stop,
 }
@@ -92,11 +103,12 @@ enum Event {
 impl Connection {
     #[must_use]
     pub fn new(stream: TcpStream, peer: Arc<Peer>, plane: Arc<Plane>, stop: watch::Receiver<bool>) -> Self {
+        plane.connections.add(&peer, plane.now_ms());
         Self {
             stream,
             peer,
             plane,
-            inbox: BytesMut::new(),
+            inbox: Inbox::default(),
             owed: VecDeque::new(),
             is_pipelining: true,
             is_crowded: false,
@@ -108,19 +120,42 @@ impl Connection {
 
     /// Serves the connection until either side ends it.
     pub async fn run(mut self) {
-        let ended = match self.serve().await {
-            Ok(never) => match never {},
-            Err(ended) => ended,
-        };
+        let ended = self.serve_until_due().await;
         let (id, host, listener) = (self.peer.connection_id, self.peer.host, &self.peer.listener);
-        if ended.is_violation() {
-            self.plane.counters.violations.add_one();
+        let counters = &self.plane.counters;
+        match &ended {
+            Ended::Idle => counters.connections_idle.add_one(),
+            Ended::RequestStalled | Ended::AnswerStalled => counters.connections_stalled.add_one(),
+            _ if ended.is_violation() => counters.violations.add_one(),
+            _ => {}
+        }
+        if ended.is_violation() || matches!(ended, Ended::RequestStalled | Ended::AnswerStalled) {
             warn!("closing connection {id} from {host} on {listener}: {ended}");
         } else {
             debug!("connection {id} from {host} on {listener} ended: {ended}");
         }
         if self.peer.has_asked.load(Ordering::Relaxed) {
             self.plane.control.disconnected(id);
+        }
+    }
+
+    async fn serve_until_due(&mut self) -> Ended {
+        let (peer, plane) = (Arc::clone(&self.peer), Arc::clone(&self.plane));
+        let mut serve = std::pin::pin!(self.serve());
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut serve => match ended {
+                    Ok(never) => match never {},
+                    Err(ended) => return ended,
+                },
+                () = peer.activity.ended() => {
+                    // It may have gone on since.
+                    if let Some(due) = Rules::of(&plane).due(&peer.activity) {
+                        return due.into();
+                    }
+                }
+            }
         }
     }
 
@@ -134,7 +169,7 @@ impl Connection {
                     return Err(Ended::Stopping);
                 }
                 if let Some(frame) = self.held.take() {
-                    self.begin(frame)?;
+                    self.begin(frame).await?;
                     continue;
                 }
             }
@@ -142,6 +177,7 @@ impl Connection {
                 Event::Frame(Some(_)) if self.stop_has_begun() => Event::Stop,
                 event => event,
             };
+            self.peer.activity.does_not_receive();
             match event {
                 Event::Stop if self.waits_for_others || self.owed.is_empty() => return Err(Ended::Stopping),
                 Event::Stop => stopping = true,
@@ -152,7 +188,7 @@ impl Connection {
                     tokio::task::coop::consume_budget().await;
                     let may_pipeline = self.is_pipelining && dispatch::is_produce(&frame);
                     if self.owed.is_empty() || may_pipeline {
-                        self.begin(frame)?;
+                        self.begin(frame).await?;
                     } else {
                         self.held = Some(frame);
                     }
@@ -160,9 +196,11 @@ impl Connection {
                 Event::Answer(answer) => {
                     self.owed.pop_front();
                     if let Some(reply) = answer {
-                        transport::send(&self.stream, reply).await?;
+                        transport::send(&self.stream, reply, &self.plane, &self.peer).await?;
                     }
+                    self.peer.activity.moved(self.plane.now_ms());
                     if self.owed.is_empty() {
+                        self.peer.activity.in_work(false);
                         self.is_pipelining = true;
                         self.is_crowded = false;
                         self.waits_for_others = false;
@@ -178,7 +216,24 @@ impl Connection {
         self.stop.has_changed().unwrap_or(true)
     }
 
-    fn begin(&mut self, frame: BytesMut) -> Result<(), Ended> {
+    /// Begins work on a frame, when there is room for what it may be answered.
+    async fn begin(&mut self, frame: Frame) -> Result<(), Ended> {
+        if self.plane.unsent.is_over() && !dispatch::moves_records(&frame) {
+            self.peer.activity.crowded(true);
+            let Self { stream, plane, stop, .. } = self;
+            tokio::select! {
+                biased;
+                () = plane.unsent.room() => {}
+                gone = peer_gone(stream, true) => return Err(gone),
+                _ = stop.wait_for(|stop| *stop) => return Err(Ended::Stopping),
+            }
+            self.peer.activity.crowded(false);
+        }
+        self.peer.activity.in_work(true);
+        self.begin_now(frame)
+    }
+
+    fn begin_now(&mut self, frame: Frame) -> Result<(), Ended> {
         let waits_for_others = dispatch::may_wait_for_others(&frame);
         match dispatch::begin(&self.plane, &self.peer, frame) {
             Outcome::Pipelined(pending) => {
@@ -201,9 +256,13 @@ impl Connection {
             && !self.is_crowded
             && self.owed.len() < self.plane.limits.pipelined_produces_max
             && !stopping;
+        let receives = match (self.owed.is_empty(), self.is_pipelining) {
+            (true, _) => Receives::Everything,
+            (false, true) => Receives::Produce,
+            (false, false) => Receives::Small,
+        };
         let is_crowded = self.is_crowded;
-        let limits = &self.plane.limits;
-        let Self { stream, inbox, owed, stop, .. } = self;
+        let Self { stream, inbox, owed, stop, plane, peer, .. } = self;
         if let Some(front) = owed.front_mut() {
             tokio::select! {
                 biased;
@@ -211,7 +270,7 @@ impl Connection {
                     Ok(answer) => Ok(Event::Answer(answer)),
                     Err(reason) => Err(Ended::BadRequest(reason)),
                 },
-                frame = read_frame(stream, inbox, limits), if may_read => frame.map(Event::Frame),
+                frame = inbox.next(stream, plane, peer, receives), if may_read => frame.map(Event::Frame),
                 // While nothing is read, a peer that has gone must still be noticed.
                 gone = peer_gone(stream, is_crowded), if !may_read => Err(gone),
                 _ = stop.wait_for(|stop| *stop), if !stopping => Ok(Event::Stop),
@@ -219,7 +278,7 @@ impl Connection {
         } else {
             tokio::select! {
                 biased;
-                frame = read_frame(stream, inbox, limits), if may_read => frame.map(Event::Frame),
+                frame = inbox.next(stream, plane, peer, receives), if may_read => frame.map(Event::Frame),
                 _ = stop.wait_for(|stop| *stop), if !stopping => Ok(Event::Stop),
             }
         }
@@ -229,7 +288,7 @@ impl Connection {
 /// Waits until the peer has reset the connection, without reading from it. A peer that has closed its side, perhaps with
 /// requests before that, is served first, unless what it asked for has not even found a place to wait: then it must not
 /// keep its memory (`PRIORITY` is how tokio tells of a closed side while bytes lie before it).
-async fn peer_gone(stream: &TcpStream, is_crowded: bool) -> Ended {
+pub(crate) async fn peer_gone(stream: &TcpStream, is_crowded: bool) -> Ended {
     let error = tokio::io::Interest::ERROR;
     match stream.ready(if is_crowded { error.add(tokio::io::Interest::PRIORITY) } else { error }).await {
         Ok(_) => Ended::ByClient,
@@ -237,44 +296,8 @@ async fn peer_gone(stream: &TcpStream, is_crowded: bool) -> Ended {
     }
 }
 
-/// How long a frame may be that begins like this. Only records make a request long; which API it is, is known
-/// once its key has arrived.
-fn limit_of(begin: &[u8], limits: &Limits) -> (usize, &'static str) {
-    let key_has_come = begin.len() >= size_of::<i16>();
-    if key_has_come && !dispatch::is_produce(begin) && limits.control_frame_bytes_max < limits.frame_bytes_max {
-        return (limits.control_frame_bytes_max, "ottla.control.frame.bytes.max");
-    }
-    (limits.frame_bytes_max, "socket.request.max.bytes")
-}
-
-/// The next whole frame without its length prefix; `None` when the peer closed between frames. Cancel safe: all that
-/// was received is in `inbox`.
-async fn read_frame(stream: &TcpStream, inbox: &mut BytesMut, limits: &Limits) -> Result<Option<BytesMut>, Ended> {
-    loop {
-        let mut wanted = FIRST_READ_BYTES;
-        if let Some((prefix, _)) = inbox.split_first_chunk::<LENGTH_BYTES>() {
-            let length = i32::from_be_bytes(*prefix);
-            let length = usize::try_from(length).map_err(|_| Ended::NegativeLength(length))?;
-            let (limit, limit_name) = limit_of(&inbox[LENGTH_BYTES..], limits);
-            if length > limit {
-                return Err(Ended::FrameTooLong { length, limit, limit_name });
-            }
-            if inbox.len() >= LENGTH_BYTES + length {
-                inbox.advance(LENGTH_BYTES);
-                return Ok(Some(inbox.split_to(length)));
-            }
-            wanted = (LENGTH_BYTES + length - inbox.len()).min(GROW_AHEAD_BYTES.max(inbox.len()));
-        } else if inbox.is_empty() {
-            *inbox = BytesMut::new();
-            stream.readable().await?;
-        }
-        inbox.reserve(wanted);
-        match stream.try_read_buf(inbox) {
-            Ok(0) if inbox.is_empty() => return Ok(None),
-            Ok(0) => return Err(Ended::ByClient),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => stream.readable().await?,
-            Err(error) => return Err(error.into()),
-        }
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.plane.connections.remove(&self.peer);
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::activity::Activity;
 use crate::room::Ticket;
 
 /// Who is at the other end of a connection; made once, when it is accepted.
@@ -23,12 +24,14 @@ pub struct Peer {
     pub listener: Arc<str>,
     /// Whether the control plane has heard of this connection, and so must hear of its end.
     pub(crate) has_asked: AtomicBool,
+    /// What its connection is doing.
+    pub(crate) activity: Activity,
 }
 
 impl Peer {
     #[must_use]
     pub fn new(connection_id: u64, host: IpAddr, listener: Arc<str>) -> Self {
-        Self { connection_id, host, listener, has_asked: AtomicBool::new(false) }
+        Self { connection_id, host, listener, has_asked: AtomicBool::new(false), activity: Activity::default() }
     }
 }
 

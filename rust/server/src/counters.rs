@@ -25,6 +25,12 @@ impl Counter {
 #[derive(Debug, Default)]
 pub struct Counters {
     pub connections_accepted: Counter,
+    /// Connections closed because nobody used them.
+    pub connections_idle: Counter,
+    /// Connections closed because they held memory that others waited for.
+    pub connections_stalled: Counter,
+    /// Connections closed at once because their host had as many as it may have.
+    pub connections_refused: Counter,
     pub requests: Counter,
     /// Connections closed because the peer broke the protocol.
     pub violations: Counter,

@@ -24,9 +24,15 @@ struct Shared {
 }
 
 struct State {
-    entries: BTreeMap<Key, Arc<Notify>>,
+    entries: BTreeMap<Key, Entry>,
     next_sequence: u64,
     stopped: bool,
+}
+
+struct Entry {
+    notify: Arc<Notify>,
+    /// Not one of the broker's own.
+    is_of_request: bool,
 }
 
 /// Handle to the queue; dropping it ends its thread and fires what is left, so that no waiter hangs.
@@ -64,6 +70,16 @@ impl Deadlines {
     /// An entry `delay` from now; it leaves the queue when the returned guard is dropped.
     #[must_use]
     pub fn after(&self, delay: Duration) -> Deadline {
+        self.enter(delay, true)
+    }
+
+    /// The same for what the broker does by itself.
+    #[must_use]
+    pub fn own_after(&self, delay: Duration) -> Deadline {
+        self.enter(delay, false)
+    }
+
+    fn enter(&self, delay: Duration, is_of_request: bool) -> Deadline {
         let notify = Arc::new(Notify::new());
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         let at = self.shared.env.clock().monotonic_ms().saturating_add(delay_ms);
@@ -74,7 +90,7 @@ impl Deadlines {
             notify.notify_one();
         } else {
             let is_earliest = state.entries.first_key_value().is_none_or(|(first, _)| key < *first);
-            state.entries.insert(key, Arc::clone(&notify));
+            state.entries.insert(key, Entry { notify: Arc::clone(&notify), is_of_request });
             if is_earliest {
                 self.shared.changed.notify_all();
             }
@@ -82,10 +98,10 @@ impl Deadlines {
         Deadline { shared: Arc::clone(&self.shared), key, notify }
     }
 
-    /// How many deadlines wait, for `status()`.
+    /// How many deadlines of requests wait, for `status()`.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.state.lock().entries.len()
+        self.shared.state.lock().entries.values().filter(|entry| entry.is_of_request).count()
     }
 }
 
@@ -108,11 +124,11 @@ fn fire_until_stopped(shared: &Shared) {
             if entry.key().0 > now {
                 break;
             }
-            entry.remove().notify_one();
+            entry.remove().notify.notify_one();
         }
         if state.stopped {
-            while let Some((_, notify)) = state.entries.pop_first() {
-                notify.notify_one();
+            while let Some((_, entry)) = state.entries.pop_first() {
+                entry.notify.notify_one();
             }
             return;
         }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use ottla_protocol::header::{RequestHeader, response_header_is_flexible};
 use ottla_protocol::native::{Written, api_versions};
 use ottla_protocol::wire::{Error, Reader};
@@ -17,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::api;
 use crate::control::{ControlRequest, Peer};
+use crate::frame::Frame;
 use crate::plane::Plane;
 use crate::reply::{Reply, ReplyBuilder};
 use crate::room::Ticket;
@@ -152,13 +152,19 @@ pub fn may_wait_for_others(frame: &[u8]) -> bool {
     leading_i16(frame, 0).is_some_and(|key| [FETCH, JOIN_GROUP, SYNC_GROUP].contains(&key))
 }
 
+/// Whether a frame is of the data plane's own traffic, whose answers hold little memory.
+#[must_use]
+pub fn moves_records(frame: &[u8]) -> bool {
+    leading_i16(frame, 0).is_some_and(|key| [PRODUCE, FETCH].contains(&key))
+}
+
 #[must_use]
 pub fn is_produce(frame: &[u8]) -> bool {
     frame.first_chunk() == Some(&PRODUCE.to_be_bytes())
 }
 
 /// Starts work on a frame.
-pub fn begin(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: BytesMut) -> Outcome {
+pub fn begin(plane: &Arc<Plane>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
     plane.counters.requests.add_one();
     let (Some(key), Some(version)) = (leading_i16(&frame, 0), leading_i16(&frame, 2)) else {
         return Outcome::Close(format!("a frame of {} bytes has no request header", frame.len()));
@@ -222,14 +228,15 @@ fn ask_control_plane(
     key: i16,
     info: RequestInfo,
     client_id: Option<String>,
-    frame: BytesMut,
+    frame: Frame,
 ) -> Outcome {
     let received = plane.engine.monotonic();
     let (reply, answer) = oneshot::channel();
     let (control, peer) = (Arc::clone(&plane.control), Arc::clone(&info.peer));
     let asked = info.clone();
     let bytes = frame.len();
-    let ask = move |ticket| {
+    let ask = move |ticket: Ticket| {
+        let (body, lease) = frame.split(asked.body_start);
         control.serve(ControlRequest {
             api_key: key,
             api_version: asked.version,
@@ -237,8 +244,8 @@ fn ask_control_plane(
             client_id,
             peer: asked.peer,
             received,
-            body: frame.freeze().split_off(asked.body_start),
-            ticket,
+            body,
+            ticket: ticket.with(lease),
             reply,
         });
     };

@@ -6,6 +6,7 @@
 //!
 //! No pyo3 here: who implements [`control::ControlPlane`] is not this crate's business.
 
+pub mod activity;
 pub mod api;
 pub mod batch_peek;
 pub mod connection;
@@ -18,10 +19,14 @@ pub mod dispatch;
 pub mod engine;
 pub mod error_code;
 mod found;
+pub mod frame;
 pub mod image;
+pub mod inbox;
 pub mod limits;
 pub mod listener;
+pub mod memory;
 pub mod plane;
+pub mod quotas;
 mod random;
 mod recovery;
 pub mod replica;
@@ -30,6 +35,7 @@ pub mod room;
 pub mod sessions;
 mod slow_stop;
 pub mod transport;
+pub mod unsent;
 pub mod upkeep;
 pub mod waiting;
 pub mod workers;

@@ -1,7 +1,7 @@
 //! Accepting connections, and ending them all at stop.
 //!
 //! Connections do not get the last descriptors: those are for the files of the log. (Kafka takes connections until there are none, and ends
-//! when it finds none for a file.)
+//! when it finds none for a file.) How many there may be besides is `quotas.rs`.
 //!
 //! Shutdown in mini-redis' manner: `stop` flips a watch that every connection sees between requests; each connection
 //! task holds a clone of a channel's sender, and the channel closes when the last of them is gone.
@@ -13,17 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use crate::activity;
 use crate::connection::Connection;
 use crate::control::Peer;
+use crate::limits::Limits;
 use crate::plane::Plane;
+use crate::quotas::{Slot, TooMany};
 
-/// Pending connections the kernel keeps for us; Kafka's `socket.listen.backlog.size` is 50, too few for a burst.
-const BACKLOG: u32 = 1024;
 /// Pause after a failed `accept` (descriptor limit reached), so that the loop does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// What connections leave of the descriptors: files must be opened however many clients come. One eighth, within these bounds.
@@ -64,7 +65,7 @@ impl Server {
         let mut listeners = Vec::with_capacity(endpoints.len());
         let mut bound = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
-            let listener = bind(endpoint.address).map_err(|error| {
+            let listener = bind(endpoint.address, &plane.limits).map_err(|error| {
                 std::io::Error::new(error.kind(), format!("cannot listen on {}: {error}", endpoint.address))
             })?;
             bound.push(Endpoint { listener: Arc::clone(&endpoint.listener), address: listener.local_addr()? });
@@ -85,6 +86,7 @@ impl Server {
             };
             runtime.spawn(accept.run());
         }
+        runtime.spawn(activity::watch(Arc::clone(&plane), stopped));
         Ok(Self { runtime: Mutex::new(Some(runtime)), stop, drained: Mutex::new(Some(drained)), bound, plane })
     }
 
@@ -114,12 +116,20 @@ impl Server {
     }
 }
 
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn bind(address: SocketAddr, limits: &Limits) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restarted broker gets its port back though old connections linger in TIME_WAIT.
     socket.set_reuseaddr(true)?;
+    // Connections have what their listener has.
+    socket.set_keepalive(true)?;
+    if let Some(bytes) = limits.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = limits.receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(limits.backlog)
 }
 
 /// A descriptor from here on is not for a connection. The system gives the lowest that is free: so many are in use then.
@@ -165,15 +175,17 @@ impl Accept {
                         info!("connection from {from} was gone before it was served: {error}");
                         continue;
                     }
-                    self.plane.counters.connections_accepted.add_one();
-                    let connection_id = self.next_connection_id.fetch_add(1, Ordering::Relaxed);
-                    let peer = Arc::new(Peer::new(connection_id, from.ip(), Arc::clone(&self.name)));
-                    let connection = Connection::new(stream, peer, Arc::clone(&self.plane), self.stop.clone());
-                    let alive = self.alive.clone();
-                    tokio::spawn(async move {
-                        connection.run().await;
-                        drop(alive);
-                    });
+                    match self.slot(from).await {
+                        Some(Ok(slot)) => self.serve(stream, from, slot),
+                        Some(Err(TooMany(max))) => {
+                            self.plane.counters.connections_refused.add_one();
+                            info!(
+                                "connection from {from} to {} is closed: its address has {max}, all it may have",
+                                self.name
+                            );
+                        }
+                        None => break,
+                    }
                 }
                 Err(error) => {
                     error!("accept on {} failed, trying again: {error}", self.name);
@@ -181,5 +193,26 @@ impl Accept {
                 }
             }
         }
+    }
+
+    /// Counts a connection, once there may be one more of them; None at a stop.
+    async fn slot(&mut self, from: SocketAddr) -> Option<Result<Slot, TooMany>> {
+        tokio::select! {
+            biased;
+            slot = self.plane.quotas.enter(from.ip()) => Some(slot),
+            _ = self.stop.wait_for(|stop| *stop) => None,
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, from: SocketAddr, slot: Slot) {
+        self.plane.counters.connections_accepted.add_one();
+        let connection_id = self.next_connection_id.fetch_add(1, Ordering::Relaxed);
+        let peer = Arc::new(Peer::new(connection_id, from.ip(), Arc::clone(&self.name)));
+        let connection = Connection::new(stream, peer, Arc::clone(&self.plane), self.stop.clone());
+        let alive = self.alive.clone();
+        tokio::spawn(async move {
+            connection.run().await;
+            drop((slot, alive));
+        });
     }
 }

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use ottla_protocol::native::api_versions::Row;
 
+use crate::activity::Connections;
 use crate::control::ControlPlane;
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
 use crate::dispatch::ApiRow;
 use crate::engine::Engine;
 use crate::limits::Limits;
+use crate::memory::{Kind, Memory};
+use crate::quotas::Quotas;
 use crate::room::Room;
 use crate::sessions::Sessions;
+use crate::unsent::Unsent;
 
 pub struct Plane {
     pub engine: Arc<Engine>,
@@ -19,6 +23,10 @@ pub struct Plane {
     pub deadlines: Deadlines,
     pub sessions: Sessions,
     pub room: Arc<Room>,
+    memory: [Arc<Memory>; 2],
+    pub unsent: Unsent,
+    pub quotas: Arc<Quotas>,
+    pub connections: Connections,
     pub limits: Limits,
     pub counters: Counters,
     /// By key: it is looked into for every request.
@@ -43,6 +51,11 @@ impl Plane {
         Ok(Self {
             sessions: Sessions::new(limits.fetch_sessions_max, seed),
             room: Arc::new(Room::new(limits.queued_requests_max, limits.queued_bytes_max)),
+            memory: [(Kind::Produce, limits.produce_bytes_max), (Kind::Other, limits.queued_bytes_max)]
+                .map(|(kind, bytes_max)| Arc::new(Memory::new(kind, bytes_max))),
+            unsent: Unsent::new(limits.unsent_bytes_max),
+            quotas: Arc::new(Quotas::new(&limits)),
+            connections: Connections::default(),
             rows: rows_by_key(table),
             advertised,
             counters: Counters::default(),
@@ -51,6 +64,24 @@ impl Plane {
             deadlines,
             limits,
         })
+    }
+
+    /// The engine's clock that never goes back.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.engine.env().clock().monotonic_ms()
+    }
+
+    /// What requests of a kind may hold.
+    #[must_use]
+    pub fn memory(&self, kind: Kind) -> &Arc<Memory> {
+        &self.memory[kind as usize]
+    }
+
+    /// Bytes that requests hold now.
+    #[must_use]
+    pub fn request_bytes(&self) -> usize {
+        self.memory.iter().map(|memory| memory.used()).sum()
     }
 
     #[must_use]

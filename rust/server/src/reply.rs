@@ -32,6 +32,16 @@ impl Reply {
         let last = (!self.last.is_empty()).then_some(Chunk::Memory(self.last));
         self.chunks.into_iter().chain(last)
     }
+
+    /// What it holds in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let of_chunk = |chunk: &Chunk| match chunk {
+            Chunk::Memory(bytes) => bytes.len(),
+            Chunk::File(_) => 0,
+        };
+        self.last.len() + self.chunks.iter().map(of_chunk).sum::<usize>()
+    }
 }
 
 /// Bytes before the body: length (4), correlation id (4), and for flexible headers an empty tag section (1).

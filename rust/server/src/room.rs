@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::memory::Lease;
+
 pub struct Room {
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -20,6 +22,16 @@ pub struct Room {
 pub struct Ticket {
     _request: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
+    /// Memory of the request itself.
+    _lease: Option<Lease>,
+}
+
+impl Ticket {
+    /// The memory of what waits is given back with its place.
+    #[must_use]
+    pub fn with(self, lease: Option<Lease>) -> Self {
+        Self { _lease: lease, ..self }
+    }
 }
 
 impl Room {
@@ -40,7 +52,7 @@ impl Room {
     pub fn try_enter(&self, bytes: usize) -> Option<Ticket> {
         let request = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(self.share(bytes)).ok()?;
-        Some(Ticket { _request: request, _bytes: bytes })
+        Some(Ticket { _request: request, _bytes: bytes, _lease: None })
     }
 
     /// A place, once there is one.
@@ -51,7 +63,7 @@ impl Room {
         let closed = |_| "the broker is stopping".to_owned();
         let request = Arc::clone(&self.requests).acquire_owned().await.map_err(closed)?;
         let bytes = Arc::clone(&self.bytes).acquire_many_owned(self.share(bytes)).await.map_err(closed)?;
-        Ok(Ticket { _request: request, _bytes: bytes })
+        Ok(Ticket { _request: request, _bytes: bytes, _lease: None })
     }
 }
 

@@ -16,6 +16,7 @@ use ottla_protocol::header::write_request_header;
 use ottla_protocol::wire::Writer;
 use ottla_server::control::Peer;
 use ottla_server::dispatch::{self, Outcome, Pending};
+use ottla_server::frame::Frame;
 
 struct Counting;
 
@@ -77,7 +78,7 @@ fn allocations(harness: &Harness, partitions: i32, records: &[u8]) -> usize {
     let serve = || {
         let frame = frame(partitions, records);
         let before = TAKEN.get();
-        match dispatch::begin(&harness.plane, &peer, frame) {
+        match dispatch::begin(&harness.plane, &peer, Frame::new(frame, None)) {
             Outcome::Pipelined(Pending::Ready(Some(answer))) => drop(answer),
             _ => panic!("a Produce that waits for nothing is answered at once"),
         }

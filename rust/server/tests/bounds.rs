@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{HEARTBEAT, Harness, batch, produce_body, produced};
+use common::{HEARTBEAT, Harness, await_that, batch, produce_body, produced};
 use ottla_server::connection::Connection;
 use ottla_server::control::Peer;
 use ottla_server::limits::Limits;
@@ -45,14 +45,6 @@ fn a_flood_without_answers_is_interrupted() {
         }
     }));
     assert!(seen.unwrap().iter().any(|served| (1..REQUESTS).contains(served)), "it was never interrupted");
-}
-
-fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < common::PATIENCE, "never happened: {what}");
-        std::thread::yield_now();
-    }
 }
 
 /// `queued.max.requests`: no more requests wait for the control plane; the others come as those are picked up, and

@@ -60,7 +60,6 @@ def test_kafkas_own_sample_file_starts_without_a_complaint_about_names() -> None
         "controller.quorum.bootstrap.servers",
         "num.network.threads",
         "num.io.threads",
-        "socket.send.buffer.bytes",
     ]
     assert all("has no effect: " in warning for warning in config.warnings)
 

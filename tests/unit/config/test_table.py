@@ -34,8 +34,8 @@ def test_type_and_default_are_kafkas(setting: Setting) -> None:
         return
     kind, default, _ = KAFKA[setting.scope][setting.name]
     assert setting.kind.name == kind
-    # Where Ottla differs on purpose, Kafka has no default: a lone broker has.
-    assert default is None if setting.own_default else setting.text(setting.default) == default
+    # Where Ottla differs on purpose, the table says so, and then it does.
+    assert (setting.text(setting.default) != default) == setting.own_default
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=names(EVERY))

@@ -19,7 +19,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use ottla_log::partition::VerificationGuard;
 use ottla_protocol::native::produce::{PartitionResponse, ProduceRequest, TopicRef, TopicResponse, write_response};
 use ottla_protocol::wire::{Error, Writer};
@@ -28,6 +27,7 @@ use tokio::sync::oneshot;
 use crate::control::TransactionQuestion;
 use crate::dispatch::{Outcome, PRODUCE, Pending, RequestInfo};
 use crate::error_code::ErrorCode;
+use crate::frame::Frame;
 use crate::image::{Image, PartitionState, Topic};
 use crate::plane::Plane;
 use crate::replica::{BatchPeek, FIRST_OF_TRANSACTIONS_2, Replica};
@@ -135,7 +135,7 @@ impl Target {
 }
 
 /// Serves a Produce: appends at once, unless a transaction must be verified first.
-pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: BytesMut) -> Result<Outcome, Error> {
+pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: Frame) -> Result<Outcome, Error> {
     let image = plane.engine.image();
     let mut plan = {
         let mut reader = super::body(&frame, info)?;
@@ -315,7 +315,7 @@ struct Awaited {
 }
 
 /// Appends once the disk has caught up (`ottla.flush.wait.bytes`), or refuses after the request's time-out: nothing was appended.
-async fn append_when_relieved(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan, frame: BytesMut) -> Pending {
+async fn append_when_relieved(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan, frame: Frame) -> Pending {
     if plane.engine.is_over() {
         let deadline = plane.deadlines.after(plan.timeout);
         tokio::select! {
@@ -327,7 +327,7 @@ async fn append_when_relieved(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan
     append(plane, info, plan, frame)
 }
 
-fn append(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut frame: BytesMut) -> Pending {
+fn append(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut frame: Frame) -> Pending {
     let acks = plan.acks;
     let has_valid_acks = matches!(acks, ALL_IN_SYNC | NO_ANSWER | LEADER);
     let mut awaited = Vec::new();

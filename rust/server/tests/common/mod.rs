@@ -37,6 +37,15 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const TOPIC_ID: [u8; 16] = [7; 16];
 pub const HEARTBEAT: i16 = 12;
 
+/// Returns once it does.
+pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "never happened: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// A control plane that keeps what it is asked until the test answers.
 #[derive(Default)]
 pub struct Questions {
@@ -225,9 +234,36 @@ pub struct Client {
 
 impl Client {
     pub fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream, next_correlation_id: 1 }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Whether there is nothing to read, not even the end.
+    pub fn hears_nothing(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let found = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        matches!(found, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// A request as it would be sent.
+    pub fn frame(&mut self, key: i16, version: i16, body: impl FnOnce(&mut Writer<'_, BytesMut>)) -> BytesMut {
+        self.next_correlation_id += 1;
+        let mut frame = BytesMut::new();
+        let mut writer = Writer::new(&mut frame);
+        let slot = writer.slot();
+        write_request_header(&mut writer, key, version, self.next_correlation_id - 1, Some("test")).unwrap();
+        body(&mut writer);
+        writer.fill_with_size(slot).unwrap();
+        frame
     }
 
     pub fn send_raw(&mut self, bytes: &[u8]) {
@@ -237,13 +273,7 @@ impl Client {
     /// Sends a request and returns its correlation id.
     pub fn send(&mut self, key: i16, version: i16, body: impl FnOnce(&mut Writer<'_, BytesMut>)) -> i32 {
         let correlation_id = self.next_correlation_id;
-        self.next_correlation_id += 1;
-        let mut frame = BytesMut::new();
-        let mut writer = Writer::new(&mut frame);
-        let slot = writer.slot();
-        write_request_header(&mut writer, key, version, correlation_id, Some("test")).unwrap();
-        body(&mut writer);
-        writer.fill_with_size(slot).unwrap();
+        let frame = self.frame(key, version, body);
         self.send_raw(&frame);
         correlation_id
     }

@@ -1,0 +1,153 @@
+//! How many connections there may be: `max.connections`, `max.connections.per.ip`, `max.connections.per.ip.overrides`.
+//!
+//! As in Kafka: past the first bound nobody is refused; a new connection is served once another has ended, and those behind it
+//! wait in the kernel's queue. Past the second a connection is closed at once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::limits::Limits;
+
+pub struct Quotas {
+    connections_max: usize,
+    per_host_max: usize,
+    of_host_max: HashMap<IpAddr, usize>,
+    counts: Mutex<Counts>,
+    /// Told once for each connection that ends.
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_host: HashMap<IpAddr, usize>,
+}
+
+/// A host has all connections it may have: so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany(pub usize);
+
+impl Quotas {
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            connections_max: limits.connections_max,
+            per_host_max: limits.connections_per_host_max,
+            of_host_max: limits.connections_of_host_max.iter().map(|(host, max)| (host.to_canonical(), *max)).collect(),
+            counts: Mutex::default(),
+            freed: Notify::new(),
+        }
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.counts.lock().all
+    }
+
+    /// Counts a connection once there may be one more.
+    ///
+    /// # Errors
+    /// Its host has as many as it may have.
+    pub async fn enter(self: &Arc<Self>, host: IpAddr) -> Result<Slot, TooMany> {
+        while !self.try_count() {
+            self.freed.notified().await;
+        }
+        let mut slot = Slot { quotas: Arc::clone(self), host: None };
+        let host = host.to_canonical();
+        let max = self.of_host_max.get(&host).copied().unwrap_or(self.per_host_max);
+        let mut counts = self.counts.lock();
+        let count = counts.by_host.entry(host).or_default();
+        if *count >= max {
+            if *count == 0 {
+                counts.by_host.remove(&host);
+            }
+            drop(counts);
+            return Err(TooMany(max));
+        }
+        *count += 1;
+        drop(counts);
+        slot.host = Some(host);
+        Ok(slot)
+    }
+
+    fn try_count(&self) -> bool {
+        let mut counts = self.counts.lock();
+        let has_room = counts.all < self.connections_max;
+        counts.all += usize::from(has_room);
+        if has_room && counts.all < self.connections_max {
+            // Two that ended may have left one sign: whoever comes in and leaves room lets the next one look.
+            self.freed.notify_one();
+        }
+        has_room
+    }
+}
+
+/// A connection that is counted, until this is dropped.
+pub struct Slot {
+    quotas: Arc<Quotas>,
+    /// None: not counted for its host.
+    host: Option<IpAddr>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut counts = self.quotas.counts.lock();
+        counts.all -= 1;
+        if let Some(host) = self.host
+            && let Some(count) = counts.by_host.get_mut(&host)
+        {
+            *count -= 1;
+            if *count == 0 {
+                counts.by_host.remove(&host);
+            }
+        }
+        drop(counts);
+        self.quotas.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quotas(limits: Limits) -> Arc<Quotas> {
+        Arc::new(Quotas::new(&limits))
+    }
+
+    #[tokio::test]
+    async fn a_host_gets_no_more_than_its_share_and_what_it_gives_back() {
+        let (a, b): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+        let overrides = [(b, 0)].into();
+        let quotas =
+            quotas(Limits { connections_per_host_max: 2, connections_of_host_max: overrides, ..Limits::default() });
+        let first = quotas.enter(a).await.unwrap();
+        let _second = quotas.enter(mapped).await.unwrap();
+        assert_eq!(quotas.enter(a).await.err(), Some(TooMany(2)));
+        assert_eq!(quotas.enter(b).await.err(), Some(TooMany(0)));
+        drop(first);
+        let _third = quotas.enter(a).await.unwrap();
+        assert_eq!(quotas.counts.lock().all, 2);
+        assert_eq!(quotas.counts.lock().by_host.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_next_comes_in_when_one_has_gone() {
+        let host: IpAddr = "10.0.0.1".parse().unwrap();
+        let quotas = quotas(Limits { connections_max: 1, ..Limits::default() });
+        let first = quotas.enter(host).await.unwrap();
+        let mut next = Box::pin(quotas.enter(host));
+        tokio::select! {
+            biased;
+            _ = &mut next => panic!("there was no room"),
+            () = std::future::ready(()) => {}
+        }
+        drop(first);
+        next.await.unwrap();
+    }
+}
