@@ -145,6 +145,29 @@ _NETWORK = [
         doc="The same for single addresses or host names, as host:count, several separated by commas.",
     ),
     Setting(
+        name="max.connection.creation.rate",
+        kind=Kind.INT,
+        default=INT_MAX,
+        doc="How many connections may be made in a second, on all listeners together; further ones wait, unanswered, "
+        "for a second at most each.",
+        low=0,
+    ),
+    Setting(
+        name="quota.window.num",
+        kind=Kind.INT,
+        default=11,
+        doc="Over how many windows the rate of new connections is measured: a burst may have as many as may come in "
+        "all of them but one.",
+        low=1,
+    ),
+    Setting(
+        name="quota.window.size.seconds",
+        kind=Kind.INT,
+        default=1,
+        doc="How long each of those windows is.",
+        low=1,
+    ),
+    Setting(
         name="socket.listen.backlog.size",
         kind=Kind.INT,
         default=1024,

@@ -88,6 +88,12 @@ fn limits_from(settings: &HashMap<String, i64>) -> PyResult<Limits> {
             "auto.create.topics.enable" => limits.auto_create_topics = size != 0,
             "max.connections" => limits.connections_max = size,
             "max.connections.per.ip" => limits.connections_per_host_max = size,
+            "max.connection.creation.rate" => {
+                // Kafka's default, its largest number, is no bound.
+                limits.connection_rate_max = u32::try_from(size).ok().filter(|rate| *rate < i32::MAX.unsigned_abs());
+            }
+            "quota.window.num" => limits.rate_windows.count = u32::try_from(size).unwrap_or(u32::MAX),
+            "quota.window.size.seconds" => limits.rate_windows.each = Duration::from_secs(given.unwrap_or(1)),
             "socket.listen.backlog.size" => limits.backlog = u32::try_from(size).unwrap_or(u32::MAX),
             _ => return Err(PyValueError::new_err(format!("{name} is not a limit of the data plane"))),
         }
@@ -163,6 +169,7 @@ impl Server {
         status.set_item("connections_idle", counters.connections_idle.get())?;
         status.set_item("connections_stalled", counters.connections_stalled.get())?;
         status.set_item("connections_refused", counters.connections_refused.get())?;
+        status.set_item("connections_delayed", counters.connections_delayed.get())?;
         status.set_item("request_bytes", request_bytes)?;
         status.set_item("unsent_bytes", plane.unsent.bytes())?;
         status.set_item("requests", counters.requests.get())?;

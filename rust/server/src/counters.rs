@@ -31,6 +31,8 @@ pub struct Counters {
     pub connections_stalled: Counter,
     /// Connections closed at once because their host had as many as it may have.
     pub connections_refused: Counter,
+    /// Connections served later because of `max.connection.creation.rate`.
+    pub connections_delayed: Counter,
     pub requests: Counter,
     /// Connections closed because the peer broke the protocol.
     pub violations: Counter,

@@ -28,6 +28,7 @@ pub mod memory;
 pub mod plane;
 pub mod quotas;
 mod random;
+pub mod rate;
 mod recovery;
 pub mod replica;
 pub mod reply;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::rate::Windows;
+
 /// What `queued.max.request.bytes` is where it is not set: Kafka's -1 knows no bound there, which here would let requests
 /// fill the memory.
 pub const REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -33,6 +35,10 @@ pub struct Limits {
     /// `max.connections.per.ip`, and what `max.connections.per.ip.overrides` says of single hosts.
     pub connections_per_host_max: usize,
     pub connections_of_host_max: HashMap<IpAddr, usize>,
+    /// `max.connection.creation.rate`: new connections in a second; none: as many as come.
+    pub connection_rate_max: Option<u32>,
+    /// `quota.window.num`, `quota.window.size.seconds`: how that rate is measured.
+    pub rate_windows: Windows,
     /// `socket.listen.backlog.size`: connections that the kernel keeps until they are accepted.
     pub backlog: u32,
     /// `socket.send.buffer.bytes`, `socket.receive.buffer.bytes`; none: the system's own, which it adapts.
@@ -76,6 +82,8 @@ impl Default for Limits {
             connections_max: usize::MAX,
             connections_per_host_max: usize::MAX,
             connections_of_host_max: HashMap::new(),
+            connection_rate_max: None,
+            rate_windows: Windows { count: 11, each: Duration::from_secs(1) },
             backlog: 1024,
             send_buffer_bytes: None,
             receive_buffer_bytes: None,

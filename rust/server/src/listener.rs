@@ -197,9 +197,18 @@ impl Accept {
 
     /// Counts a connection, once there may be one more of them; None at a stop.
     async fn slot(&mut self, from: SocketAddr) -> Option<Result<Slot, TooMany>> {
+        let quotas = &self.plane.quotas;
+        let slot = async {
+            let delay = quotas.too_soon_by(self.plane.now_ms());
+            if !delay.is_zero() {
+                self.plane.counters.connections_delayed.add_one();
+                self.plane.deadlines.own_after(delay).passed().await;
+            }
+            quotas.enter(from.ip()).await
+        };
         tokio::select! {
             biased;
-            slot = self.plane.quotas.enter(from.ip()) => Some(slot),
+            slot = slot => Some(slot),
             _ = self.stop.wait_for(|stop| *stop) => None,
         }
     }

@@ -91,9 +91,15 @@ impl Memory {
         self.state.lock().used
     }
 
+    /// How many requests wait for more.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.state.lock().queue.len()
+    }
+
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
-        !self.state.lock().queue.is_empty()
+        self.waiting() > 0
     }
 
     /// Returns when somebody has begun to wait since the last call.

@@ -1,21 +1,28 @@
-//! How many connections there may be: `max.connections`, `max.connections.per.ip`, `max.connections.per.ip.overrides`.
+//! How many connections there may be: `max.connections`, `max.connections.per.ip`, `max.connections.per.ip.overrides`; and how
+//! many new ones in a second: `max.connection.creation.rate`.
 //!
 //! As in Kafka: past the first bound nobody is refused; a new connection is served once another has ended, and those behind it
-//! wait in the kernel's queue. Past the second a connection is closed at once.
+//! wait in the kernel's queue. Past the second a connection is closed at once. One that comes too soon is served later, and
+//! holds up those behind it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::limits::Limits;
+use crate::rate::Rate;
 
 pub struct Quotas {
     connections_max: usize,
     per_host_max: usize,
     of_host_max: HashMap<IpAddr, usize>,
+    /// New ones in a second; none: as many as come.
+    rate_max: Option<u32>,
+    created: Mutex<Rate>,
     counts: Mutex<Counts>,
     /// Told once for each connection that ends.
     freed: Notify,
@@ -38,6 +45,8 @@ impl Quotas {
             connections_max: limits.connections_max,
             per_host_max: limits.connections_per_host_max,
             of_host_max: limits.connections_of_host_max.iter().map(|(host, max)| (host.to_canonical(), *max)).collect(),
+            rate_max: limits.connection_rate_max,
+            created: Mutex::new(Rate::new(limits.rate_windows)),
             counts: Mutex::default(),
             freed: Notify::new(),
         }
@@ -47,6 +56,12 @@ impl Quotas {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.counts.lock().all
+    }
+
+    /// Counts a new connection, and returns how long it must wait for its rate to be kept.
+    #[must_use]
+    pub fn too_soon_by(&self, now_ms: i64) -> Duration {
+        self.rate_max.map_or(Duration::ZERO, |max| self.created.lock().record(now_ms, max))
     }
 
     /// Counts a connection once there may be one more.

@@ -14,6 +14,7 @@ use ottla_log::PartitionConfig;
 use ottla_server::activity::STALL;
 use ottla_server::limits::Limits;
 use ottla_server::memory::Kind;
+use ottla_server::rate::Windows;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, sockopt};
 
 const IDLE: Duration = Duration::from_secs(10);
@@ -205,6 +206,34 @@ fn a_request_that_does_not_come_gives_way() {
     assert_eq!(harness.plane.request_bytes(), 0);
 }
 
+/// The same, of one that came to a halt when others had long been waiting.
+#[test]
+fn a_request_that_comes_to_a_halt_later_gives_way() {
+    let harness = Harness::with(Limits { queued_bytes_max: 100_000, idle_max: None, ..Limits::default() });
+    let (mut first, mut stalled, mut next) = (harness.connect(), harness.connect(), harness.connect());
+    let waiting = |what, clients| await_that(what, || harness.plane.memory(Kind::Other).waiting() == clients);
+    first.send(HEARTBEAT, 0, |w| w.raw(&[1; 60_000]));
+    await_that("it has its memory", || harness.plane.request_bytes() > 60_000);
+    let frame = stalled.frame(HEARTBEAT, 0, |w| w.raw(&[2; 90_000]));
+    stalled.send_raw(&frame[..70_000]);
+    waiting("the second waits", 1);
+    next.send(HEARTBEAT, 0, |w| w.raw(&[3; 60_000]));
+    waiting("the third waits", 2);
+    // Nobody is due, nor will be while the first has its memory.
+    harness.clock.turn(ms(STALL));
+    talk(&mut harness.connect());
+    harness.questions.request().reply.send(vec![7]).unwrap();
+    first.receive();
+    waiting("only the third waits", 1);
+    await_that("the second was closed", || {
+        harness.clock.turn(ms(STALL));
+        harness.plane.counters.connections_stalled.get() == 1
+    });
+    stalled.expect_closed();
+    harness.questions.request().reply.send(vec![7]).unwrap();
+    next.receive();
+}
+
 /// Requests that nobody picks up keep no Produce from its memory, however many they are.
 #[test]
 fn what_the_control_plane_leaves_lying_keeps_no_records_out() {
@@ -250,7 +279,7 @@ fn answers_that_are_not_taken_are_bounded() {
     let harness = with_long_answers(Limits { unsent_bytes_max: 10_000, idle_max: None, ..Limits::default() });
     let slow = slow_reader(&harness);
     let (mut next, mut producer) = (harness.connect(), harness.connect());
-    ask_metadata(&mut next);
+    next.send(API_VERSIONS, 0, |_| {});
     let sent = batch(&["x"]);
     for offset in 0..50 {
         assert_eq!(produced(&producer.ask(0, 7, |w| produce_body(w, None, 1, "t", 0, &sent))), (0, offset));
@@ -284,6 +313,34 @@ fn connections_past_the_limit_wait() {
     talk(&mut third);
     harness.server.stop(common::PATIENCE);
     fourth.expect_closed();
+}
+
+/// `max.connection.creation.rate`: one that comes too soon is served later, and holds no stop up.
+#[test]
+fn connections_that_come_too_soon_wait() {
+    let windows = Windows { count: 2, each: Duration::from_secs(1) };
+    let harness = Harness::with(Limits { connection_rate_max: Some(1), rate_windows: windows, ..Limits::default() });
+    let (mut first, mut second, mut third) = (harness.connect(), harness.connect(), harness.connect());
+    ask_versions(&mut first);
+    for client in [&mut second, &mut third] {
+        client.send(API_VERSIONS, 0, |_| {});
+    }
+    let counters = &harness.plane.counters;
+    await_that("the second waits", || counters.connections_delayed.get() == 1);
+    harness.clock.turn(999);
+    talk(&mut first);
+    assert!(second.hears_nothing());
+    await_that("it was served", || {
+        harness.clock.turn(1);
+        !second.hears_nothing()
+    });
+    second.receive();
+    await_that("the third waits", || counters.connections_delayed.get() == 2);
+    talk(&mut second);
+    assert!(third.hears_nothing());
+    harness.server.stop(common::PATIENCE);
+    third.expect_closed();
+    assert_eq!(counters.connections_accepted.get(), 2);
 }
 
 /// `max.connections.per.ip` and its overrides: one too many is closed at once.
