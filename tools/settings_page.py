@@ -41,8 +41,9 @@ opened. A name that is not known is a warning with the line it stands in. A name
 meaning here is accepted, and the start says that it has no effect; the last section lists them. A few that protect
 something are refused unless they are harmless. Embedded, the same names are the keys of `ottla.Broker(config={...})`.
 
-Units: names end in theirs (`.bytes`, `.ms`, `.hours`). No setting of a running broker can be altered in this version;
-those of a topic are given when it is created, and altered like those of a group.
+Units: names end in theirs (`.bytes`, `.ms`, `.hours`). Of a running broker only the bounds on connections can be
+altered in this version (`kafka-configs --entity-type brokers`, for one broker or as the default of all); those of a
+topic are given when it is created, and altered like those of a group.
 """
 
 
@@ -62,6 +63,8 @@ def rows(settings: Iterable[Setting]) -> list[str]:
         if setting.scope != "broker" and setting.synonyms:
             names = ", ".join(f"`{synonym.name}`" for synonym in setting.synonyms)
             doc = f"{doc} Default from {names}."
+        if setting.scope == "broker" and not setting.restart:
+            doc = f"{doc} Can be altered while the broker runs."
         lines.append(f"| `{setting.name}` | {shown(setting)} | {cell(setting.allowed)} | {cell(doc)} |")
     return lines
 

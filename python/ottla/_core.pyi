@@ -327,6 +327,9 @@ class Server:
     def start(self) -> list[tuple[str, str, int]]:
         """Bind and serve; the addresses with the ports the system chose. Raises `OSError`."""
 
+    def alter_connection_limits(self, limits: Mapping[str, int], connections_of_hosts: Mapping[str, int]) -> None:
+        """Take what `limits` says of connections from now on; those that are too many end. Raises `ValueError`."""
+
     def stop(self, timeout_ms: int) -> None:
         """Stop accepting, let acknowledgements drain for at most `timeout_ms`, close everything."""
 

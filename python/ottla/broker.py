@@ -33,6 +33,7 @@ from ottla.config import Endpoint, Given, load, shortcuts
 from ottla.config.listeners import advertised_of
 from ottla.config.sources import given_by
 from ottla.config.topic_config import effective, unreadable
+from ottla.controller.connection_limits import ConnectionLimits
 from ottla.controller.controller import Controller
 from ottla.controller.create_topics import TopicDefaults
 from ottla.controller.group_config import group_config
@@ -313,6 +314,7 @@ class _Running:
         except ValueError as error:
             # A host that has no address.
             raise ConfigError([str(error)]) from error
+        self.connection_limits = ConnectionLimits(config, self.server.alter_connection_limits)
         # Whether the image was ever shown to the data plane and the coordinators, and what went wrong then.
         self._shown = False
         self._first_show_failed: BaseException | None = None
@@ -435,6 +437,7 @@ class _Running:
             finalized_features=list(image.features.items()),
             finalized_epoch=self.controller.applied_offset,
         )
+        self.connection_limits.show(image)
         self.coordinators.show(image, change, first=not self._shown)
 
     def _topic(self, image: MetadataImage, topic: Topic) -> _core.TopicTuple:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -134,6 +135,51 @@ def test_connections_past_the_limit_wait(make: Callable[..., Process]) -> None:
         next_one.receive()
     for connection in served:
         talk(connection, 1)
+        connection.socket.close()
+
+
+def test_limits_are_altered_while_it_runs(make: Callable[..., Process]) -> None:
+    """max.connections for this broker: who waits is let in, and connections are closed when there are too many."""
+    broker = make({"max.connections": str(FEW)})
+    served = [connect(broker) for _ in range(FEW)]
+    for connection in served:
+        talk(connection, 1)
+
+    next_one = connect(broker)
+    next_one.submit("api_versions", 0)
+    talk(served[0])
+    assert hears_nothing(next_one)
+    alter(served[0], FEW + 1)
+    next_one.receive()
+    alter(served[0], FEW)
+    everybody = [connection.socket for connection in (*served, next_one)]
+    ended, _, _ = select.select(everybody, [], [], WAIT_S)
+    assert ended
+    for each in everybody:
+        each.close()
+
+
+def alter(connection: Connection, most: int) -> None:
+    """Sets max.connections of this broker."""
+    configs = [{"name": "max.connections", "config_operation": 0, "value": str(most)}]
+    resources = [{"resource_type": 4, "resource_name": "1", "configs": configs}]
+    answer = connection.ask("incremental_alter_configs", 1, resources=resources, validate_only=False)
+    assert [each["error_message"] for each in answer["responses"]] == [None]
+
+
+def test_altered_limits_hold_after_a_restart(make: Callable[..., Process]) -> None:
+    """They are kept with the metadata, and count over the broker's file."""
+    broker = make({"max.connections": "100"})
+    with connect(broker) as connection:
+        alter(connection, FEW)
+    broker.stop()
+    broker.start()
+    served = [serves(broker) for _ in range(FEW)]
+    with connect(broker) as next_one:
+        next_one.submit("api_versions", 0)
+        talk(served[0])
+        assert hears_nothing(next_one)
+    for connection in served:
         connection.socket.close()
 
 

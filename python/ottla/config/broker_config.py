@@ -64,7 +64,7 @@ class Given(Struct, frozen=True):
 
 
 class BrokerConfig(Struct, frozen=True):
-    """Checked settings of one broker. Frozen: brokers' settings change at a start only."""
+    """Checked settings of one broker, as they were at its start; `dynamic.py` has what is altered while it runs."""
 
     # Every setting of the table; what nobody set has its default.
     values: Mapping[str, SettingValue]

@@ -130,6 +130,7 @@ _NETWORK = [
         doc="How many connections the broker serves at once, on all listeners together. Further ones wait, unanswered, "
         "until others end. Kafka lets those on the listener between brokers in all the same; this version is alone.",
         low=0,
+        restart=False,
     ),
     Setting(
         name="max.connections.per.ip",
@@ -137,12 +138,14 @@ _NETWORK = [
         default=INT_MAX,
         doc="How many connections one address may have; further ones are closed at once.",
         low=0,
+        restart=False,
     ),
     Setting(
         name="max.connections.per.ip.overrides",
         kind=Kind.STRING,
         default="",
         doc="The same for single addresses or host names, as host:count, several separated by commas.",
+        restart=False,
     ),
     Setting(
         name="max.connection.creation.rate",
@@ -151,6 +154,7 @@ _NETWORK = [
         doc="How many connections may be made in a second, on all listeners together; further ones wait, unanswered, "
         "for a second at most each.",
         low=0,
+        restart=False,
     ),
     Setting(
         name="quota.window.num",

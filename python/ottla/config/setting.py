@@ -92,7 +92,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     empty_ok: bool = True
     # For a topic setting: the broker settings that give its default, strongest first.
     synonyms: tuple[Synonym, ...] = ()
-    # A broker setting that only takes effect at a start. All do today: brokers' settings cannot be altered yet.
+    # A broker setting that only takes effect at a start: most, so far. The others are in `config/dynamic.py`.
     restart: bool = True
     # Replica lists of throttled replication have a syntax of their own.
     throttled: bool = False

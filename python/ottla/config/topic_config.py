@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from ottla.config.broker_settings import BROKER_SETTINGS
+from ottla.config.dynamic import Dynamic, is_dynamic, read
 from ottla.config.setting import InvalidValue, Kind, Setting, SettingValue
 from ottla.config.topic_settings import TOPIC_SETTINGS
 from ottla.errors import ErrorCode, RequestError
@@ -154,7 +155,7 @@ def describe(overrides: Mapping[str, str], broker: BrokerConfig) -> list[Describ
     return found
 
 
-def describe_broker(broker: BrokerConfig) -> list[Described]:
+def describe_broker(broker: BrokerConfig, dynamic: Dynamic) -> list[Described]:
     """Give every setting of the broker with its sources."""
     chains = {
         synonym.name: [other.name for other in topic.synonyms]
@@ -166,8 +167,38 @@ def describe_broker(broker: BrokerConfig) -> list[Described]:
         if setting.hidden and name not in broker.given:
             continue
         synonyms = _from(name, _chain(chains.get(name, [name]), broker))
-        source = Source.STATIC_BROKER if name in broker.given else Source.DEFAULT
-        found.append(Described(setting, setting.text(broker.values[name]), source, tuple(synonyms), setting.restart))
+        value, source = setting.text(broker.values[name]), Source.DEFAULT
+        if name in broker.given:
+            source = Source.STATIC_BROKER
+        altered = _altered(setting, dynamic)
+        if altered:
+            synonyms = altered + synonyms
+            _, value, source = altered[0]
+        found.append(Described(setting, value, source, tuple(synonyms), setting.restart))
+    return found
+
+
+def describe_all_brokers(dynamic: Dynamic) -> list[Described]:
+    """Give what was altered for all brokers."""
+    found: list[Described] = []
+    for name in dynamic.of_all:
+        if is_dynamic(name):
+            setting = BROKER_SETTINGS[name]
+            entries = _altered(setting, Dynamic(of_all=dynamic.of_all))
+            found.extend(
+                Described(setting, value, source, tuple(entries), read_only=False) for _, value, source in entries
+            )
+    return found
+
+
+def _altered(setting: Setting, dynamic: Dynamic) -> list[_SynonymEntry]:
+    """Give what was altered while the broker runs, the strongest first; what does not parse does not hold."""
+    found: list[_SynonymEntry] = []
+    layers = ((dynamic.of_broker, Source.DYNAMIC_BROKER), (dynamic.of_all, Source.DYNAMIC_DEFAULT_BROKER))
+    for texts, source in layers:
+        if is_dynamic(setting.name) and setting.name in texts:
+            with suppress(InvalidValue):
+                found.append((setting.name, setting.text(read(setting.name, texts[setting.name])), source))
     return found
 
 

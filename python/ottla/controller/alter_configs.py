@@ -1,20 +1,23 @@
-"""Deciding on settings of topics and groups: one set, deleted, or a list changed (IncrementalAlterConfigs, KIP-339)."""
+"""Deciding on settings of topics, brokers and groups: one set, deleted, or a list changed (KIP-339)."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from ottla.config import group_config
+from ottla.config import dynamic, group_config
+from ottla.config.broker_settings import BROKER_SETTINGS
 from ottla.config.group_config import GROUP_CONFIGS
 from ottla.config.setting import Kind
 from ottla.config.topic_config import validate
 from ottla.config.topic_settings import TOPIC_SETTINGS
 from ottla.controller.decision import Decision
-from ottla.controller.image import TOPIC_RESOURCE
+from ottla.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE
 from ottla.controller.names import check_name
 from ottla.errors import ErrorCode, RequestError
 from ottla.messages import ConfigRecord
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from ottla.controller.image import MetadataImage
 
 
+_INTEGER = re.compile(r"[-+]?[0-9]{1,10}")
 # What a value in a metadata record may take. A request's strings are no longer; a list grows past it by being added to.
 VALUE_BYTES_MAX = 2**15 - 1
 
@@ -41,7 +45,7 @@ class Operation(IntEnum):
 
 
 class Alteration(Struct, frozen=True):
-    """Operations on the settings of one topic or group, as (setting, operation, text)."""
+    """Operations on the settings of one topic, broker or group, as (setting, operation, text)."""
 
     name: str
     operations: tuple[tuple[str, Operation, str | None], ...]
@@ -79,8 +83,10 @@ def alter_configs(
 
 
 def _alter(image: MetadataImage, alteration: Alteration, config: BrokerConfig) -> list[ConfigRecord]:
-    is_topic = alteration.kind == TOPIC_RESOURCE
-    if not alteration.name:
+    is_topic, is_broker = alteration.kind == TOPIC_RESOURCE, alteration.kind == BROKER_RESOURCE
+    if is_broker and alteration.name:
+        _check_broker(alteration.name, config.node_id)
+    elif not alteration.name and not is_broker:
         what = "topic" if is_topic else "group"
         raise RequestError(ErrorCode.INVALID_REQUEST, f"Default {what} resources are not allowed.")
     if is_topic:
@@ -88,6 +94,8 @@ def _alter(image: MetadataImage, alteration: Alteration, config: BrokerConfig) -
     old = image.configs.get((alteration.kind, alteration.name), {})
     new: dict[str, str | None] = {} if alteration.replaces_all else dict(old)
     for name, operation, text in alteration.operations:
+        if is_broker:
+            _check_setting_of_broker(name, operation, text)
         if operation is Operation.DELETE:
             new.pop(name, None)
         elif operation is Operation.SET:
@@ -99,6 +107,11 @@ def _alter(image: MetadataImage, alteration: Alteration, config: BrokerConfig) -
         # Kafka, too, looks for the topic last. A group need not exist.
         if alteration.name not in image.topics:
             raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{alteration.name}' does not exist.")
+    elif is_broker:
+        theirs = image.dynamic_of(config.node_id)
+        given = {name: text for name, text in new.items() if text is not None}
+        changed_of = {"of_broker": given} if alteration.name else {"of_all": given}
+        dynamic.validate_together(config, replace(theirs, **changed_of))
     else:
         group_config.validate(new, config)
     changed = [(name, text) for name, text in new.items() if old.get(name) != text]
@@ -107,6 +120,27 @@ def _alter(image: MetadataImage, alteration: Alteration, config: BrokerConfig) -
         ConfigRecord(resource_type=alteration.kind, resource_name=alteration.name, name=name, value=text)
         for name, text in [*changed, *dropped]
     ]
+
+
+def _check_broker(name: str, node_id: int) -> None:
+    """Kafka's `ConfigAdminManager.validateResourceNameIsCurrentNodeId`."""
+    if not _INTEGER.fullmatch(name):
+        raise RequestError(ErrorCode.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}")
+    if int(name) != node_id:
+        words = f"Unexpected broker id, expected {node_id}, but received {name}"
+        raise RequestError(ErrorCode.INVALID_REQUEST, words)
+
+
+def _check_setting_of_broker(name: str, operation: Operation, text: str | None) -> None:
+    """None of those that may be altered is a list. Others may still be deleted: Kafka may have set them."""
+    if operation is Operation.SET:
+        dynamic.validate(name, text)
+    elif operation is not Operation.DELETE:
+        code = ErrorCode.INVALID_CONFIG
+        if name not in BROKER_SETTINGS:
+            raise RequestError(code, f"Unknown config name: {name}")
+        what = operation.name.lower()
+        raise RequestError(code, f"Config value {what} is not allowed for config key: {name}")
 
 
 def _changed_list(

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from ottla.config.dynamic import Dynamic
 from ottla.messages import (
     AbortTransactionRecord,
     BeginTransactionRecord,
@@ -150,6 +151,11 @@ class MetadataImage:
     def topic_config(self, name: str) -> dict[str, str]:
         """Give what a topic sets itself, as text."""
         return self.configs.get((TOPIC_RESOURCE, name), {})
+
+    def dynamic_of(self, broker_id: int) -> Dynamic:
+        """Give what was altered of a broker while it ran."""
+        of_broker, of_all = (self.configs.get((BROKER_RESOURCE, name), {}) for name in (str(broker_id), ""))
+        return Dynamic(dict(of_broker), dict(of_all))
 
     def has_partition(self, topic: str, index: int) -> bool:
         """Say whether there is such a topic, with a partition of this index."""

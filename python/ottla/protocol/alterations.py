@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOPIC = 2
+BROKER = 4
 GROUP = 32
 # What Kafka can alter and this broker cannot yet.
 _NOT_YET = {
-    4: "Settings of a broker cannot be changed while it runs: put them into its configuration and restart it.",
     8: "Log levels of a broker cannot be changed while it runs: start it with --log-level.",
     16: "Client metrics are not collected: there is nothing to configure.",
 }
@@ -54,7 +54,7 @@ class Alterations:
             return self._refuse(place, "Error due to duplicate config keys")
         if null_names:
             return self._refuse(place, f"Null value not supported for : {', '.join(null_names)}")
-        if kind not in {TOPIC, GROUP}:
+        if kind not in {TOPIC, BROKER, GROUP}:
             return self._refuse(place, _NOT_YET.get(kind, f"Unknown resource type {kind}"))
         return True
 

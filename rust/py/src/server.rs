@@ -150,6 +150,20 @@ impl Server {
         })
     }
 
+    fn alter_connection_limits(
+        &self,
+        py: Python<'_>,
+        limits: HashMap<String, i64>,
+        connections_of_hosts: HashMap<String, usize>,
+    ) -> PyResult<()> {
+        let mut limits = limits_from(&limits)?;
+        released(py, || {
+            limits.connections_of_host_max = resolve_hosts(connections_of_hosts)?;
+            self.plane.alter_connection_limits(&limits);
+            Ok(())
+        })
+    }
+
     fn stop(&self, py: Python<'_>, timeout_ms: u64) {
         released(py, || {
             let server = self.running.lock().take();

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | moved no byte, and waits for its client: for a request, for the rest of one, for an answer to be taken | after `connections.max.idle.ms` |
 //! | holds memory of requests, and gets nothing more of one or takes nothing of an answer, while others wait for that memory | after [`STALL`] |
+//! | has moved no byte for longer than all others, and `max.connections` was made less than there are | at once |
 //! | sends an answer of which nothing is taken, while unsent answers have more memory than they may | after [`STALL`] |
 //!
 //! One whose request is in work is not idle, however long that takes (Kafka ends it too: its selector sees no event of a
@@ -15,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -45,6 +46,7 @@ pub enum Due {
     Idle,
     RequestStalled,
     AnswerStalled,
+    OneTooMany,
 }
 
 /// Written by the task of one connection, read by [`watch`].
@@ -55,6 +57,8 @@ pub struct Activity {
     moved_ms: AtomicI64,
     /// How many of its requests have memory of either kind.
     leases: [AtomicU32; 2],
+    /// There may not be so many connections any more.
+    is_one_too_many: AtomicBool,
     due: Notify,
 }
 
@@ -133,6 +137,9 @@ impl Rules {
 
     /// Whether a connection is due, and if not, in how long it could be.
     fn judge(&self, activity: &Activity) -> Result<Due, Option<Duration>> {
+        if activity.is_one_too_many.load(Ordering::Relaxed) {
+            return Ok(Due::OneTooMany);
+        }
         let flags = activity.flags.load(Ordering::Relaxed);
         let has = |flag| flags & flag != 0;
         let still = self.now_ms.saturating_sub(activity.moved_ms.load(Ordering::Relaxed));
@@ -175,6 +182,22 @@ impl Connections {
 
     pub fn remove(&self, peer: &Peer) {
         self.peers.lock().remove(&peer.connection_id);
+    }
+
+    /// Ends so many, those that have been still for longest, as Kafka does.
+    pub fn end_stillest(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let peers: Vec<_> = self.peers.lock().values().map(Arc::clone).collect();
+        // Those that were told before may still be there.
+        let (told, mut others): (Vec<_>, Vec<_>) =
+            peers.into_iter().partition(|peer| peer.activity.is_one_too_many.load(Ordering::Relaxed));
+        others.sort_unstable_by_key(|peer| (peer.activity.moved_ms.load(Ordering::Relaxed), peer.connection_id));
+        for peer in others.iter().take(count.saturating_sub(told.len())) {
+            peer.activity.is_one_too_many.store(true, Ordering::Relaxed);
+            peer.activity.due.notify_one();
+        }
     }
 
     /// Tells those that are due, and returns in how long the next can be.

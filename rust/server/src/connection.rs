@@ -48,6 +48,8 @@ pub enum Ended {
     RequestStalled,
     #[error("it took nothing of its answer while unsent ones exceed ottla.unsent.bytes.max")]
     AnswerStalled,
+    #[error("max.connections was made less than there were")]
+    OneTooMany,
     #[error("the frame length {0} is negative")]
     NegativeLength(i32),
     #[error("the frame length {length} exceeds {limit_name} = {limit}")]
@@ -71,6 +73,7 @@ impl From<Due> for Ended {
             Due::Idle => Self::Idle,
             Due::RequestStalled => Self::RequestStalled,
             Due::AnswerStalled => Self::AnswerStalled,
+            Due::OneTooMany => Self::OneTooMany,
         }
     }
 }

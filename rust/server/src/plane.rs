@@ -72,6 +72,12 @@ impl Plane {
         self.engine.env().clock().monotonic_ms()
     }
 
+    /// Takes other bounds on connections: how many there may be, in all and of a host, and how many new ones in a second.
+    pub fn alter_connection_limits(&self, limits: &Limits) {
+        let too_many = self.quotas.alter(limits);
+        self.connections.end_stillest(too_many);
+    }
+
     /// What requests of a kind may hold.
     #[must_use]
     pub fn memory(&self, kind: Kind) -> &Arc<Memory> {

@@ -10,18 +10,34 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::limits::Limits;
 use crate::rate::Rate;
 
-pub struct Quotas {
+/// What may be altered while the server runs.
+struct Bounds {
     connections_max: usize,
     per_host_max: usize,
     of_host_max: HashMap<IpAddr, usize>,
     /// New ones in a second; none: as many as come.
     rate_max: Option<u32>,
+}
+
+impl Bounds {
+    fn of(limits: &Limits) -> Self {
+        Self {
+            connections_max: limits.connections_max,
+            per_host_max: limits.connections_per_host_max,
+            of_host_max: limits.connections_of_host_max.iter().map(|(host, max)| (host.to_canonical(), *max)).collect(),
+            rate_max: limits.connection_rate_max,
+        }
+    }
+}
+
+pub struct Quotas {
+    bounds: RwLock<Bounds>,
     created: Mutex<Rate>,
     counts: Mutex<Counts>,
     /// Told once for each connection that ends.
@@ -42,14 +58,21 @@ impl Quotas {
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {
-            connections_max: limits.connections_max,
-            per_host_max: limits.connections_per_host_max,
-            of_host_max: limits.connections_of_host_max.iter().map(|(host, max)| (host.to_canonical(), *max)).collect(),
-            rate_max: limits.connection_rate_max,
+            bounds: RwLock::new(Bounds::of(limits)),
             created: Mutex::new(Rate::new(limits.rate_windows)),
             counts: Mutex::default(),
             freed: Notify::new(),
         }
+    }
+
+    /// Takes other bounds; returns how many connections there are beyond them. Who waits for room looks again; who waits for
+    /// its rate waits as long as it was told, as in Kafka.
+    pub fn alter(&self, limits: &Limits) -> usize {
+        let bounds = Bounds::of(limits);
+        let connections_max = bounds.connections_max;
+        *self.bounds.write() = bounds;
+        self.freed.notify_one();
+        self.connections().saturating_sub(connections_max)
     }
 
     /// How many connections there are.
@@ -61,7 +84,8 @@ impl Quotas {
     /// Counts a new connection, and returns how long it must wait for its rate to be kept.
     #[must_use]
     pub fn too_soon_by(&self, now_ms: i64) -> Duration {
-        self.rate_max.map_or(Duration::ZERO, |max| self.created.lock().record(now_ms, max))
+        let rate_max = self.bounds.read().rate_max;
+        rate_max.map_or(Duration::ZERO, |max| self.created.lock().record(now_ms, max))
     }
 
     /// Counts a connection once there may be one more.
@@ -74,7 +98,10 @@ impl Quotas {
         }
         let mut slot = Slot { quotas: Arc::clone(self), host: None };
         let host = host.to_canonical();
-        let max = self.of_host_max.get(&host).copied().unwrap_or(self.per_host_max);
+        let max = {
+            let bounds = self.bounds.read();
+            bounds.of_host_max.get(&host).copied().unwrap_or(bounds.per_host_max)
+        };
         let mut counts = self.counts.lock();
         let count = counts.by_host.entry(host).or_default();
         if *count >= max {
@@ -91,10 +118,11 @@ impl Quotas {
     }
 
     fn try_count(&self) -> bool {
+        let connections_max = self.bounds.read().connections_max;
         let mut counts = self.counts.lock();
-        let has_room = counts.all < self.connections_max;
+        let has_room = counts.all < connections_max;
         counts.all += usize::from(has_room);
-        if has_room && counts.all < self.connections_max {
+        if has_room && counts.all < connections_max {
             // Two that ended may have left one sign: whoever comes in and leaves room lets the next one look.
             self.freed.notify_one();
         }
@@ -149,6 +177,18 @@ mod tests {
         let _third = quotas.enter(a).await.unwrap();
         assert_eq!(quotas.counts.lock().all, 2);
         assert_eq!(quotas.counts.lock().by_host.len(), 1);
+    }
+
+    /// Two wait, each for its listener; both come in with a bound that lets them.
+    #[tokio::test]
+    async fn who_waits_comes_in_by_another_bound() {
+        let host: IpAddr = "10.0.0.1".parse().unwrap();
+        let limits = Limits { connections_max: 1, ..Limits::default() };
+        let quotas = quotas(limits.clone());
+        let _first = quotas.enter(host).await.unwrap();
+        let (second, third, _) = tokio::join!(biased; quotas.enter(host), quotas.enter(host), async { quotas.alter(&Limits { connections_max: 3, ..limits.clone() }) });
+        let _both = (second.unwrap(), third.unwrap());
+        assert_eq!(quotas.alter(&limits), 2);
     }
 
     #[tokio::test]

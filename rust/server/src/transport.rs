@@ -19,7 +19,7 @@ use crate::unsent::Held;
 /// The kernel moves at most this much per `sendfile` call; it also bounds how long one call keeps a worker.
 const SENDFILE_BYTES_MAX: usize = 1024 * 1024;
 /// Read-and-send buffer of the path without `sendfile`.
-const COPY_BYTES: usize = 256 * 1024;
+const COPY_BYTES: usize = 64 * 1024;
 
 /// Sends a whole answer.
 ///
@@ -53,32 +53,45 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Does `operation` until it moves something; returns how much.
-    async fn some(&mut self, mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    /// Does `operation` once; none: the socket takes no more.
+    fn once(&mut self, mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
         loop {
             match self.stream.try_io(Interest::WRITABLE, &mut operation) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 result => {
                     if self.held.is_some() {
                         self.peer.activity.moved(self.plane.now_ms());
                     }
-                    return result;
+                    return result.map(Some);
                 }
             }
-            if self.held.is_none() {
-                self.held = Some(self.plane.unsent.hold(self.memory_bytes));
-                self.peer.activity.moved(self.plane.now_ms());
-                self.peer.activity.sending(true);
-            }
-            self.stream.writable().await?;
         }
+    }
+
+    /// Waits until the socket takes more.
+    async fn room(&mut self) -> io::Result<()> {
+        let mut writable = std::pin::pin!(self.stream.writable());
+        tokio::select! {
+            biased;
+            there = &mut writable => return there,
+            () = std::future::ready(()) => {}
+        }
+        if self.held.is_none() {
+            self.held = Some(self.plane.unsent.hold(self.memory_bytes));
+            self.peer.activity.moved(self.plane.now_ms());
+            self.peer.activity.sending(true);
+        }
+        writable.await
     }
 
     async fn memory(&mut self, mut bytes: &[u8], flags: SendFlags) -> io::Result<()> {
         let stream = self.stream;
         while !bytes.is_empty() {
-            let sent = self.some(|| Ok(rustix::net::send(stream.as_fd(), bytes, flags)?)).await?;
-            bytes = &bytes[sent..];
+            match self.once(|| Ok(rustix::net::send(stream.as_fd(), bytes, flags)?))? {
+                Some(sent) => bytes = &bytes[sent..],
+                None => self.room().await?,
+            }
         }
         Ok(())
     }
@@ -92,28 +105,37 @@ impl Sending<'_> {
             // A client that takes all there is must let the others of this thread have their turn.
             tokio::task::coop::consume_budget().await;
             let sendfile = || Ok(rustix::fs::sendfile(stream.as_fd(), source, Some(&mut { position }), most)?);
-            match self.some(sendfile).await {
-                Ok(0) => return Err(cut_short(position)),
-                Ok(sent) => {
+            match self.once(sendfile) {
+                Ok(Some(0)) => return Err(cut_short(position)),
+                Ok(Some(sent)) => {
                     position += sent as u64;
                     bytes -= sent;
                 }
+                Ok(None) => self.room().await?,
                 // Not every file system supports it; the plain path does the rest.
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => break,
                 Err(error) => return Err(error),
             }
         }
-        let mut buffer = vec![0; bytes.min(COPY_BYTES)];
-        let _held = self.plane.unsent.hold(buffer.len());
+        // Kept while the socket takes what is read; a reader that takes its time holds none, and what did not leave is read again.
+        let mut buffer = Vec::new();
         while bytes > 0 {
-            let most = bytes.min(buffer.len());
-            let read = file.read_at(&mut buffer[..most], position)?;
+            tokio::task::coop::consume_budget().await;
+            buffer.resize(bytes.min(COPY_BYTES), 0);
+            let read = file.read_at(&mut buffer, position)?;
             if read == 0 {
                 return Err(cut_short(position));
             }
-            self.memory(&buffer[..read], flags).await?;
-            position += read as u64;
-            bytes -= read;
+            match self.once(|| Ok(rustix::net::send(stream.as_fd(), &buffer[..read], flags)?))? {
+                Some(sent) => {
+                    position += sent as u64;
+                    bytes -= sent;
+                }
+                None => {
+                    buffer = Vec::new();
+                    self.room().await?;
+                }
+            }
         }
         Ok(())
     }

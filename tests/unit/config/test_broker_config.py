@@ -6,6 +6,7 @@ import pytest
 
 from ottla.config import BrokerConfig, Endpoint, Given, given_in_file, load
 from ottla.config.broker_config import topic_default
+from ottla.config.dynamic import Dynamic
 from ottla.config.listeners import advertised_of, parse_host_port
 from ottla.config.topic_config import Source, describe, describe_broker, effective, unreadable, validate
 from ottla.errors import ConfigError, ErrorCode, RequestError
@@ -286,7 +287,7 @@ def test_sources_and_synonyms_are_kafkas() -> None:
     )
     assert described["remote.storage.enable"].synonyms == ()
     assert "internal.segment.bytes" not in described
-    broker = {entry.setting.name: entry for entry in describe_broker(config)}
+    broker = {entry.setting.name: entry for entry in describe_broker(config, Dynamic())}
     assert broker["log.retention.ms"].synonyms == retention.synonyms[1:]
     assert (broker["log.retention.hours"].value, broker["log.retention.hours"].source) == ("168", Source.DEFAULT)
     assert broker["broker.rack"].synonyms == ()
@@ -307,5 +308,5 @@ def test_a_default_in_another_unit_is_shown_once_somebody_sets_it() -> None:
 
 def test_a_default_that_kafka_lacks_is_no_synonym_of_what_is_set() -> None:
     """Kafka wants node.id to be given, so there is nothing behind it."""
-    described = {entry.setting.name: entry for entry in describe_broker(config_of("node.id=4"))}["node.id"]
+    described = {entry.setting.name: entry for entry in describe_broker(config_of("node.id=4"), Dynamic())}["node.id"]
     assert described.synonyms == (("node.id", "4", Source.STATIC_BROKER),)

@@ -11,6 +11,7 @@ import pytest
 
 from ottla import messages as m
 from ottla.config import TOPIC_SETTINGS
+from ottla.config.dynamic import effective
 from ottla.controller.group_config import group_config
 from ottla.errors import ErrorCode, StorageError
 from ottla.protocol.background import Background
@@ -156,7 +157,7 @@ def test_describe_configs_shows_synonyms_and_prose_on_request() -> None:
 
 
 def test_describe_configs_of_the_broker() -> None:
-    """Its own id has settings, the empty name (dynamic defaults) none yet; other ids and words are refused."""
+    """Its own id has settings, the empty name what was altered for all; other ids and words are refused."""
     world = World(log_retention_ms="5")
     keys = ["log.retention.ms", "ottla.durability"]
     request = describe((4, "1", keys), (4, "", None), (4, "2", None), (4, "x", None))
@@ -263,15 +264,83 @@ def test_what_cannot_be_altered_says_what_to_do_instead(kind: int, name: str, ad
     assert advice in entry.error_message
 
 
-def alter_group(*changes: tuple[str, int, str | None], name: str = "g") -> m.IncrementalAlterConfigsRequest:
+def alter_group(
+    *changes: tuple[str, int, str | None], name: str = "g", kind: int = 32
+) -> m.IncrementalAlterConfigsRequest:
     configs = [
         m.IncrementalAlterConfigsRequestAlterableConfig(name=key, config_operation=how, value=value)
         for key, how, value in changes
     ]
     resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(
-        resource_type=32, resource_name=name, configs=configs
+        resource_type=kind, resource_name=name, configs=configs
     )
     return m.IncrementalAlterConfigsRequest(resources=[resource])
+
+
+SET, DELETE, APPEND = 0, 1, 2
+
+
+def test_bounds_of_connections_are_altered_for_one_broker_and_for_all() -> None:
+    """What is this broker's own counts over what is all brokers', and that over its file; each may be taken back."""
+    world = World(max_connections="10")
+    name, rate = "max.connections", "max.connection.creation.rate"
+
+    def alter(broker: str, *changes: tuple[str, int, str | None]) -> None:
+        (entry,) = world.call(44, 1, alter_group(*changes, name=broker, kind=4)).responses
+        assert (entry.error_code, entry.error_message) == (0, None)
+
+    def told(broker: str) -> dict[str, tuple[object, ...]]:
+        request = describe((4, broker, [name, rate]), include_synonyms=True)
+        entries = world.call(32, 4, request).results[0].configs
+        return {
+            entry.name: (entry.value, entry.config_source, [(each.value, each.source) for each in entry.synonyms])
+            for entry in entries
+        }
+
+    def holds() -> tuple[object, object]:
+        altered, _ = effective(world.services.config, world.services.image.dynamic_of(1))
+        return altered[name], altered[rate]
+
+    unbounded = 2**31 - 1
+    assert told("1")[name] == ("10", 4, [("10", 4), (str(unbounded), 5)])
+    alter("", (name, SET, "20"), (rate, SET, " 7 "))
+    alter("1", (name, SET, "30"))
+    assert holds() == (30, 7)
+    assert told("1") == {
+        name: ("30", 2, [("30", 2), ("20", 3), ("10", 4), (str(unbounded), 5)]),
+        rate: ("7", 3, [("7", 3), (str(unbounded), 5)]),
+    }
+    assert told("") == {name: ("20", 3, [("20", 3)]), rate: ("7", 3, [("7", 3)])}
+    alter("1", (name, DELETE, None), ("log.retention.ms", DELETE, None))
+    assert holds() == (20, 7)
+    alter("", (name, DELETE, None), (rate, DELETE, None))
+    assert (holds(), told("")) == ((10, unbounded), {})
+
+
+@pytest.mark.parametrize(
+    "broker, name, how, value, code, words",
+    [
+        ("1", "max.connections", SET, "0", 42, "Invalid value 0 for configuration max.connections"),
+        ("", "max.connection.creation.rate", SET, "0", 42, "Invalid value 0"),
+        ("1", "max.connections", SET, "many", 42, "Not a number of type INT"),
+        ("1", "max.connections.per.ip.overrides", SET, "host", 42, "host:count"),
+        ("1", "max.connections.per.ip", SET, "0", 42, "only if max.connections.per.ip.overrides property is set"),
+        ("1", "max.connections", APPEND, "1", 40, "append is not allowed"),
+        ("", "nothing", APPEND, "1", 40, "Unknown config name: nothing"),
+        ("1", "log.dirs", SET, "/x", 42, "Cannot update these configs dynamically: [log.dirs]"),
+        ("2", "max.connections", SET, "1", 42, "Unexpected broker id, expected 1, but received 2"),
+        ("one", "max.connections", SET, "1", 42, "Node id must be an integer, but it is: one"),
+    ],
+)
+def test_what_a_broker_cannot_alter(broker: str, name: str, how: int, value: str, code: int, words: str) -> None:
+    """Refused with Kafka's codes, and nothing is kept of the request."""
+    world = World()
+    request = alter_group(("max.connections", SET, "5"), (name, how, value), name=broker, kind=4)
+    if name == "max.connections":
+        request = alter_group((name, how, value), name=broker, kind=4)
+    (entry,) = world.call(44, 1, request).responses
+    assert (entry.error_code, words in entry.error_message) == (code, True), entry.error_message
+    assert world.services.image.configs == {}
 
 
 def test_groups_have_settings_of_their_own() -> None:

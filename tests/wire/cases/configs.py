@@ -245,6 +245,77 @@ def incremental_alter_configs_of_groups(talk: Talk, version: int) -> None:
     describe("as before")
 
 
+CONNECTION_LIMITS = ("max.connections", "max.connections.per.ip", "max.connection.creation.rate")
+OVERRIDES = "max.connections.per.ip.overrides"
+
+
+@case([1])
+def incremental_alter_configs_of_brokers(talk: Talk, version: int) -> None:
+    """Bounds on connections, of this broker and of all; with one conversation alone, since all share the broker."""
+
+    def alter(label: str, broker: str, *changes: tuple[str, int, str | None], validate_only: bool = False) -> None:
+        configs = [{"name": key, "config_operation": how, "value": value} for key, how, value in changes]
+        resource = {"resource_type": BROKER, "resource_name": broker, "configs": configs}
+        talk.ask(label, "incremental_alter_configs", version, resources=[resource], validate_only=validate_only)
+
+    def described(broker: str) -> Plain:
+        asked = {
+            "resource_type": BROKER,
+            "resource_name": broker,
+            "configuration_keys": [*CONNECTION_LIMITS, OVERRIDES],
+        }
+        answer = talk.quietly("describe_configs", 4, resources=[asked], include_synonyms=True)
+        (result,) = answer["results"]
+        return {**result, "configs": sorted(result["configs"], key=lambda entry: str(entry["name"]))}
+
+    def shown(label: str, broker: str, name: str, value: str | None) -> None:
+        """Keeps what the broker shows, once it shows this value."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            found = described(broker)
+            if {each["name"]: each["value"] for each in found["configs"]}.get(name) == value:
+                break
+            assert time.monotonic() < deadline, found
+        talk.note(f"{label} of {broker!r}", found)
+
+    most, of_host, rate = CONNECTION_LIMITS
+    unbounded = str(2**31 - 1)
+    talk.note("untouched", described("1"))
+    talk.note("untouched, of all", described(""))
+    alter(
+        "of all",
+        "",
+        (most, SET, "20000"),
+        (rate, SET, " 7000 "),
+        (of_host, SET, "9000"),
+        (OVERRIDES, SET, "10.0.0.1:7"),
+    )
+    shown("of all", "", OVERRIDES, "10.0.0.1:7")
+    shown("of all", "1", OVERRIDES, "10.0.0.1:7")
+    alter("of one", "1", (most, SET, "30000"), (OVERRIDES, SET, ""))
+    shown("of one", "1", most, "30000")
+    shown("of one", "", most, "20000")
+    alter("only looked at", "1", (most, SET, "40000"), validate_only=True)
+    for broker in ("", "1"):
+        alter(f"none at all, {broker!r}", broker, (most, SET, "0"))
+        alter(f"none in a second, {broker!r}", broker, (rate, SET, "0"))
+        alter(f"too few, {broker!r}", broker, (most, SET, "-1"))
+        alter(f"no number, {broker!r}", broker, (most, SET, "many"))
+        alter(f"no count, {broker!r}", broker, (OVERRIDES, SET, "10.0.0.1"))
+        alter(f"no value, {broker!r}", broker, (most, SET, None))
+        alter(f"added to, {broker!r}", broker, (most, APPEND, "1"))
+        alter(f"taken from, {broker!r}", broker, ("no.such", SUBTRACT, "1"))
+        alter(f"not while it runs, {broker!r}", broker, ("log.dirs", SET, "/x"), (most, SET, "5000"))
+        alter(f"twice, {broker!r}", broker, (most, SET, "5"), (most, SET, "6"))
+    alter("another broker", "2", (most, SET, "5000"))
+    alter("no broker", "one", (most, SET, "5000"))
+    alter("of one, back", "1", (most, DELETE, None), (OVERRIDES, DELETE, None))
+    shown("of one, back", "1", most, "20000")
+    alter("of all, back", "", *((name, DELETE, None) for name in (*CONNECTION_LIMITS, OVERRIDES)))
+    shown("of all, back", "", rate, None)
+    shown("of all, back", "1", rate, unbounded)
+
+
 @case([1])
 def list_config_resources_of_groups(talk: Talk, version: int) -> None:
     """Those that have settings of their own, whether they exist or not; with the last setting they go.

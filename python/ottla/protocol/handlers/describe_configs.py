@@ -6,9 +6,8 @@ Behavior:
   INVALID_TOPIC_EXCEPTION.
 - Differs: a topic setting whose default comes from an hours setting of the broker (log.roll.hours) is shown with that
   source; Kafka looks at log.roll.ms alone and calls it a default.
-- This broker (by its id): every setting that has an effect here; the empty name means the cluster's dynamic defaults,
-  of which there are none yet. Another id: INVALID_REQUEST. Kafka also lists hundreds of settings that mean nothing
-  here.
+- This broker (by its id): every setting that has an effect here; the empty name means what was altered for all
+  brokers. Another id: INVALID_REQUEST. Kafka also lists hundreds of settings that mean nothing here.
 - A group: the settings a consumer group has of its own, whether there is such a group or not. Kafka also lists those
   of share and streams groups.
 - Client metrics: no settings yet, so the answer is empty; broker loggers too.
@@ -25,7 +24,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ottla.config import group_config
-from ottla.config.topic_config import Described, describe, describe_broker
+from ottla.config.topic_config import Described, describe, describe_all_brokers, describe_broker
 from ottla.controller.image import GROUP_RESOURCE
 from ottla.controller.names import check_name
 from ottla.errors import ErrorCode, RequestError
@@ -93,7 +92,9 @@ def _settings(resource: DescribeConfigsRequestResource, services: Services) -> l
         if int(name) != services.node_id:
             words = f"Unexpected broker id, expected {services.node_id} or empty string, but received {name}"
             raise RequestError(ErrorCode.INVALID_REQUEST, words)
-        return describe_broker(services.config)
+        return describe_broker(services.config, services.image.dynamic_of(services.node_id))
+    if resource.resource_type == _BROKER:
+        return describe_all_brokers(services.image.dynamic_of(services.node_id))
     if resource.resource_type == _GROUP:
         if not name:
             raise RequestError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")

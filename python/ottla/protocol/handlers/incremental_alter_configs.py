@@ -4,7 +4,8 @@ Behavior:
 - Topics: each setting is set, deleted (back to the broker's value), or has entries added to or taken from its list; all
   changes of one topic are made or none. `controller.alter_configs` has the checks.
 - Groups: the same for the few settings a consumer group has of its own; the group need not exist.
-- Brokers, their loggers and client metrics cannot be altered yet: INVALID_REQUEST, with what to do instead.
+- This broker (by its id), or all of them (the empty name): what `config/dynamic.py` lists; anything else of a broker
+  is INVALID_REQUEST. Loggers and client metrics cannot be altered yet: INVALID_REQUEST, with what to do instead.
 - A resource named twice, a setting named twice, a null that is not a deletion, an unknown operation: INVALID_REQUEST.
 - Answered once committed and published: the next batch is judged by the new settings. validate_only writes nothing.
 

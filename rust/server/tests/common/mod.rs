@@ -36,6 +36,7 @@ use tokio::sync::oneshot;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const TOPIC_ID: [u8; 16] = [7; 16];
 pub const HEARTBEAT: i16 = 12;
+pub const API_VERSIONS: i16 = 18;
 
 /// Returns once it does.
 pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
@@ -44,6 +45,19 @@ pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "never happened: {what}");
         std::thread::yield_now();
     }
+}
+
+pub fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap()
+}
+
+pub fn ask_versions(client: &mut Client) {
+    client.ask(API_VERSIONS, 0, |_| {});
+}
+
+/// Says a few things on a connection, so that the broker has had time to do something else that it should not do.
+pub fn talk(client: &mut Client) {
+    (0..50).for_each(|_| ask_versions(client));
 }
 
 /// A control plane that keeps what it is asked until the test answers.
