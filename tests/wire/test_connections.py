@@ -138,6 +138,21 @@ def test_connections_past_the_limit_wait(make: Callable[..., Process]) -> None:
         connection.socket.close()
 
 
+def test_connections_that_come_too_fast_wait(make: Callable[..., Process]) -> None:
+    """max.connection.creation.rate: ten come at once, then one in a second; the last is far from its turn."""
+    windows = {"quota.window.num": "2", "quota.window.size.seconds": "10"}
+    broker = make({"max.connection.creation.rate": "1", **windows})
+    made = [connect(broker) for _ in range(60)]
+    for connection in made:
+        connection.submit("api_versions", 0)
+    made[0].receive()
+    talk(made[0])
+    assert hears_nothing(made[-1])
+    made[12].receive()
+    for connection in made:
+        connection.socket.close()
+
+
 def test_limits_are_altered_while_it_runs(make: Callable[..., Process]) -> None:
     """max.connections for this broker: who waits is let in, and connections are closed when there are too many."""
     broker = make({"max.connections": str(FEW)})
