@@ -105,8 +105,8 @@ class Bridge:
         ("request", token, api_key, api_version, correlation_id, client_id, client_host, connection_id, listener,
         received_ms, body), ("committed", token), ("create_topics", token, names),
         ("verify_transaction", token, transactional_id, producer_id, producer_epoch, [(topic, partition)], adds),
-        ("disconnected", connection_id), ("metadata_offline", reason). A request whose body cannot be decoded never
-        appears: its connection is closed, with a log line.
+        ("disconnected", connection_id), ("never_committed", token), ("metadata_offline", reason). A request whose body
+        cannot be decoded never appears: its connection is closed, with a log line.
         """
 
     def answer(self, answers: list[tuple[int, Struct]]) -> None:
@@ -241,7 +241,9 @@ class Journal:
         """Begin to ask for a transaction; None if it is open here. Raises `RequestError` for a zombie."""
 
     def watch(self, offset: int, token: int) -> bool:
-        """True if `offset` is committed; else a ("committed", token) item follows when it is."""
+        """True if `offset` is committed; else a ("committed", token) item follows when it is, or ("never_committed",
+        token) if the partition goes offline before.
+        """
 
     def load(self, token: int) -> Load:
         """Begin to read what is committed; a ("committed", token) item follows when that is done, or has failed."""

@@ -249,7 +249,7 @@ class _Running:
         patterns = Patterns(_core.check_pattern, _core.match_patterns)
         self.coordinators = Coordinators(
             config=config,
-            journals=lambda topic, index: CommittingJournal(engine.journal(topic, index), self.commits),
+            journals=self._journal,
             codec=codec,
             clock=engine,
             scheduler=self.deadlines,
@@ -439,6 +439,11 @@ class _Running:
         )
         self.connection_limits.show(image)
         self.coordinators.show(image, change, first=not self._shown)
+
+    def _journal(self, topic: str, index: int) -> CommittingJournal:
+        return CommittingJournal(
+            self.engine.journal(topic, index), self.commits, lambda: self.coordinators.went_offline(topic, index)
+        )
 
     def _topic(self, image: MetadataImage, topic: Topic) -> _core.TopicTuple:
         overrides = image.topic_config(topic.name)

@@ -1,7 +1,8 @@
 """The coordinators of a broker: made from its settings, and told what exists.
 
 Each lives on the partitions of a topic of its own. A shard of it is loaded when this broker comes to lead its partition
-and unloaded when it does not any more, or when the topic is deleted.
+and unloaded when it does not any more, when the topic is deleted, or when the partition goes offline, which lasts until
+the next start.
 """
 
 from __future__ import annotations
@@ -110,6 +111,12 @@ class Coordinators:
         # Groups that were loaded just now look at their topics anyway.
         if changed and not first:
             self.groups.on_topics_changed(changed, created=bool(change.created))
+
+    def went_offline(self, topic: str, index: int) -> None:
+        """Nothing of this partition will be committed any more: who waits for that is told NOT_COORDINATOR, as by
+        Apache Kafka, which resigns what lies in a log directory that has failed.
+        """
+        self._by_topic[topic].unload(index)
 
     def _lead(self, coordinator: Coordinator, topic: Topic) -> None:
         # Keys are found by this number. It never changes while the topic exists: growing it is refused.

@@ -1,7 +1,8 @@
 """Waiting for commits: the native log tells by token, coordinators and the controller are told by callback.
 
 A native journal is asked to `watch` an offset under a token; if it is not committed yet, a ("committed", token) item
-comes up the bridge when it is, and the dispatcher calls `committed`. Tokens are this broker's own numbers.
+comes up the bridge when it is, and the dispatcher calls `committed`; ("never_committed", token) comes if its partition
+goes offline before that. Tokens are this broker's own numbers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+def nothing() -> None:
+    """For who has nothing to do then."""
 
 
 class RawJournal(Protocol):
@@ -36,7 +41,7 @@ class RawJournal(Protocol):
     ) -> int: ...
     def start_verification(self, producer_id: int, producer_epoch: int, bumps_epoch: bool) -> int | None: ...
     def watch(self, offset: int, token: int) -> bool:
-        """Say whether `offset` is committed; if not, tell under `token` when it is."""
+        """Say whether `offset` is committed; if not, tell under `token` when it is, or that it never will be."""
         ...
 
     def load(self, token: int) -> Loading:
@@ -49,17 +54,24 @@ class Commits:
 
     def __init__(self) -> None:
         self._tokens = count(1)
-        self._waiting: dict[int, Callable[[], None]] = {}
+        # What to do when it is committed, and if it never will be.
+        self._waiting: dict[int, tuple[Callable[[], None], Callable[[], None]]] = {}
 
     def __len__(self) -> int:
         """How many callbacks wait."""
         return len(self._waiting)
 
-    def when(self, watch: Callable[[int, int], bool], offset: int, callback: Callable[[], None]) -> None:
-        """Call `callback` when `watch` says that `offset` is committed: at once, or by its token."""
+    def when(
+        self,
+        watch: Callable[[int, int], bool],
+        offset: int,
+        callback: Callable[[], None],
+        in_vain: Callable[[], None] = nothing,
+    ) -> None:
+        """Call `callback` when `watch` says that `offset` is committed, at once or by its token; else `in_vain`."""
         token = next(self._tokens)
         # Entered first: the native side may tell before `watch` returns.
-        self._waiting[token] = callback
+        self._waiting[token] = callback, in_vain
         if watch(offset, token):
             self.committed(token)
 
@@ -67,7 +79,7 @@ class Commits:
         """Begin work that tells under a token when it is done; `callback` gets what `begin` gave."""
         token = next(self._tokens)
         begun: list[T] = []
-        self._waiting[token] = lambda: callback(begun[0])
+        self._waiting[token] = lambda: callback(begun[0]), nothing
         try:
             begun.append(begin(token))
         except BaseException:
@@ -76,17 +88,26 @@ class Commits:
 
     def committed(self, token: int) -> None:
         """Tell who waits under a token; one that is not known (any more) is nobody's."""
-        callback = self._waiting.pop(token, None)
-        if callback is not None:
-            callback()
+        waiting = self._waiting.pop(token, None)
+        if waiting is not None:
+            waiting[0]()
+
+    def never_committed(self, token: int) -> None:
+        """Tell who waits under a token that it is in vain."""
+        waiting = self._waiting.pop(token, None)
+        if waiting is not None:
+            waiting[1]()
 
 
 class CommittingJournal:
-    """A native journal with callbacks: `types.Journal`."""
+    """A native journal with callbacks: `types.Journal`. Who waits for a commit that never comes is not told; the owner
+    of the journal is, by `went_offline`, once or more often, and has them answered.
+    """
 
-    def __init__(self, raw: RawJournal, commits: Commits) -> None:
+    def __init__(self, raw: RawJournal, commits: Commits, went_offline: Callable[[], None] = nothing) -> None:
         self._raw = raw
         self._commits = commits
+        self._went_offline = went_offline
         # The hottest call has no business going through Python twice.
         self.append = raw.append
 
@@ -116,7 +137,7 @@ class CommittingJournal:
 
     def when_committed(self, offset: int, callback: Callable[[], None]) -> None:
         """Call `callback` once `offset` lies before the high watermark; at once if it does already."""
-        self._commits.when(self._raw.watch, offset, callback)
+        self._commits.when(self._raw.watch, offset, callback, self._went_offline)
 
     def load(self, callback: Callable[[Loading], None]) -> None:
         """Read everything that is committed, on a thread of the native side, and call `callback` when that is done."""

@@ -137,6 +137,7 @@ class Dispatcher:
         self._serve: dict[str, Callable[..., None]] = {
             "request": self._request,
             "committed": commits.committed,
+            "never_committed": commits.never_committed,
             "create_topics": self._create_topics,
             "verify_transaction": self._verify_transaction,
             "disconnected": self._disconnected,

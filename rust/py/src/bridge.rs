@@ -31,6 +31,7 @@ const DRAIN_BYTES_MAX: usize = 1024 * 1024;
 enum Item {
     Request(ControlRequest),
     Committed(u64),
+    NeverCommitted(u64),
     CreateTopics { names: Vec<String>, ticket: Ticket, reply: oneshot::Sender<Vec<(String, i16)>> },
     VerifyTransaction(TransactionQuestion),
     Disconnected(u64),
@@ -44,7 +45,7 @@ impl Item {
             Self::Request(request) => request.body.len(),
             Self::CreateTopics { names, .. } => names.iter().map(String::len).sum(),
             Self::VerifyTransaction(question) => question.partitions.iter().map(|(topic, _)| topic.len()).sum(),
-            Self::Committed(_) | Self::Disconnected(_) | Self::MetadataOffline(_) => 0,
+            Self::Committed(_) | Self::NeverCommitted(_) | Self::Disconnected(_) | Self::MetadataOffline(_) => 0,
         }
     }
 }
@@ -90,6 +91,11 @@ impl Queue {
     /// A watched append is covered by the high watermark.
     pub fn committed(&self, token: u64) {
         self.push(Item::Committed(token));
+    }
+
+    /// A watched append waits in vain: its partition is offline.
+    pub fn never_committed(&self, token: u64) {
+        self.push(Item::NeverCommitted(token));
     }
 
     /// The metadata log takes nothing any more, and what waits for its commit waits in vain.
@@ -211,6 +217,7 @@ impl Bridge {
                     None => continue,
                 },
                 Item::Committed(token) => ("committed", token).into_pyobject(py)?.into_any(),
+                Item::NeverCommitted(token) => ("never_committed", token).into_pyobject(py)?.into_any(),
                 Item::CreateTopics { names, ticket, reply } => {
                     drop(ticket);
                     let token = self.keep(Waiting::CreateTopics(reply));

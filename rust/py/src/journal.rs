@@ -38,6 +38,26 @@ fn watch(partition: &Partition, waiters: &Arc<Waiters>, queue: &Arc<Queue>, offs
     false
 }
 
+/// Tells the queue when `offset` is committed, or that it never will be. Of a partition that is deleted nothing is told:
+/// who led it learns that from the image, and another may have its name by now.
+fn look_for_commit(replica: &Arc<Replica>, queue: Arc<Queue>, offset: i64, token: u64) {
+    // It is the replica that keeps the look.
+    let watched = Arc::downgrade(replica);
+    replica.waiters().look_at(offset + 1, move || {
+        let Some(replica) = watched.upgrade() else { return };
+        if replica.high_watermark() > offset {
+            queue.committed(token);
+            return;
+        }
+        match replica.failure() {
+            Some(ErrorCode::KAFKA_STORAGE_ERROR) => queue.never_committed(token),
+            Some(_) => {}
+            // Something else changed.
+            None => look_for_commit(&replica, queue, offset, token),
+        }
+    });
+}
+
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "ottla._core")]
 pub struct Journal {
@@ -143,7 +163,19 @@ impl Journal {
     }
 
     fn watch(&self, py: Python<'_>, offset: i64, token: u64) -> PyResult<bool> {
-        released(py, || Ok(watch(self.partition()?, self.replica.waiters(), &self.queue, offset, token)))
+        released(py, || {
+            if self.partition()?.offsets().high_watermark > offset {
+                return Ok(true);
+            }
+            look_for_commit(&self.replica, Arc::clone(&self.queue), offset, token);
+            // What happened before the look was left has told nobody.
+            if self.replica.failure().is_some() {
+                self.replica.waiters().wake_all();
+            } else {
+                self.replica.waiters().advanced_to(self.replica.high_watermark());
+            }
+            Ok(false)
+        })
     }
 
     fn load(&self, py: Python<'_>, token: u64) -> Load {

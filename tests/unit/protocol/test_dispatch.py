@@ -348,6 +348,19 @@ def test_the_native_side_may_tell_before_watch_returns() -> None:
     assert (called, len(commits)) == ([1], 0)
 
 
+def test_a_commit_that_never_comes_is_told_to_the_owner_of_the_journal() -> None:
+    """Its partition is offline: nobody is told that it is committed, and nothing is kept for who waits."""
+    world = World()
+    told: list[str] = []
+    raw: Any = SimpleNamespace(append=None, watch=lambda _offset, token: tokens.append(token))
+    tokens: list[int] = []
+    journal = CommittingJournal(raw, world.commits, lambda: told.append("offline"))
+    journal.when_committed(1, lambda: told.append("committed"))
+    world.bridge.items += [("never_committed", tokens[0]), ("committed", tokens[0])]
+    world.turn()
+    assert (told, len(world.commits), world.dispatcher.status.failures) == (["offline"], 0, 0)
+
+
 def test_a_metadata_log_that_goes_offline_leaves_nobody_waiting() -> None:
     """Who makes topics, who needs the offsets topic, who needs a producer id: all are answered, now and later."""
     world = World()
