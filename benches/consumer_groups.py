@@ -11,6 +11,7 @@ import statistics
 import time
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ottla._core import Codec
 from ottla.clock import DeadlineQueue, SystemRandom, VirtualClock
@@ -115,7 +116,7 @@ def assignment(name: str, *, alike: bool) -> tuple[float, float]:
     begun = time.process_time()
     found = ASSIGNORS[name](subjects, counts, alike=alike)
     first = time.process_time() - begun
-    more = [subject._replace(target=found[subject.member_id]) for subject in subjects]
+    more = [replace(subject, target=found[subject.member_id]) for subject in subjects]
     more.append(Subject("new", None, topics, {}))
     begun = time.process_time()
     ASSIGNORS[name](more, counts, alike=alike)

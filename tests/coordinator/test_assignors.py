@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ottla.coordinator.group.consumer.assignors import ASSIGNORS, RANGE, UNIFORM
 from ottla.coordinator.group.consumer.assignors.subject import Subject
@@ -87,7 +88,7 @@ def test_uniform_shares_evenly_and_moves_no_more_than_it_must(case: tuple[list[S
     least = sum(max(0, count - share - (index < more)) for index, count in enumerate(had))
     assert moved(subjects, found) == least or (more and moved(subjects, found) <= least + len(subjects))
     # Decided again nothing moves.
-    settled = [subject._replace(target=found[subject.member_id]) for subject in subjects]
+    settled = [replace(subject, target=found[subject.member_id]) for subject in subjects]
     assert ASSIGNORS[UNIFORM](settled, counts, alike=True) == found
 
 
@@ -103,7 +104,7 @@ def test_uniform_balances_what_differs_and_then_rests(case: tuple[list[Subject],
             for other in subjects:
                 if topic_id in other.topics:
                     assert held[subject.member_id] - held[other.member_id] <= 1
-    settled = [subject._replace(target=found[subject.member_id]) for subject in subjects]
+    settled = [replace(subject, target=found[subject.member_id]) for subject in subjects]
     assert ASSIGNORS[UNIFORM](settled, counts, alike=False) == found
 
 
@@ -143,7 +144,7 @@ def test_a_member_that_comes_or_goes_moves_little(name: str, alike: bool) -> Non
     check_valid(subjects, counts, found)
     if name == UNIFORM:
         assert set(sizes(found).values()) == {10}
-        more = [subject._replace(target=found[subject.member_id]) for subject in subjects]
+        more = [replace(subject, target=found[subject.member_id]) for subject in subjects]
         more.append(Subject("new", None, topics, {}))
         again = ASSIGNORS[name](more, counts, alike=alike)
         assert moved(more, again) == sizes(again)["new"] == 9

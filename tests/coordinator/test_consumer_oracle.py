@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ottla import _core
 from ottla.coordinator.group.consumer.assignors import ASSIGNORS
@@ -136,7 +137,7 @@ def test_assignments_are_kafkas(answers: list[list[str]]) -> None:
     for (name, alike, counts, members), (order, *lines) in zip(cases(), answers, strict=False):
         topics = [id_of(int(number)) for number in order.split(",") if number]
         ordered = [
-            member._replace(topics=tuple(topic for topic in topics if topic in member.topics)) for member in members
+            replace(member, topics=tuple(topic for topic in topics if topic in member.topics)) for member in members
         ]
         ours = ASSIGNORS[name](ordered, {id_of(number): count for number, count in counts.items()}, alike=alike)
         theirs: dict[str, Target] = {member.member_id: {} for member in members} | {

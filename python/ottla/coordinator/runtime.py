@@ -292,7 +292,7 @@ class CoordinatorRuntime(Generic[M]):
         self._running = True
         try:
             result = operation()
-            if not result.undoable:
+            if shard.undoable and not result.undoable:
                 shard.note(result)
             waiter = Waiter(answer, refuse, result)
             if result.records:

@@ -374,14 +374,19 @@ def encoded_records(
 
     `bytes_max` is of one batch.
     """
-    encode = codec.encode_coordinator_record
+    encode, records = codec.encode_coordinator_record, result.records
     try:
-        encoded = [encode(*record) for record in result.records]
+        if len(records) == 1:
+            # As with every heartbeat of a rebalance.
+            encoded = [encode(*records[0])]
+            sizes = [record_bytes(encoded[0])]
+        else:
+            encoded = [encode(*record) for record in records]
+            sizes = list(map(record_bytes, encoded))
     except CodecError as error:
         # A text longer than its field takes; nobody may wait for records that cannot be written.
         log.exception("%s coordinator %d: a record does not fit its message", kind, shard.partition)
         raise RequestError(ErrorCode.UNKNOWN_SERVER_ERROR) from error
-    sizes = list(map(record_bytes, encoded))
     if BATCH_OVERHEAD_BYTES + (sum(sizes) if result.atomic else max(sizes)) > bytes_max:
         log.warning("%s coordinator %d: a write is larger than %d bytes", kind, shard.partition, bytes_max)
         raise RequestError(ErrorCode.RECORD_LIST_TOO_LARGE)

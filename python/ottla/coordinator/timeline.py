@@ -23,7 +23,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -71,13 +71,15 @@ class Timeline:
 class TimelineDict(Generic[K, V]):
     """A dict with two views: `get`, `items` show everything; `committed_get`, `committed_items` what will stay."""
 
-    __slots__ = ("_before", "_current", "_timeline")
+    __slots__ = ("_before", "_current", "_timeline", "get")
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._current: dict[K, V] = {}
-        # For each key with uncommitted changes the values before each of them, oldest first.
-        self._before: dict[K, deque[V]] = {}
+        # The newest value of a key: the dict's own method, which is asked several times with every request.
+        self.get: Callable[[K], V | None] = self._current.get
+        # For each key with uncommitted changes the values before each of them, oldest first. Nearly always one.
+        self._before: dict[K, list[V]] = {}
 
     def __len__(self) -> int:
         return len(self._current)
@@ -92,10 +94,6 @@ class TimelineDict(Generic[K, V]):
     def is_forgotten(self) -> bool:
         """Neither view has anything: the map itself may go."""
         return not self._current and not self._before
-
-    def get(self, key: K) -> V | None:
-        """The newest value."""
-        return self._current.get(key)
 
     def items(self) -> list[tuple[K, V]]:
         """The newest values; a copy, so that a loop may change the map."""
@@ -138,9 +136,10 @@ class TimelineDict(Generic[K, V]):
     def forget_oldest(self, key: K) -> None:
         """The oldest uncommitted change of the key is committed (called by `Timeline.committed`)."""
         before = self._before[key]
-        before.popleft()
-        if not before:
+        if len(before) == 1:
             del self._before[key]
+        else:
+            del before[0]
 
     def restore_newest(self, key: K) -> None:
         """The newest uncommitted change of the key is taken back (called by `Timeline.undo`)."""
@@ -157,6 +156,7 @@ class TimelineDict(Generic[K, V]):
         value = self._current.get(key, _ABSENT)
         before = self._before.get(key)
         if before is None:
-            before = self._before[key] = deque()
-        before.append(value)
+            self._before[key] = [value]
+        else:
+            before.append(value)
         self._timeline.changed(self, key)

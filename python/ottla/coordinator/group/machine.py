@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ottla.coordinator.group.classic_group import CLASSIC_TYPE, ClassicGroup
 from ottla.coordinator.group.consumer.describe import described, listed
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
+    from ottla.coordinator.group.consumer.machine import ConsumerGroupKey
     from ottla.coordinator.group.consumer.topics import Cluster
     from ottla.coordinator.group.groups import Groups
     from ottla.coordinator.group.members import Reply
@@ -92,6 +93,10 @@ class GroupMachine:
 
     def apply(self, offset: int, key: Struct, value: Struct | None) -> None:
         """Take over what a record says."""
+        # A rebalance writes these for each member; the rest, in the order of how many there are.
+        if type(key) in CONSUMER_GROUP_KEYS:
+            self.consumers.apply(cast("ConsumerGroupKey", key), value)
+            return
         match key:
             case OffsetCommitKey():
                 assert value is None or isinstance(value, OffsetCommitValue)
@@ -108,8 +113,6 @@ class GroupMachine:
                     )
                 modern_key = OffsetCommitKey(group=key.group, topic=key.topic, partition=key.partition)
                 self._apply_offset(offset, modern_key, modern)
-            case _ if isinstance(key, CONSUMER_GROUP_KEYS):
-                self.consumers.apply(key, value)
             case _:
                 # Records of protocols that are not served here (a Kafka directory may have them) change nothing.
                 pass

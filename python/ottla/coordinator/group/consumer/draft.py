@@ -156,8 +156,9 @@ class Draft:
             name = self._env.settings.consumer_assignors[0]
         found = ASSIGNORS[name](subjects, counts, alike=alike)
         for subject in subjects:
-            if found[subject.member_id] != group.targets.get(subject.member_id):
-                self.records.append(member_target(group.group_id, subject.member_id, found[subject.member_id]))
+            target, old = found[subject.member_id], group.targets.get(subject.member_id)
+            if target is not old and target != old:
+                self.records.append(member_target(group.group_id, subject.member_id, target))
         self.target_epoch = self.epoch
         self.records.append(target_epoch(group.group_id, self.epoch, now_ms))
         log.info("group %.255r: target of epoch %d by %s for %d members", group.group_id, self.epoch, name, len(found))
@@ -182,13 +183,13 @@ class Draft:
         members[me.member_id] = me
         resolved: dict[tuple[frozenset[str], str | None], tuple[bytes, ...]] = {}
         subjects = []
-        for member in members.values():
+        for member_id, member in members.items():
             key = (member.topics, member.pattern)
             topics = resolved.get(key)
             if topics is None:
                 topics = resolved[key] = self._subscribed_ids(member)
-            target = group.target(target_id if member is me else member.member_id)
-            subjects.append(Subject(member.member_id, member.instance_id, topics, target))
+            target = group.target(target_id if member is me else member_id)
+            subjects.append(Subject(member_id, member.instance_id, topics, target))
         return subjects
 
     def _subscribed_ids(self, member: ConsumerMember) -> tuple[bytes, ...]:

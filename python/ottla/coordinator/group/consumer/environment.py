@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ottla.coordinator.shard import BATCH_OVERHEAD_BYTES, record_bytes
 from ottla.errors import ErrorCode, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ottla.coordinator.group.consumer.topics import Cluster
     from ottla.coordinator.group.groups import Groups
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 SESSION_TIMEOUT: Final = "consumer.session.timeout.ms"
 HEARTBEAT_INTERVAL: Final = "consumer.heartbeat.interval.ms"
 ASSIGNMENT_INTERVAL: Final = "consumer.assignment.interval.ms"
+
+
+class Times(NamedTuple):
+    """Of a group's members."""
+
+    # How long one may be silent.
+    session_timeout_ms: int
+    # How often it is asked to be heard of.
+    heartbeat_interval_ms: int
 
 
 class Environment:
@@ -47,6 +56,8 @@ class Environment:
         self.clock = clock
         self.random = random
         self.settings = settings
+        # Of groups that set nothing themselves, as nearly all do.
+        self._usual_times = self._times({})
 
     def new_member_id(self) -> str:
         """An id for a member that has none, in the form Kafka gives ids."""
@@ -58,17 +69,25 @@ class Environment:
         size = BATCH_OVERHEAD_BYTES + sum(record_bytes(encode(*record)) for record in records)
         return size <= self.settings.batch_bytes_max
 
-    def session_timeout_ms(self, group_id: str) -> int:
-        """How long a member of the group may be silent."""
-        settings = self.settings
-        value = self._group_configs(group_id).get(SESSION_TIMEOUT, settings.consumer_session_timeout_ms)
-        return _between(settings.consumer_session_timeout_ms_min, value, settings.consumer_session_timeout_ms_max)
+    def times(self, group_id: str) -> Times:
+        """What a member of the group is told and held to. Asked with every heartbeat."""
+        configs = self._group_configs(group_id)
+        return self._times(configs) if configs else self._usual_times
 
-    def heartbeat_interval_ms(self, group_id: str) -> int:
-        """How often it is asked to be heard of."""
+    def _times(self, configs: Mapping[str, int]) -> Times:
         settings = self.settings
-        value = self._group_configs(group_id).get(HEARTBEAT_INTERVAL, settings.consumer_heartbeat_interval_ms)
-        return _between(settings.consumer_heartbeat_interval_ms_min, value, settings.consumer_heartbeat_interval_ms_max)
+        return Times(
+            _between(
+                settings.consumer_session_timeout_ms_min,
+                configs.get(SESSION_TIMEOUT, settings.consumer_session_timeout_ms),
+                settings.consumer_session_timeout_ms_max,
+            ),
+            _between(
+                settings.consumer_heartbeat_interval_ms_min,
+                configs.get(HEARTBEAT_INTERVAL, settings.consumer_heartbeat_interval_ms),
+                settings.consumer_heartbeat_interval_ms_max,
+            ),
+        )
 
     def assignment_interval_ms(self, group_id: str) -> int:
         """How long the group keeps a target before it may compute another."""

@@ -49,7 +49,7 @@ class Fencing:
     def heard_of(self, group_id: str, member_id: str, timeout_ms: int | None = None) -> None:
         """Start the member's session again; with the time-out of the group, unless another one is said."""
         if timeout_ms is None:
-            timeout_ms = self._env.session_timeout_ms(group_id)
+            timeout_ms = self._env.times(group_id).session_timeout_ms
         key = ("consumer session", group_id, member_id)
         if not self._env.shard.put_off(key, timeout_ms):
             self._expect(key, timeout_ms, "not heard of for its session")

@@ -39,7 +39,7 @@ from ottla.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from msgspec import Struct
@@ -449,21 +449,20 @@ def _read_assigned(said: list[ConsumerGroupCurrentMemberAssignmentValueTopicPart
 
 def apply_to_group(group: ConsumerGroup, key: Struct, value: Any) -> None:
     """Fold a record of the group in. The end of the whole group is its owner's matter."""
-    match key:
-        # What a rebalance writes once for each member comes first.
-        case ConsumerGroupCurrentMemberAssignmentKey():
-            group.apply_current(key.member_id, value)
-        case ConsumerGroupMetadataKey():
-            group.apply_head(value)
-        case ConsumerGroupPartitionMetadataKey():
-            group.has_old_metadata = value is not None
-        case ConsumerGroupMemberMetadataKey():
-            group.apply_member(key.member_id, value)
-        case ConsumerGroupTargetAssignmentMetadataKey():
-            group.apply_target_head(value)
-        case ConsumerGroupTargetAssignmentMemberKey():
-            group.apply_target(key.member_id, value)
-        case ConsumerGroupRegularExpressionKey():
-            group.apply_pattern(key.regular_expression, value)
-        case _:
-            raise AssertionError(key)
+    _FOLDS[type(key)](group, key, value)
+
+
+def _note_old_metadata(group: ConsumerGroup, _key: Struct, value: Any) -> None:
+    group.has_old_metadata = value is not None
+
+
+# By type: looked up with each record a rebalance writes.
+_FOLDS: Final[Mapping[type[Struct], Callable[[ConsumerGroup, Any, Any], None]]] = {
+    ConsumerGroupMetadataKey: lambda group, _, value: group.apply_head(value),
+    ConsumerGroupPartitionMetadataKey: _note_old_metadata,
+    ConsumerGroupMemberMetadataKey: lambda group, key, value: group.apply_member(key.member_id, value),
+    ConsumerGroupTargetAssignmentMetadataKey: lambda group, _, value: group.apply_target_head(value),
+    ConsumerGroupTargetAssignmentMemberKey: lambda group, key, value: group.apply_target(key.member_id, value),
+    ConsumerGroupCurrentMemberAssignmentKey: lambda group, key, value: group.apply_current(key.member_id, value),
+    ConsumerGroupRegularExpressionKey: lambda group, key, value: group.apply_pattern(key.regular_expression, value),
+}

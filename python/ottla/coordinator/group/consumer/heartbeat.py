@@ -69,8 +69,10 @@ def check_request(request: ConsumerGroupHeartbeatRequest, api_version: int, assi
     if api_version >= OWN_ID_VERSION_MIN or epoch > 0 or epoch == LEAVES:
         _refuse_blank(request.member_id, "MemberId")
     _refuse_blank(request.group_id, "GroupId")
-    _refuse_blank(request.instance_id, "InstanceId")
-    _refuse_blank(request.rack_id, "RackId")
+    if request.instance_id is not None:
+        _refuse_blank(request.instance_id, "InstanceId")
+    if request.rack_id is not None:
+        _refuse_blank(request.rack_id, "RackId")
     if epoch == JOINS:
         if request.rebalance_timeout_ms == -1:
             raise RequestError(ErrorCode.INVALID_REQUEST, "A member that joins must say RebalanceTimeoutMs.")
@@ -93,9 +95,9 @@ def check_request(request: ConsumerGroupHeartbeatRequest, api_version: int, assi
         )
 
 
-def _refuse_blank(text: str | None, field: str) -> None:
+def _refuse_blank(text: str, field: str) -> None:
     # Most do not begin with one, and are not looked at any further.
-    if text is not None and text[:1] in _BLANKS and not text.strip(_BLANKS):
+    if text[:1] in _BLANKS and not text.strip(_BLANKS):
         raise RequestError(ErrorCode.INVALID_REQUEST, f"{field} must not be empty.")
 
 
@@ -111,9 +113,7 @@ class Heartbeats:
     def heartbeat(self, context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> Result:
         """Answer a request that has been checked."""
         try:
-            if request.member_epoch in {LEAVES, LEAVES_FOR_NOW}:
-                return self._leave(request)
-            return self._beat(context, request)
+            return self._leave(request) if request.member_epoch < JOINS else self._beat(context, request)
         except RequestError as error:
             # The runtime would pass on the code alone.
             return Result(response=ConsumerGroupHeartbeatResponse(error_code=error.code, error_message=error.message))
@@ -121,23 +121,24 @@ class Heartbeats:
     # Joining and staying.
 
     def _beat(self, context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> Result:
-        records: list[CoordinatorRecord] = []
-        joins = request.member_epoch == JOINS
-        upgraded: ClassicGroup | None = None
         group = self._env.groups.get(request.group_id)
         if isinstance(group, ConsumerGroup):
             step = quiet_step(group, context, request, self._env.topics)
             if step is not None:
-                self._fencing.heard_of(group.group_id, request.member_id)
+                session_timeout_ms, heartbeat_interval_ms = self._env.times(group.group_id)
+                self._fencing.heard_of(group.group_id, request.member_id, session_timeout_ms)
                 return Result(
                     records=step,
                     response=ConsumerGroupHeartbeatResponse(
                         member_id=request.member_id,
                         member_epoch=group.assignment_epoch,
-                        heartbeat_interval_ms=self._env.heartbeat_interval_ms(group.group_id),
+                        heartbeat_interval_ms=heartbeat_interval_ms,
                     ),
                 )
-        elif group is None:
+        records: list[CoordinatorRecord] = []
+        joins = request.member_epoch == JOINS
+        upgraded: ClassicGroup | None = None
+        if group is None:
             if not joins:
                 raise group_not_found(request.group_id)
             group = ConsumerGroup(request.group_id, Timeline())
@@ -254,7 +255,7 @@ class Heartbeats:
         return ConsumerGroupHeartbeatResponse(
             member_id=member.member_id,
             member_epoch=member.epoch,
-            heartbeat_interval_ms=self._env.heartbeat_interval_ms(draft.group.group_id),
+            heartbeat_interval_ms=self._env.times(draft.group.group_id).heartbeat_interval_ms,
             assignment=assignment,
         )
 

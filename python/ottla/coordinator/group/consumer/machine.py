@@ -39,7 +39,7 @@ ConsumerGroupKey = (
     | ConsumerGroupCurrentMemberAssignmentKey
     | ConsumerGroupRegularExpressionKey
 )
-CONSUMER_GROUP_KEYS: Final = ConsumerGroupKey.__args__
+CONSUMER_GROUP_KEYS: Final = frozenset(ConsumerGroupKey.__args__)
 
 
 class ConsumerProtocol:

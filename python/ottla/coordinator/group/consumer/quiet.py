@@ -72,7 +72,7 @@ def _says_something(member: ConsumerMember, context: RequestContext, request: Co
         or request.rack_id is not None
         or request.server_assignor is not None
         or request.rebalance_timeout_ms != -1
-        or request.instance_id not in {None, member.instance_id}
+        or (request.instance_id is not None and request.instance_id != member.instance_id)
         or (context.client_id or "") != member.client_id
         or "/" + context.client_host != member.client_host
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from ottla.coordinator.group.consumer.member import Target
 
 
-class Subject(NamedTuple):
-    """One member."""
+class Subject(Struct, frozen=True):
+    """One member. Made for each with every target."""
 
     member_id: str
     instance_id: str | None

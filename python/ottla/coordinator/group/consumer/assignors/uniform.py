@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from ottla.coordinator.group.consumer.assignors.subject import Subject
     from ottla.coordinator.group.consumer.member import Target
@@ -54,21 +55,18 @@ def _assign_alike(
     found: dict[str, Target] = {}
     unfilled: list[tuple[str, int]] = []
     for index, subject in enumerate(subjects):
-        room = share
         # As long as there are shares with one more, who comes may have one...
         has_one_more = with_one_more > 0
-        if has_one_more:
-            room += 1
-        target: dict[bytes, tuple[int, ...]] = {}
-        for topic_id, partitions in subject.target.items():
-            if topic_id not in subscribed:
-                continue
-            if len(partitions) > room:
-                spare += [(topic_id, partition) for partition in partitions[room:]]
-                partitions = partitions[:room]  # noqa: PLW2901 - what it keeps of them
-            room -= len(partitions)
-            if partitions:
-                target[topic_id] = partitions
+        room = share + 1 if has_one_more else share
+        target = subject.target
+        count = 0
+        for topic_id, partitions in target.items():
+            count += len(partitions) if topic_id in subscribed else room + 1
+        if count <= room:
+            # It keeps everything: the same object, which then need not be compared.
+            room -= count
+        else:
+            target, room = _kept(target, subscribed, room, spare)
         # ... but gets none to fill it with if enough others follow who may have theirs already.
         if room > 0 and has_one_more and len(subjects) - index > with_one_more:
             room -= 1
@@ -84,6 +82,22 @@ def _assign_alike(
         given += room
     assert given >= len(spare), "every partition has a member"
     return found
+
+
+def _kept(
+    target: Target, subscribed: AbstractSet[bytes], room: int, spare: list[tuple[bytes, int]]
+) -> tuple[Target, int]:
+    """What there is room for of what a member has, and the room that is left; the rest is to be given out."""
+    kept: dict[bytes, tuple[int, ...]] = {}
+    for topic_id, partitions in target.items():
+        if topic_id not in subscribed:
+            continue
+        keeps = partitions[:room]
+        spare += [(topic_id, partition) for partition in partitions[room:]]
+        room -= len(keeps)
+        if keeps:
+            kept[topic_id] = keeps
+    return kept, room
 
 
 def _joined(target: Target, more: Sequence[tuple[bytes, int]]) -> Target:
