@@ -182,6 +182,26 @@ impl Bridge {
         );
         item.into_pyobject(py).map(|tuple| Some(tuple.into_any()))
     }
+
+    /// An answer as bytes, and who waits for it; None if nobody does.
+    fn encoded(
+        &self,
+        py: Python<'_>,
+        answer: Bound<'_, PyAny>,
+    ) -> PyResult<Option<(oneshot::Sender<Vec<u8>>, Vec<u8>)>> {
+        let pair = answer.cast_into::<PyTuple>()?;
+        let token: u64 = pair.get_item(0)?.extract()?;
+        let Some(Waiting::Request { api_key, api_version, reply }) = self.take(token) else {
+            warn!("answer to the unknown token {token} is dropped");
+            return Ok(None);
+        };
+        let mut body = Vec::new();
+        self.codec
+            .get()
+            .encode_response_from_py(py, api_key, api_version, &pair.get_item(1)?, &mut body)
+            .inspect_err(|error| error!("the answer to request {api_key} v{api_version} cannot be encoded: {error}"))?;
+        Ok(Some((reply, body)))
+    }
 }
 
 #[pymethods]
@@ -249,24 +269,20 @@ impl Bridge {
     }
 
     fn answer(&self, py: Python<'_>, answers: &Bound<'_, PyList>) -> PyResult<()> {
-        let codec = self.codec.get();
         let mut first_error = None;
-        for pair in answers {
-            let pair = pair.cast_into::<PyTuple>()?;
-            let token: u64 = pair.get_item(0)?.extract()?;
-            let Some(Waiting::Request { api_key, api_version, reply }) = self.take(token) else {
-                warn!("answer to the unknown token {token} is dropped");
-                continue;
-            };
-            let mut body = Vec::new();
-            match codec.encode_response_from_py(py, api_key, api_version, &pair.get_item(1)?, &mut body) {
-                // The connection may be gone; then nobody wants the answer.
-                Ok(()) => drop(reply.send(body)),
+        let mut ready = Vec::with_capacity(answers.len());
+        for answer in answers {
+            match self.encoded(py, answer) {
+                Ok(encoded) => ready.extend(encoded),
                 Err(error) => {
-                    error!("the answer to request {api_key} v{api_version} cannot be encoded: {error}");
                     first_error.get_or_insert(error);
                 }
             }
+        }
+        // All at once: a network thread that found nothing more to do after each of them would go to sleep each time, and
+        // be woken from here for the next. The connection may be gone; then nobody wants the answer.
+        for (reply, body) in ready {
+            drop(reply.send(body));
         }
         first_error.map_or(Ok(()), Err)
     }
