@@ -33,6 +33,11 @@ ON_PURPOSE = [
         "node.id has a default here",
     ),
     (
+        r"incremental_alter_configs_of_brokers-.*",
+        r"hidden by one's own\..*",
+        "a default that no broker could start with is refused, whether one hides it or not",
+    ),
+    (
         r"incremental_alter_configs-.*",
         r"no such operation\..*error_code: ottla 'invalid_request', kafka 'unknown_server_error'",
         "a number that is no operation is the client's error",

@@ -173,7 +173,8 @@ def describe_broker(broker: BrokerConfig, dynamic: Dynamic) -> list[Described]:
         altered = _altered(setting, dynamic)
         if altered:
             synonyms = altered + synonyms
-            _, value, source = altered[0]
+            _, given, source = altered[0]
+            value = setting.text(read(name, given or ""))
         found.append(Described(setting, value, source, tuple(synonyms), setting.restart))
     return found
 
@@ -192,13 +193,18 @@ def describe_all_brokers(dynamic: Dynamic) -> list[Described]:
 
 
 def _altered(setting: Setting, dynamic: Dynamic) -> list[_SynonymEntry]:
-    """Give what was altered while the broker runs, the strongest first; what does not parse does not hold."""
+    """Give what was altered while the broker runs, as it was given, the strongest first.
+
+    What does not parse does not hold.
+    """
     found: list[_SynonymEntry] = []
     layers = ((dynamic.of_broker, Source.DYNAMIC_BROKER), (dynamic.of_all, Source.DYNAMIC_DEFAULT_BROKER))
     for texts, source in layers:
         if is_dynamic(setting.name) and setting.name in texts:
+            text = texts[setting.name]
             with suppress(InvalidValue):
-                found.append((setting.name, setting.text(read(setting.name, texts[setting.name])), source))
+                read(setting.name, text)
+                found.append((setting.name, text, source))
     return found
 
 
