@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -53,6 +53,9 @@ impl Default for HostSettings {
 
 type Hook = Box<dyn Fn() + Send + Sync>;
 
+/// Does the work it is handed, once, where it holds up nobody else.
+pub type Aside = fn(&mut dyn FnMut());
+
 /// How much there is to sync, and who wants to know.
 #[derive(Default)]
 struct Unsynced {
@@ -91,6 +94,7 @@ pub struct Host {
     failures: AtomicU64,
     unsynced: Unsynced,
     open_files: OpenFiles,
+    aside: OnceLock<Aside>,
 }
 
 /// The commits of one data directory.
@@ -141,6 +145,7 @@ impl Host {
             failures: AtomicU64::new(0),
             unsynced: Unsynced::default(),
             open_files: OpenFiles::for_this_process(),
+            aside: OnceLock::new(),
         });
         host.add_lane(&mut host.lanes.lock(), None);
         host
@@ -257,6 +262,23 @@ impl Host {
         let healths: Vec<Arc<Health>> = self.healths.lock().iter().filter_map(Weak::upgrade).collect();
         for health in healths.iter().filter(|health| health.is_short()) {
             health.retake();
+        }
+    }
+
+    /// From now on an append that comes upon slow work (a new segment) has it done by `aside`. The first one set counts.
+    pub fn do_slow_work_by(&self, aside: Aside) {
+        let _ = self.aside.set(aside);
+    }
+
+    /// Does `work`, which waits for the disk, on this thread, which may have others to serve.
+    pub(crate) fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Some(aside) = self.aside.get() else { return work() };
+        let (mut work, mut result) = (Some(work), None);
+        aside(&mut || result = work.take().map(|work| work()));
+        match (result, work) {
+            (Some(result), _) => result,
+            (None, Some(work)) => work(),
+            (None, None) => unreachable!("work that was done has a result"),
         }
     }
 

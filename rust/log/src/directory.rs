@@ -30,7 +30,7 @@ use crate::segment::names;
 use crate::{Offset, TopicId};
 
 const LOCK: &str = ".lock";
-const META_PROPERTIES: &str = "meta.properties";
+pub const META_PROPERTIES: &str = "meta.properties";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Kafka's JSON, with "no broker epoch known".
 const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";

@@ -81,6 +81,11 @@ impl StorageError {
         }
     }
 
+    /// The disk would have to be waited for ([`crate::env::patience`]): nothing is wrong.
+    pub(crate) fn would_wait(&self) -> bool {
+        matches!(self, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// This process, or the machine, has no descriptor left to open a file with. That says nothing about the disk, and passes.
     pub fn is_no_descriptor(&self) -> bool {
         match self {
@@ -181,14 +186,24 @@ impl AppendError {
 pub enum ReadError {
     #[error("offset {requested} is outside {log_start}..={log_end}")]
     OffsetOutOfRange { requested: Offset, log_start: Offset, log_end: Offset },
+    /// Who asked may not wait for the disk: the same read by somebody who may has an answer.
+    #[error("the disk would have to be waited for")]
+    WouldWait,
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Storage(StorageError),
+}
+
+impl From<StorageError> for ReadError {
+    fn from(error: StorageError) -> ReadError {
+        if error.would_wait() { ReadError::WouldWait } else { ReadError::Storage(error) }
+    }
 }
 
 impl ReadError {
     pub fn code(&self) -> i16 {
         match self {
             ReadError::OffsetOutOfRange { .. } => code::OFFSET_OUT_OF_RANGE,
+            ReadError::WouldWait => code::KAFKA_STORAGE_ERROR,
             ReadError::Storage(error) => error.code(),
         }
     }

@@ -83,7 +83,7 @@ fn record_line(header: &BatchHeader, record: &RecordRef<'_>) -> String {
 fn lines_of(path: &Path, lines: &mut Vec<String>) {
     let name = path.file_name().unwrap().to_str().unwrap();
     lines.push(name.to_owned());
-    let file = RealDisk.open(path, OpenMode::Read).unwrap();
+    let file = RealDisk::default().open(path, OpenMode::Read).unwrap();
     let length = file.length().unwrap();
     let mut scan = Scan::new(file, name[..20].parse().unwrap(), length, Gaps::Before(i64::MAX));
     loop {

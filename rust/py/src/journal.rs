@@ -21,7 +21,7 @@ use crate::gil::released;
 pub fn read_error(error: &ReadError) -> PyErr {
     match error {
         ReadError::Storage(error) => storage_error(error),
-        other @ ReadError::OffsetOutOfRange { .. } => errors::storage(other),
+        other @ (ReadError::OffsetOutOfRange { .. } | ReadError::WouldWait) => errors::storage(other),
     }
 }
 

@@ -9,17 +9,33 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::direct::DirectFile;
+use super::fast_paths::{FastPath, FastPaths, PathState, read_now};
 use super::lock::HeldLock;
-use super::{DirEntry, DirLock, Disk, File, OpenMode};
+use super::patience::{allow_waiting, may_wait, would_wait};
+use super::{DirEntry, DirLock, Disk, File, OpenMode, resident};
+
+#[derive(Debug, Default)]
+pub struct RealDisk {
+    fast_paths: Arc<FastPaths>,
+}
+
+impl RealDisk {
+    /// Of the kernel's short cuts only these are used.
+    pub fn with(fast_paths: &[FastPath]) -> RealDisk {
+        RealDisk { fast_paths: Arc::new(FastPaths::only(fast_paths)) }
+    }
+}
 
 #[derive(Debug)]
-pub struct RealDisk;
-
-#[derive(Debug)]
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    fast_paths: Arc<FastPaths>,
+}
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        // The names on the way may have to come from the disk.
+        allow_waiting()?;
         let mut options = fs::OpenOptions::new();
         options.read(true).mode(0o644);
         match mode {
@@ -28,7 +44,7 @@ impl Disk for RealDisk {
             OpenMode::Create => options.write(true).create(true).truncate(false),
             OpenMode::Truncate => options.write(true).create(true).truncate(true),
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile { file: options.open(path)?, fast_paths: self.fast_paths.clone() }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -40,6 +56,7 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        allow_waiting()?;
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
@@ -98,6 +115,14 @@ impl Disk for RealDisk {
         made
     }
 
+    fn try_fast_paths(&self, path: &Path) -> io::Result<()> {
+        self.fast_paths.try_on(&fs::File::options().read(true).write(true).open(path)?)
+    }
+
+    fn fast_paths(&self) -> Vec<(FastPath, PathState)> {
+        FastPath::ALL.map(|path| (path, self.fast_paths.state(path))).to_vec()
+    }
+
     fn boot_id(&self) -> Option<String> {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         Some(text.trim().to_owned()).filter(|id| !id.is_empty())
@@ -109,11 +134,35 @@ impl Disk for RealDisk {
     }
 }
 
-impl File for RealFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+impl RealFile {
+    /// Reads what is in memory, or fails.
+    fn read_at_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while self.fast_paths.is_on(FastPath::Nowait) && done < buffer.len() {
+            match read_now(&self.file, &mut buffer[done..], position + done as u64) {
+                Ok(0) => return Ok(done),
+                Ok(read) => done += read,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Err(would_wait()),
+                // This file system does not know it.
+                Err(rustix::io::Errno::OPNOTSUPP) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if done == buffer.len() {
+            return Ok(done);
+        }
+        let rest = self.length()?.saturating_sub(position + done as u64).min((buffer.len() - done) as u64);
+        if !self.is_resident(position + done as u64, rest) {
+            return Err(would_wait());
+        }
+        Ok(done + self.read_all(&mut buffer[done..], position + done as u64)?)
+    }
+
+    fn read_all(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buffer.len() {
-            match self.0.read_at(&mut buffer[done..], position + done as u64) {
+            match self.file.read_at(&mut buffer[done..], position + done as u64) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -122,11 +171,17 @@ impl File for RealFile {
         }
         Ok(done)
     }
+}
+
+impl File for RealFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if may_wait() { self.read_all(buffer, position) } else { self.read_at_once(buffer, position) }
+    }
 
     fn write_at(&self, mut slices: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
-            match rustix::io::pwritev(&self.0, slices, position) {
+            match rustix::io::pwritev(&self.file, slices, position) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
                 Ok(written) => {
                     IoSlice::advance_slices(&mut slices, written);
@@ -140,19 +195,35 @@ impl File for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file.set_len(length)
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+        self.fast_paths.is_on(FastPath::Sendfile).then(|| self.file.as_fd())
+    }
+
+    fn is_resident(&self, position: u64, bytes: u64) -> bool {
+        resident::is_resident(&self.fast_paths, &self.file, position, bytes)
+    }
+
+    fn is_coming(&self, position: u64, bytes: u64) -> bool {
+        resident::is_coming(&self.fast_paths, &self.file, position, bytes)
+    }
+
+    fn read_ahead(&self, position: u64, bytes: u64) {
+        resident::read_ahead(&self.file, position, bytes);
+    }
+
+    fn bring_in(&self, position: u64, bytes: u64) -> io::Result<()> {
+        resident::bring_in(&self.fast_paths, &self.file, position, bytes)
     }
 }
 
@@ -177,7 +248,7 @@ fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::read_file;
+    use crate::env::{patience, read_file};
 
     /// What is read past the page cache is what was written, at any position and length, up to the end and past it.
     #[test]
@@ -185,8 +256,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let bytes: Vec<u8> = (0..20_000u32).flat_map(|number| number.to_be_bytes()).collect();
-        RealDisk.open(&path, OpenMode::Create).unwrap().write_at(&mut [IoSlice::new(&bytes)], 0).unwrap();
-        let Some(file) = RealDisk.open_direct(&path).unwrap() else { return };
+        RealDisk::default().open(&path, OpenMode::Create).unwrap().write_at(&mut [IoSlice::new(&bytes)], 0).unwrap();
+        let Some(file) = RealDisk::default().open_direct(&path).unwrap() else { return };
         assert_eq!(file.length().unwrap(), bytes.len() as u64);
         for (position, length) in
             [(0, 1), (1, 4095), (4095, 2), (4096, 4096), (5000, 60_000), (79_990, 100), (90_000, 5)]
@@ -199,17 +270,59 @@ mod tests {
         assert!(file.set_len(0).is_err() && file.write_at(&mut [IoSlice::new(b"x")], 0).is_err());
     }
 
+    /// Who may not wait gets what is in memory, whichever short cuts there are, up to the end of the file; the rest fails, and so does
+    /// opening a file.
+    #[test]
+    fn without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for allowed in [&[][..], &[FastPath::Nowait], &[FastPath::Cachestat], &FastPath::ALL] {
+            let disk = RealDisk::with(allowed);
+            disk.try_fast_paths(&{
+                fs::write(&path, [7; 100_000]).unwrap();
+                path.clone()
+            })
+            .unwrap();
+            let can_tell = disk
+                .fast_paths()
+                .iter()
+                .any(|(path, state)| matches!(path, FastPath::Nowait | FastPath::Cachestat) && *state == PathState::On);
+            let file = disk.open(&path, OpenMode::Write).unwrap();
+            file.sync_data().unwrap();
+            let mut buffer = [0; 70_000];
+            let mut read = |position| patience::without_waiting(|| file.read_at(&mut buffer, position));
+            let refused =
+                |result: io::Result<usize>| result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            if can_tell {
+                assert_eq!(read(0).unwrap(), 70_000, "{allowed:?}");
+                assert_eq!(read(60_000).unwrap(), 40_000, "{allowed:?}");
+                assert_eq!(read(100_000).unwrap(), 0, "{allowed:?}");
+            } else {
+                assert!(refused(read(0)), "{allowed:?}");
+            }
+            let dropped = fs::File::open(&path).unwrap();
+            rustix::fs::fadvise(&dropped, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+            // To read it without waiting would have it brought in.
+            if super::super::cachestat::cached_pages(&dropped, 0, 1) == Ok(0) {
+                assert!(refused(read(0)), "{allowed:?}");
+            }
+            assert_eq!(file.read_at(&mut [0; 10], 5).unwrap(), 10);
+            let opened = patience::without_waiting(|| disk.open(&path, OpenMode::Read).err().map(|error| error.kind()));
+            assert_eq!(opened, Some(io::ErrorKind::WouldBlock));
+        }
+    }
+
     /// A reserve has its blocks, and is all there or not at all.
     #[test]
     fn reserve_has_blocks() {
         use std::os::unix::fs::MetadataExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("reserve");
-        RealDisk.reserve(&path, 1 << 20).unwrap();
+        RealDisk::default().reserve(&path, 1 << 20).unwrap();
         let metadata = fs::metadata(&path).unwrap();
         assert_eq!(metadata.len(), 1 << 20);
         assert!(metadata.blocks() * 512 >= 1 << 20, "{} blocks", metadata.blocks());
-        assert!(RealDisk.reserve(&folder.path().join("far too long"), u64::MAX >> 2).is_err());
-        assert!(read_file(&RealDisk, &folder.path().join("far too long"), 10).is_err());
+        assert!(RealDisk::default().reserve(&folder.path().join("far too long"), u64::MAX >> 2).is_err());
+        assert!(read_file(&RealDisk::default(), &folder.path().join("far too long"), 10).is_err());
     }
 }

@@ -1,11 +1,12 @@
 //! A disk that fails on purpose, for tests: any call can be made to fail with any error at its n-th time, the disk can be full, a sync can
-//! be held or take its time, and it is noted what a power cut would take. Lies over the disk in memory or over any other.
+//! be held or take its time, pages can be on the disk only ([`Faults::cold`]), and it is noted what a power cut would take. Lies over the disk in memory or over any other.
 //!
 //! With [`Faults::track`] it knows what is on the disk: what a sync that went well brought there. A sync that fails leaves the rest in memory,
 //! marked clean, so that no later sync brings it either, and only a direct read tells: what Linux does ("fsyncgate").
 //!
 //! A write that fails has written half; one that meets a full disk has written what there was room for. That is what kernels do.
 
+mod cold;
 mod disk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+pub use cold::Cold;
 pub use disk::FaultyDisk;
 
 use super::File;
@@ -144,6 +146,8 @@ pub struct Faults {
     when_opened: Mutex<Option<(&'static str, Hook)>>,
     unsynced: Mutex<BTreeSet<PathBuf>>,
     images: Mutex<Option<BTreeMap<PathBuf, Image>>>,
+    /// Pages that are not in memory.
+    pub cold: Cold,
 }
 
 /// What of a file is on the disk, and what of it memory has beyond.

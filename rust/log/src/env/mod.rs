@@ -4,15 +4,21 @@
 //! [`Env`] and ask it. So the same code runs over the real disk ([`disk::RealDisk`]), in memory ([`memory::MemoryDisk`]) and, in tests,
 //! over a disk that fails on purpose ([`faulty::FaultyDisk`]).
 //!
+//! Who must not wait for the disk says so to [`patience`]; the real disk then fails instead ([`fast_paths`] says by which means it knows).
+//!
 //! What a [`Disk`] promises: paths are plain paths, nothing is cached, a rename within a directory is atomic, and what was written is
 //! safe from a power cut only after [`File::sync_data`] on the file and [`Disk::sync_dir`] on the directory that names it.
 
+mod cachestat;
 pub mod clock;
 mod direct;
 pub mod disk;
+pub mod fast_paths;
 pub mod faulty;
 mod lock;
 pub mod memory;
+pub mod patience;
+mod resident;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -21,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
+pub use fast_paths::{FastPath, PathState};
 
 /// Disk and clock, handed to everything that needs either. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,7 +43,12 @@ impl Env {
 
     /// The machine's disk and clock.
     pub fn system() -> Env {
-        Env::new(Arc::new(disk::RealDisk), Arc::new(SystemClock::new()))
+        Env::system_with(&FastPath::ALL)
+    }
+
+    /// The same, of the kernel's short cuts only these.
+    pub fn system_with(fast_paths: &[FastPath]) -> Env {
+        Env::new(Arc::new(disk::RealDisk::with(fast_paths)), Arc::new(SystemClock::new()))
     }
 
     /// A disk that lives as long as this value and its clones, with the machine's clock.
@@ -107,6 +119,14 @@ pub trait Disk: Send + Sync + Debug {
         }
         made
     }
+    /// Tries the kernel's short cuts on this file, which must not be empty; those that do not work are given up.
+    fn try_fast_paths(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    /// Which short cuts are used; none where nothing is ever waited for.
+    fn fast_paths(&self) -> Vec<(FastPath, PathState)> {
+        Vec::new()
+    }
     /// Names the running kernel: another one has none of the pages of this one. None: cannot be told.
     fn boot_id(&self) -> Option<String> {
         None
@@ -131,9 +151,23 @@ pub trait File: Send + Sync + Debug {
         Err(io::Error::from(io::ErrorKind::PermissionDenied))
     }
     fn length(&self) -> io::Result<u64>;
-    /// The descriptor, for sendfile. None where there is none: then the caller reads.
+    /// The descriptor, for sendfile. None where there is none, or sendfile is not to be used: then the caller reads.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+    /// Whether this range, which lies in the file, is in memory, as far as can be told without waiting. False where that is not known.
+    fn is_resident(&self, _position: u64, _bytes: u64) -> bool {
+        true
+    }
+    /// Whether it is in memory or on its way there: reading ahead would change nothing.
+    fn is_coming(&self, _position: u64, _bytes: u64) -> bool {
+        true
+    }
+    /// Has the disk begin to bring this range in.
+    fn read_ahead(&self, _position: u64, _bytes: u64) {}
+    /// Waits until this range is in memory. It may leave it again at any time.
+    fn bring_in(&self, _position: u64, _bytes: u64) -> io::Result<()> {
+        Ok(())
     }
 }
 

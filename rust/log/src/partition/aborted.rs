@@ -6,6 +6,7 @@ use super::producers::Producers;
 use super::replay::replay_segment;
 use super::{AbortedTransaction, Partition, snapshot};
 use crate::Offset;
+use crate::env::patience::allow_waiting;
 use crate::env::read_file;
 use crate::error::{IoContext, ReadError, StorageError};
 use crate::segment::{Segment, names};
@@ -61,9 +62,10 @@ impl Partition {
 
     /// Sees to it that the segment's aborted transactions are in memory and right.
     pub(super) fn load_aborted(&self, segment: &Arc<Segment>) -> Result<(), StorageError> {
-        if segment.has_loaded_aborted() {
+        if segment.has_loaded_aborted().at("search the indexes of", segment.log_path())? {
             return Ok(());
         }
+        allow_waiting().at("load the aborted transactions of", segment.log_path())?;
         let segments = self.state.read().segments.to_vec();
         let older = &segments[..segments.partition_point(|older| older.base_offset() < segment.base_offset())];
         let is_right = segment.load_aborted(self.disk(), older)?;

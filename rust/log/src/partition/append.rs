@@ -272,15 +272,17 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Arc<Segment>, StorageError> {
         let Some(active) = state.active().cloned() else {
-            self.make_directory(state)?;
-            return self.add_segment(state, now_ms);
+            return self.slowly(|| {
+                self.make_directory(state)?;
+                self.add_segment(state, now_ms)
+            });
         };
         let mut roll = !active.has_room(header.last_offset(), bytes, config.segment_bytes, config.segment_index_bytes);
         if !roll && active.size() > 0 {
             let waited_ms = active.waited_ms(self.disk(), now_ms, header.max_timestamp_ms)?;
             roll = waited_ms > config.segment_ms_max() - self.jitter_ms(config, active.base_offset());
         }
-        if roll { self.roll_locked(state, now_ms) } else { Ok(active) }
+        if roll { self.slowly(|| self.roll_locked(state, now_ms)) } else { Ok(active) }
     }
 
     /// Spread evenly over partitions and segments, the same at every look.
@@ -342,7 +344,7 @@ impl Partition {
         let mut epochs = state.epochs.clone();
         epochs.assign(epoch, start);
         if state.made {
-            self.write_epochs(&epochs)?;
+            self.slowly(|| self.write_epochs(&epochs))?;
         }
         state.epochs = epochs;
         Ok(())

@@ -46,6 +46,7 @@ mod witness;
 
 use std::any::Any;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -164,6 +165,8 @@ pub struct Slice {
     pub file: Arc<dyn File>,
     pub position: u64,
     pub length: u32,
+    /// How far this file may be read: what lies behind the slice is asked for next.
+    pub end: u64,
 }
 
 /// A transaction a read_committed consumer must skip.
@@ -205,6 +208,8 @@ pub struct EpochEnd {
 pub trait PartitionObserver: Send + Sync {
     /// More may be read: the high watermark or the last stable offset moved.
     fn readable_advanced(&self, partition: &Arc<Partition>, offsets: Offsets);
+    /// The log begins elsewhere: retention, DeleteRecords.
+    fn start_moved(&self, _partition: &Arc<Partition>, _offsets: Offsets) {}
     /// The disk failed; every later operation fails with [`StorageError::Offline`].
     fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError);
 }
@@ -254,6 +259,8 @@ pub struct Partition {
     /// Held by whoever takes segments away or puts others in their place. Taken before `state`.
     trim: Mutex<()>,
     cleaning: CleaningState,
+    /// How many hold the state, or are about to, while they wait for the disk.
+    slow: AtomicUsize,
     state: RwLock<State>,
 }
 
@@ -318,6 +325,31 @@ impl Partition {
 
     pub fn offsets(&self) -> Offsets {
         self.state.read().offsets()
+    }
+
+    /// Somebody holds the lock while waiting for the disk (a new segment, a new epoch): whoever asks for anything waits with them.
+    pub fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns once nobody does.
+    pub fn wait_until_quick(&self) {
+        while self.is_slow() {
+            drop(self.state.read());
+        }
+    }
+
+    /// Work that waits for the disk, under the lock.
+    fn slowly<T>(&self, work: impl FnOnce() -> T) -> T {
+        struct Slow<'p>(&'p AtomicUsize);
+        impl Drop for Slow<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        self.slow.fetch_add(1, Ordering::AcqRel);
+        let _slow = Slow(&self.slow);
+        self.host.aside(work)
     }
 
     pub fn leader_epoch(&self) -> i32 {
@@ -420,13 +452,20 @@ impl Partition {
         }
     }
 
-    /// Tells the observer, if more can be read than `before`. The lock must not be held.
+    /// Tells the observer, if something else can be read than `before`. The lock must not be held.
     fn notify(&self, before: Offsets, after: Offsets) {
-        if (before.high_watermark, before.last_stable) == (after.high_watermark, after.last_stable) {
+        let advanced = (before.high_watermark, before.last_stable) != (after.high_watermark, after.last_stable);
+        let moved = before.log_start != after.log_start;
+        if !advanced && !moved {
             return;
         }
         if let (Some(slot), Some(this)) = (self.observer.load_full(), self.this.upgrade()) {
-            slot.0.readable_advanced(&this, after);
+            if advanced {
+                slot.0.readable_advanced(&this, after);
+            }
+            if moved {
+                slot.0.start_moved(&this, after);
+            }
         }
     }
 

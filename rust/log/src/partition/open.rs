@@ -1,6 +1,7 @@
 //! Opening a partition: what recovery found becomes state.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -88,6 +89,7 @@ impl Partition {
             syncing: Mutex::new(()),
             trim: Mutex::new(()),
             cleaning: CleaningState::default(),
+            slow: AtomicUsize::new(0),
             state: RwLock::new(state),
         });
         // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end.

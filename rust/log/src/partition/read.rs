@@ -12,6 +12,7 @@ use crate::batch::compression;
 use crate::batch::header::{HEADER_BYTES, MAGIC};
 use crate::batch::records::{RecordRef, Records};
 use crate::batch::{BatchHeader, Compression};
+use crate::env::patience::without_waiting;
 use crate::env::read_exact_at;
 use crate::error::{IoContext, ReadError, StorageError};
 use crate::segment::Segment;
@@ -65,6 +66,7 @@ impl Partition {
                 },
                 // Damage, or retention or compaction took the segment just now: then the next plan knows.
                 Err(_) if segment.is_removed() => continue,
+                Err(error) if error.would_wait() => return Err(ReadError::WouldWait),
                 Err(error) => return Err(self.failed_read(error)),
             };
             let available = plan.limit - position;
@@ -76,6 +78,7 @@ impl Partition {
             let file = match segment.log(self.disk()) {
                 Ok(file) => file,
                 Err(_) if segment.is_removed() => continue,
+                Err(error) if error.would_wait() => return Err(ReadError::WouldWait),
                 Err(error) => return Err(self.failed_read(error)),
             };
             self.host.open_files().used(&segment);
@@ -86,9 +89,22 @@ impl Partition {
                 continue;
             }
             let aborted = aborted?;
-            let slice = Some(Slice { file, position: u64::from(position), length });
+            let (position, end) = (u64::from(position), u64::from(plan.limit));
+            let slice = Some(Slice { file, position, length, end });
             return Ok(Read { slice, first_offset, first_batch_bytes, offsets: plan.offsets, aborted });
         }
+    }
+
+    /// The same for who must not wait for the disk: [`ReadError::WouldWait`] if that were needed to find the slice. What is in the slice
+    /// may still have to come from there.
+    pub fn read_without_waiting(
+        &self,
+        start: Offset,
+        bytes_max: u32,
+        up_to: ReadUpTo,
+        min_one: bool,
+    ) -> Result<Read, ReadError> {
+        without_waiting(|| self.read(start, bytes_max, up_to, min_one))
     }
 
     fn plan(&self, start: Offset, from: Offset, up_to: ReadUpTo) -> Result<Plan, ReadError> {

@@ -36,8 +36,12 @@ impl Partition {
                 log_end: high_watermark,
             });
         }
+        let before = state.offsets();
         move_log_start(&mut state, target);
-        Ok(state.log_start)
+        let after = state.offsets();
+        drop(state);
+        self.notify(before, after);
+        Ok(after.log_start)
     }
 
     /// Deletes what retention lets go, and what lies below the log start; the number of segments.
@@ -107,11 +111,18 @@ impl Partition {
         if reasons.is_empty() {
             return Ok(0);
         }
+        let before = state.offsets();
         if reasons.len() == state.segments.len() {
-            let end = self.with_reserve(|| self.roll_locked(&mut state, now_ms))?.base_offset();
-            self.sync_snapshot(end)?;
+            self.slowly(|| {
+                let end = self.with_reserve(|| self.roll_locked(&mut state, now_ms))?.base_offset();
+                self.sync_snapshot(end)
+            })?;
         }
-        self.drop_front(&mut state, &reasons, config.file_delete_delay_ms)?;
+        let dropped = self.slowly(|| self.drop_front(&mut state, &reasons, config.file_delete_delay_ms));
+        let after = state.offsets();
+        drop(state);
+        self.notify(before, after);
+        dropped?;
         Ok(reasons.len())
     }
 

@@ -17,11 +17,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::Offset;
 use crate::batch::BatchHeader;
 use crate::batch::header::HEADER_BYTES;
+use crate::env::patience::{may_wait, would_wait};
 use crate::env::{Disk, File, OpenMode, read_exact_at};
 use crate::error::{IoContext, StorageError};
 use crate::index::offset::OffsetIndex;
@@ -223,6 +224,11 @@ impl Segment {
         // Without the lock: a slow disk holds up nobody who needs no file. Of two that open it at once the first one is kept.
         let file = disk.open(&self.log_path, OpenMode::Write).at("open", &self.log_path)?;
         Ok(self.log.lock().get_or_insert(file).clone())
+    }
+
+    /// The indexes, which somebody may hold who waits for the disk.
+    fn indexes(&self) -> io::Result<MutexGuard<'_, Indexes>> {
+        if may_wait() { Ok(self.indexes.lock()) } else { self.indexes.try_lock().ok_or_else(would_wait) }
     }
 
     /// True once the segment was taken out of its partition: errors of opening its files say nothing about the disk.

@@ -27,8 +27,8 @@ impl Segment {
         self.indexes.lock().txn.as_ref().map_or(0, Vec::len)
     }
 
-    pub fn has_loaded_aborted(&self) -> bool {
-        self.indexes.lock().txn.is_some()
+    pub fn has_loaded_aborted(&self) -> io::Result<bool> {
+        Ok(self.indexes()?.txn.is_some())
     }
 
     /// None ended here; false as long as nothing is loaded.
@@ -45,7 +45,7 @@ impl Segment {
         look: impl FnMut(&AbortedEntry) -> bool,
     ) -> Result<bool, StorageError> {
         let path = self.txn_path();
-        let mut indexes = self.indexes.lock();
+        let mut indexes = self.indexes().at("search", &path)?;
         let entries = load_txn(&mut indexes, disk, &path)?;
         let first = entries.partition_point(|entry| entry.last_offset < from);
         Ok(entries[first..].iter().all(look))
@@ -54,10 +54,10 @@ impl Segment {
     /// The batch that holds `target`, or the first behind it; None when every batch below `limit` ends before it.
     pub fn find(&self, disk: &dyn Disk, target: Offset, limit: u32) -> Result<Option<Found>, StorageError> {
         for _ in 0..2 {
-            let entry = {
-                let mut indexes = self.indexes.lock();
-                indexes.offset.lookup(disk, target).at("search the index of", &self.log_path)?
-            };
+            let entry = self
+                .indexes()
+                .and_then(|mut indexes| indexes.offset.lookup(disk, target))
+                .at("search the index of", &self.log_path)?;
             let wanted = |found: &Found| found.header.last_offset() >= target;
             let Some(entry) = entry else { return self.walk(disk, 0, limit, wanted) };
             // The first batch looked at is the one the entry names, if it is right.
@@ -129,10 +129,10 @@ impl Segment {
     /// An offset that no batch starting before `position` reaches; None when the index does not know one.
     pub fn offset_at_or_after(&self, disk: &dyn Disk, position: u32) -> Result<Option<Offset>, StorageError> {
         for _ in 0..2 {
-            let entry = {
-                let mut indexes = self.indexes.lock();
-                indexes.offset.at_or_after(disk, position).at("search the index of", &self.log_path)?
-            };
+            let entry = self
+                .indexes()
+                .and_then(|mut indexes| indexes.offset.at_or_after(disk, position))
+                .at("search the index of", &self.log_path)?;
             let Some(entry) = entry else { return Ok(None) };
             if self.fits(disk, entry)? {
                 return Ok(Some(entry.last_offset));

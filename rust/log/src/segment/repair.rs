@@ -7,6 +7,7 @@
 use super::scan::{Gaps, Scan, Step};
 use super::*;
 use crate::batch::{Marker, control, header};
+use crate::env::patience::allow_waiting;
 use crate::index::offset::OffsetEntry;
 
 /// `index.interval.bytes` of an index that is made anew: Kafka's default, since a segment does not know what its topic is set to.
@@ -43,6 +44,7 @@ impl Segment {
 
     /// Makes both indexes anew from the log, once while the segment is open. `what` was found wrong.
     pub(super) fn rebuild_indexes(&self, disk: &dyn Disk, what: &str) -> Result<(), StorageError> {
+        allow_waiting().at("make anew the indexes of", &self.log_path)?;
         let log = self.log(disk)?;
         let mut indexes = self.indexes.lock();
         if indexes.rebuilt || self.is_removed() {

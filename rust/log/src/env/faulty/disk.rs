@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Call, ENOSPC, Faults, NAME_BYTES};
 use crate::env::memory::MemoryDisk;
+use crate::env::patience::allow_waiting;
 use crate::env::{DirEntry, DirLock, Disk, File, OpenMode};
 
 /// See [`super`].
@@ -72,6 +73,8 @@ fn full() -> io::Error {
 
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        // As the real disk.
+        allow_waiting()?;
         let makes = self.makes(path, mode)?;
         self.faults.pass(if makes { Call::Create } else { Call::Open }, path)?;
         if makes {
@@ -116,6 +119,7 @@ impl Disk for FaultyDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        allow_waiting()?;
         self.faults.pass(Call::List, path)?;
         self.inner.list(path)
     }
@@ -227,6 +231,7 @@ impl FaultyFile {
 
 impl File for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.faults.cold.pass(&self.path, position, buffer.len() as u64)?;
         self.faults.pass(Call::Read, &self.path)?;
         self.file.read_at(buffer, position)
     }
@@ -245,6 +250,7 @@ impl File for FaultyFile {
             return Err(full());
         }
         self.faults.wrote(&self.path, position..position + total as u64);
+        self.faults.cold.wrote(&self.path, position, total as u64);
         self.file.write_at(slices, position)
     }
 
@@ -278,6 +284,24 @@ impl File for FaultyFile {
     fn length(&self) -> io::Result<u64> {
         self.faults.pass(Call::Length, &self.path)?;
         self.file.length()
+    }
+
+    fn is_resident(&self, position: u64, bytes: u64) -> bool {
+        self.faults.cold.is_resident(&self.path, position, bytes) && self.file.is_resident(position, bytes)
+    }
+
+    fn is_coming(&self, position: u64, bytes: u64) -> bool {
+        self.faults.cold.is_coming(&self.path, position, bytes) && self.file.is_coming(position, bytes)
+    }
+
+    fn read_ahead(&self, position: u64, bytes: u64) {
+        self.faults.cold.read_ahead(&self.path, position, bytes);
+        self.file.read_ahead(position, bytes);
+    }
+
+    fn bring_in(&self, position: u64, bytes: u64) -> io::Result<()> {
+        self.faults.cold.pass(&self.path, position, bytes)?;
+        self.file.bring_in(position, bytes)
     }
 }
 

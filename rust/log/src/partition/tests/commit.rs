@@ -18,6 +18,10 @@ impl PartitionObserver for Notes {
         assert!(partition.offsets().high_watermark >= offsets.high_watermark);
         self.0.lock().push(format!("{}/{}", offsets.last_stable, offsets.high_watermark));
     }
+    fn start_moved(&self, partition: &Arc<Partition>, offsets: Offsets) {
+        assert!(partition.offsets().log_start >= offsets.log_start);
+        self.0.lock().push(format!("from {}", offsets.log_start));
+    }
     fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError) {
         assert!(partition.status().offline);
         self.0.lock().push(format!("offline: {reason}"));
@@ -64,17 +68,24 @@ fn flush_settings() {
     assert!(!partition.flush_is_due());
 }
 
-/// The observer hears of every advance, without the lock being held.
+/// The observer hears of every advance, and of every move of the start, without the lock being held.
 #[test]
 fn observer() {
     for durability in [Durability::Os, Durability::Fsync] {
-        let (bench, _) = brittle(durability, 0);
+        let (mut bench, _) = brittle(durability, 0);
         let partition = bench.open();
         let notes = Arc::new(Notes::default());
         partition.set_observer(notes.clone());
         send_values(&partition, &["a"]);
         send_values(&partition, &["b", "c"]);
         assert_eq!(*notes.0.lock(), ["1/1", "3/3"]);
+        partition.delete_records_before(2).unwrap();
+        partition.delete_records_before(1).unwrap();
+        partition.roll().unwrap();
+        bench.config.retention_bytes = Some(0);
+        partition.set_config(Arc::new(bench.config.clone()));
+        partition.enforce_retention(T0).unwrap();
+        assert_eq!(notes.0.lock()[2..], ["from 2", "from 3"]);
     }
 }
 

@@ -234,7 +234,7 @@ impl Place {
     fn on_disk() -> Place {
         let scratch = tempfile::tempdir().unwrap();
         let mut bench = Bench::small();
-        bench.host = Host::new(Env::new(Arc::new(crate::env::disk::RealDisk), bench.clock.clone()), 0);
+        bench.host = Host::new(Env::new(Arc::new(crate::env::disk::RealDisk::default()), bench.clock.clone()), 0);
         Place { path: scratch.path().join("t-0"), bench, _scratch: Some(scratch) }
     }
 

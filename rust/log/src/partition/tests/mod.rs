@@ -1,6 +1,7 @@
 //! Tests of the partition, by what they show.
 
 mod append;
+mod cold;
 mod commit;
 mod compact;
 mod crash;
