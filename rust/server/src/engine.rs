@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use ottla_log::checkpoint;
 use ottla_log::cleaner::{Cleaner, CleanerConfig};
 use ottla_log::commit::{Host, HostSettings};
-use ottla_log::directory::DataDirectory;
+use ottla_log::directory::{DataDirectory, META_PROPERTIES};
 use ottla_log::env::Env;
 use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
 use ottla_log::metadata_log::MetadataLog;
@@ -32,8 +32,9 @@ use crate::disks;
 use crate::found::{FoundPartitions, find_partitions};
 use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, Update};
 use crate::random::random_bytes;
+use crate::readers::Readers;
 use crate::recovery;
-use crate::replica::{Place, Replica};
+use crate::replica::{Place, Replica, off_the_network};
 use crate::slow_stop::SlowStop;
 
 /// How an engine is opened.
@@ -57,6 +58,11 @@ struct Places {
     counts: Vec<usize>,
 }
 
+/// What the log does on a thread of the network and waits for.
+fn aside(work: &mut dyn FnMut()) {
+    off_the_network(work);
+}
+
 /// The shared part, which the maintenance thread sees too.
 pub(crate) struct Inner {
     /// Empty once closed. Locked to look, never while the disk works: whoever writes there has a share of its own.
@@ -72,6 +78,8 @@ pub struct Engine {
     node_id: i32,
     was_clean: bool,
     paths: Vec<PathBuf>,
+    /// One for each of the paths.
+    readers: Vec<Arc<Readers>>,
     places: Mutex<Places>,
     maintenance: Mutex<Option<Maintenance>>,
     cleaner: Mutex<Option<Cleaner>>,
@@ -169,7 +177,13 @@ impl Engine {
         }
         let was_clean = directories.iter().all(|directory| directory.was_clean());
         let metadata = MetadataLog::open(&host, first.path(), node_id, first.was_clean())?;
-        let paths = directories.iter().map(|directory| directory.path().to_owned()).collect();
+        let paths: Vec<PathBuf> = directories.iter().map(|directory| directory.path().to_owned()).collect();
+        for path in &paths {
+            if let Err(failure) = host.env().disk().try_fast_paths(&path.join(META_PROPERTIES)) {
+                warn!("the kernel's short cuts were not tried in {}: {failure}", path.display());
+            }
+        }
+        host.do_slow_work_by(aside);
         let inner = Arc::new(Inner {
             directories: Mutex::new(directories),
             image: ArcSwap::from_pointee(Image { offset: -1, controller_id: -1, ..Image::default() }),
@@ -188,6 +202,7 @@ impl Engine {
             cluster_id: cluster_id.unwrap_or_default(),
             node_id,
             was_clean,
+            readers: paths.iter().map(|_| Arc::default()).collect(),
             paths,
             places: Mutex::new(Places { found, counts }),
             maintenance: Mutex::new(Some(maintenance)),
@@ -346,7 +361,8 @@ impl Engine {
             && let Some(directory) = directories.get(own.directory)
         {
             let hint = directory.hint(&identity.topic, identity.partition);
-            return Place { host: Arc::clone(&self.host), path: own.partition.path, hint, has_files: true };
+            let (host, readers) = (Arc::clone(&self.host), self.readers_of(own.directory));
+            return Place { host, readers, path: own.partition.path, hint, has_files: true };
         }
         // One that failed takes nothing new, unless all did: then whoever asks is told why.
         let is_online = |place: &usize| directories.get(*place).is_some_and(|one| one.health().offline().is_none());
@@ -367,7 +383,12 @@ impl Engine {
         if owner.is_some_and(|owner| owner != identity.topic_id) {
             self.move_stray(&path);
         }
-        Place { host: Arc::clone(&self.host), path, hint: ottla_log::partition::OpenHint::default(), has_files: false }
+        let (host, readers) = (Arc::clone(&self.host), self.readers_of(fewest));
+        Place { host, readers, path, hint: ottla_log::partition::OpenHint::default(), has_files: false }
+    }
+
+    fn readers_of(&self, directory: usize) -> Arc<Readers> {
+        self.readers.get(directory).cloned().unwrap_or_default()
     }
 
     fn move_stray(&self, path: &Path) {
@@ -379,6 +400,12 @@ impl Engine {
             Ok(()) => warn!("{} holds another topic of that name; moved to {}", path.display(), aside.display()),
             Err(failure) => error!("{} holds another topic of that name and stays: {failure}", path.display()),
         }
+    }
+
+    /// Who waits for the disks in the place of the network's threads.
+    #[must_use]
+    pub fn readers(&self) -> &[Arc<Readers>] {
+        &self.readers
     }
 
     /// Where data lies, for `status()` and error messages.
@@ -399,6 +426,7 @@ impl Engine {
         let slow = SlowStop::begin(self.env());
         slow.waits_for("markers and loads of coordinators that have begun".into());
         self.coordination.stop();
+        self.readers.iter().for_each(|readers| readers.stop());
         if let Some(cleaner) = self.cleaner.lock().take() {
             slow.waits_for("a pass of compaction".into());
             cleaner.stop();

@@ -29,6 +29,7 @@ pub mod plane;
 pub mod quotas;
 mod random;
 pub mod rate;
+pub mod readers;
 mod recovery;
 pub mod replica;
 pub mod reply;

@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 pub use crate::batch_peek::BatchPeek;
 use crate::error_code::ErrorCode;
+use crate::readers::Readers;
 use crate::reply::FileRegion;
 use crate::waiting::Waiters;
 
@@ -82,6 +83,10 @@ impl PartitionObserver for Watch {
         self.waiters.advanced_to(offsets.high_watermark);
     }
 
+    fn start_moved(&self, _partition: &Arc<Partition>, _offsets: Offsets) {
+        self.waiters.start_moved();
+    }
+
     fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError) {
         let identity = partition.identity();
         error!("partition {}-{} is offline: {reason}", identity.topic, identity.partition);
@@ -90,9 +95,18 @@ impl PartitionObserver for Watch {
     }
 }
 
+/// Whether who asks may wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    None,
+    Any,
+}
+
 /// Where a partition lies and what is known of it before it is opened.
 pub struct Place {
     pub host: Arc<Host>,
+    /// Those of its data directory.
+    pub readers: Arc<Readers>,
     pub path: PathBuf,
     pub hint: OpenHint,
     /// Something was there when the engine started.
@@ -117,7 +131,7 @@ pub struct Replica {
 
 /// Does what waits for the disk where it keeps no other connection of this thread waiting: on a thread of the network
 /// the others move to another one first.
-fn off_the_network<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn off_the_network<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
@@ -166,6 +180,17 @@ impl Replica {
         &self.watch.waiters
     }
 
+    #[must_use]
+    pub fn readers(&self) -> &Arc<Readers> {
+        &self.place.readers
+    }
+
+    /// Nobody has needed it yet: its files must be looked at first.
+    #[must_use]
+    pub fn must_be_opened(&self) -> bool {
+        self.partition.get().is_none()
+    }
+
     /// The log partition, if it has been opened.
     #[must_use]
     pub fn opened(&self) -> Option<&Arc<Partition>> {
@@ -178,6 +203,10 @@ impl Replica {
     /// It cannot be opened, or could not when it was first tried.
     pub fn partition(&self) -> Result<&Arc<Partition>, StorageError> {
         match self.partition.get() {
+            Some(Ok(partition)) if partition.is_slow() => {
+                off_the_network(|| partition.wait_until_quick());
+                Ok(partition)
+            }
             Some(opened) => opened.as_ref().map_err(Clone::clone),
             // Also for those who wait while another thread opens it.
             None => off_the_network(|| self.open_once()),
@@ -290,7 +319,9 @@ impl Replica {
         };
         partition.set_config(config);
         if leader_epoch > before {
-            partition.set_leader_epoch(leader_epoch)?;
+            let noted = partition.set_leader_epoch(leader_epoch);
+            self.watch.waiters.wake_all();
+            noted?;
         }
         Ok(())
     }
@@ -373,7 +404,7 @@ impl Replica {
         appended.map_err(|failure| Refusal::from_append(partition, &failure, is_of_request))
     }
 
-    /// Reads from an offset on, within the isolation's bound.
+    /// Reads from an offset on, within the isolation's bound. `Ok(None)`: the disk would have to be waited for.
     ///
     /// # Errors
     /// The offset is out of range, or the partition is deleted or offline.
@@ -383,11 +414,18 @@ impl Replica {
         bytes_max: usize,
         isolation: Isolation,
         whole_first_batch: bool,
-    ) -> Result<ReadResult, ErrorCode> {
+        patience: Patience,
+    ) -> Result<Option<ReadResult>, ErrorCode> {
         let partition = self.live()?;
         let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-        let read = match partition.read(fetch_offset, bytes_max, isolation.bound(), whole_first_batch) {
+        let bound = isolation.bound();
+        let read = match patience {
+            Patience::None => partition.read_without_waiting(fetch_offset, bytes_max, bound, whole_first_batch),
+            Patience::Any => partition.read(fetch_offset, bytes_max, bound, whole_first_batch),
+        };
+        let read = match read {
             Ok(read) => read,
+            Err(ReadError::WouldWait) => return Ok(None),
             Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),
             Err(ReadError::Storage(failure)) => {
                 error!("cannot read {}-{}: {failure}", self.identity.topic, self.identity.partition);
@@ -397,7 +435,7 @@ impl Replica {
         // A part of a first batch is no progress to anybody, and the Java consumer throws at it: Kafka sends nothing in its
         // place, without the aborted transactions either (`ReplicaManager.checkFetchDataInfo`).
         if read.slice.as_ref().is_some_and(|slice| slice.length < read.first_batch_bytes) {
-            return Ok(ReadResult { offsets: read.offsets, region: None, aborted: None });
+            return Ok(Some(ReadResult { offsets: read.offsets, region: None, aborted: None }));
         }
         let aborted = (isolation == Isolation::ReadCommitted)
             .then(|| read.aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect());
@@ -405,8 +443,10 @@ impl Replica {
             file: slice.file,
             position: slice.position,
             bytes: usize::try_from(slice.length).unwrap_or(0),
+            end: slice.end,
+            readers: Arc::clone(&self.place.readers),
         });
-        Ok(ReadResult { offsets: read.offsets, region, aborted })
+        Ok(Some(ReadResult { offsets: read.offsets, region, aborted }))
     }
 
     /// # Errors

@@ -5,12 +5,18 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use ottla_log::env::File;
 
+use crate::readers::Readers;
+
 /// A region of a segment file, sent without passing through our memory where the transport allows.
 #[derive(Clone)]
 pub struct FileRegion {
     pub file: Arc<dyn File>,
     pub position: u64,
     pub bytes: usize,
+    /// How far the file may be read: what lies behind is asked for next.
+    pub end: u64,
+    /// Who brings in what is not in memory.
+    pub readers: Arc<Readers>,
 }
 
 /// A piece of an answer, in order.

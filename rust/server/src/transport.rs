@@ -1,11 +1,14 @@
 //! How an answer leaves: memory by `send`, file regions by `sendfile` on a plain socket, by read where there is no
 //! descriptor (the in-memory disk) or where the kernel refuses.
 //!
+//! Records go piece by piece, each once it is in memory: [`crate::readers`] sees to that, on other threads.
+//!
 //! Most answers leave at once. From the first time the socket takes no more, the memory of an answer is counted
 //! (`unsent.rs`), and its connection may be found stalled (`activity.rs`).
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use rustix::net::SendFlags;
 use tokio::io::Interest;
@@ -13,11 +16,10 @@ use tokio::net::TcpStream;
 
 use crate::control::Peer;
 use crate::plane::Plane;
+use crate::readers::{PIECE_BYTES, Piece, Readers};
 use crate::reply::{Chunk, FileRegion, Reply};
 use crate::unsent::Held;
 
-/// The kernel moves at most this much per `sendfile` call; it also bounds how long one call keeps a worker.
-const SENDFILE_BYTES_MAX: usize = 1024 * 1024;
 /// Read-and-send buffer of the path without `sendfile`.
 const COPY_BYTES: usize = 64 * 1024;
 
@@ -96,14 +98,34 @@ impl Sending<'_> {
         Ok(())
     }
 
+    /// Returns when the piece is in memory, as a rule at once. Meanwhile it is not the client that is waited for.
+    async fn prepare(&mut self, readers: &Arc<Readers>, piece: Piece<'_>) {
+        let activity = &self.peer.activity;
+        activity.sending(false);
+        readers.prepare(piece).await;
+        if self.held.is_some() {
+            activity.moved(self.plane.now_ms());
+            activity.sending(true);
+        }
+    }
+
     async fn region(&mut self, region: FileRegion, flags: SendFlags) -> io::Result<()> {
-        let FileRegion { file, mut position, mut bytes } = region;
+        let FileRegion { file, mut position, mut bytes, end, readers } = region;
         let stream = self.stream;
+        // Up to here it was in memory when it was asked for.
+        let mut ready = position;
         while bytes > 0 {
             let Some(source) = file.fd() else { break };
-            let most = bytes.min(SENDFILE_BYTES_MAX);
             // A client that takes all there is must let the others of this thread have their turn.
             tokio::task::coop::consume_budget().await;
+            // Right before it is sent, so that it is hardly ever gone again: then the thread waits for this piece. Of a piece that leaves in
+            // several parts, to a reader that takes its time, each begin is looked at again.
+            if position >= ready || !file.is_resident(position, 1) {
+                let bytes = bytes.min(PIECE_BYTES);
+                self.prepare(&readers, Piece { file: &file, position, bytes, end }).await;
+                ready = position + bytes as u64;
+            }
+            let most = usize::try_from(ready - position).unwrap_or(bytes);
             let sendfile = || Ok(rustix::fs::sendfile(stream.as_fd(), source, Some(&mut { position }), most)?);
             match self.once(sendfile) {
                 Ok(Some(0)) => return Err(cut_short(position)),
@@ -121,7 +143,9 @@ impl Sending<'_> {
         let mut buffer = Vec::new();
         while bytes > 0 {
             tokio::task::coop::consume_budget().await;
-            buffer.resize(bytes.min(COPY_BYTES), 0);
+            let most = bytes.min(COPY_BYTES);
+            self.prepare(&readers, Piece { file: &file, position, bytes: most, end }).await;
+            buffer.resize(most, 0);
             let read = file.read_at(&mut buffer, position)?;
             if read == 0 {
                 return Err(cut_short(position));

@@ -4,12 +4,16 @@
 //! register a [`Wakeup`] with a target offset before they look at the partition, so that a movement between the look
 //! and the wait is not lost, and look again when woken. The list forgets a waiter when its [`Registration`] is dropped:
 //! long polls on an idle partition leave nothing behind.
+//!
+//! A fetch of a session registers nowhere: its session has left marks ([`crate::sessions::marks`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::sessions::marks::Mark;
 
 /// Wakes one parked request, whichever of its partitions moved.
 #[derive(Default)]
@@ -23,7 +27,7 @@ impl Wakeup {
         self.notify.notified().await;
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.notify.notify_one();
     }
 }
@@ -46,6 +50,8 @@ pub struct Waiters {
     notices: Mutex<Vec<(i64, Notice)>>,
     /// The same, told too when anything else changes: they look for themselves.
     looks: Mutex<Vec<(i64, Notice)>>,
+    /// Of fetch sessions that found nothing here.
+    marks: Mutex<Vec<Arc<Mark>>>,
     next_id: AtomicU64,
 }
 
@@ -70,6 +76,7 @@ impl Waiters {
     /// The high watermark is now `high_watermark`: wakes those who waited for it.
     pub fn advanced_to(&self, high_watermark: i64) {
         self.wake_if(|waiter| waiter.target_offset <= high_watermark);
+        self.set_marks();
         call_due(&self.notices, high_watermark);
         call_due(&self.looks, high_watermark);
     }
@@ -77,7 +84,34 @@ impl Waiters {
     /// Something else changed (offline, deleted, new leader epoch, last stable offset): everyone looks again.
     pub fn wake_all(&self) {
         self.wake_if(|_| true);
+        self.set_marks();
         call_due(&self.looks, i64::MAX);
+    }
+
+    /// The log begins elsewhere: news to those who were told where it began, and who waits at an offset that has gone is to hear that.
+    pub fn start_moved(&self) {
+        self.wake_if(|_| true);
+        self.set_marks();
+    }
+
+    pub(crate) fn add_mark(&self, mark: &Arc<Mark>) {
+        self.marks.lock().push(Arc::clone(mark));
+    }
+
+    pub(crate) fn remove_mark(&self, mark: &Arc<Mark>) {
+        let mut marks = self.marks.lock();
+        if let Some(place) = marks.iter().position(|other| Arc::ptr_eq(other, mark)) {
+            marks.swap_remove(place);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn marks(&self) -> usize {
+        self.marks.lock().len()
+    }
+
+    fn set_marks(&self) {
+        self.marks.lock().iter().for_each(|mark| mark.set());
     }
 
     fn wake_if(&self, due: impl Fn(&Waiter) -> bool) {

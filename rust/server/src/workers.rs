@@ -1,4 +1,4 @@
-//! Threads for what waits for the disk and is asked for by the control plane: neither its own thread nor the network's may do it.
+//! Threads for what waits for the disk: neither the control plane's thread nor the network's may do it.
 //!
 //! A thread is made when there is work and none is idle, up to a bound; the work is done in the order it was asked for.
 
@@ -89,7 +89,7 @@ impl Shared {
                 drop(state);
                 if catch_unwind(AssertUnwindSafe(job)).is_err() {
                     // The panic's own words went to the log; others wait for this thread.
-                    error!("work for a coordinator failed");
+                    error!("work of {} failed", std::thread::current().name().unwrap_or("a thread"));
                 }
                 state = self.state.lock();
             } else if state.is_stopped {

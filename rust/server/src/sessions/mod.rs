@@ -14,8 +14,15 @@
 //! minutes, or one older than two minutes with fewer partitions than the newcomer (Kafka: `FetchSessionCacheShard`).
 //! Order matters for fairness: a partition that sent records goes to the end, so that a response limit cannot starve
 //! the others.
+//!
+//! Kafka looks at every partition of a session for every fetch. Here only at those that may have news: see [`session`].
 
-use std::collections::{BTreeMap, HashMap};
+pub mod marks;
+pub mod session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +30,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error_code::ErrorCode;
+use crate::replica::Isolation;
+use crate::waiting::Waiters;
+use session::Session;
 
 const EVICTION_AGE: Duration = Duration::from_secs(120);
 pub const INITIAL_EPOCH: i32 = 0;
@@ -61,86 +71,39 @@ pub struct Said {
     pub log_start_offset: i64,
     pub record_bytes: usize,
     pub diverged: bool,
+    /// There is nothing to be sent until the partition moves or the consumer asks for something else.
+    pub is_exhausted: bool,
 }
 
-struct Cached {
-    key: PartitionKey,
-    wanted: Wanted,
-    high_watermark: i64,
-    log_start_offset: i64,
+/// With which eyes a partition is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    pub isolation: Isolation,
+    /// False for a follower.
+    pub is_consumer: bool,
 }
 
-impl Cached {
-    fn new(key: PartitionKey, wanted: Wanted) -> Self {
-        Self { key, wanted, high_watermark: -1, log_start_offset: -1 }
-    }
-
-    /// Whether `said` is news to the consumer; remembers it as sent.
-    fn is_news(&mut self, said: &Said) -> bool {
-        let changed = self.high_watermark != said.high_watermark || self.log_start_offset != said.log_start_offset;
-        self.high_watermark = said.high_watermark;
-        self.log_start_offset = said.log_start_offset;
-        if said.error != ErrorCode::NONE {
-            // The first good answer after an error is news, whatever it says.
-            self.high_watermark = -1;
-            return true;
-        }
-        changed || said.record_bytes > 0 || said.diverged
-    }
+/// Which look of a session's partition an answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    slot: u32,
+    /// Its place in the order of the session.
+    pub place: u64,
+    turn: u64,
 }
 
-/// One consumer's session.
-pub struct Session {
-    id: i32,
-    epoch: i32,
-    uses_topic_ids: bool,
-    created: Duration,
-    used: Duration,
-    places: HashMap<PartitionKey, u64>,
-    in_order: BTreeMap<u64, Cached>,
-    next_place: u64,
+/// A partition that is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub key: PartitionKey,
+    pub wanted: Wanted,
+    /// Only in a session.
+    pub ticket: Option<Ticket>,
 }
 
-impl Session {
-    fn put(&mut self, key: PartitionKey, wanted: Wanted) {
-        if let Some(cached) = self.places.get(&key).and_then(|place| self.in_order.get_mut(place)) {
-            cached.wanted = wanted;
-            return;
-        }
-        let place = self.next_place;
-        self.next_place += 1;
-        self.places.insert(key.clone(), place);
-        self.in_order.insert(place, Cached::new(key, wanted));
-    }
-
-    fn remove(&mut self, key: &PartitionKey) {
-        if let Some(place) = self.places.remove(key) {
-            self.in_order.remove(&place);
-        }
-    }
-
-    /// Judges one answer; a partition that sends records moves to the end of the order.
-    fn keeps(&mut self, key: &PartitionKey, said: &Said) -> bool {
-        let Some(place) = self.places.get(key).copied() else {
-            return true;
-        };
-        let Some(cached) = self.in_order.get_mut(&place) else {
-            return true;
-        };
-        let is_news = cached.is_news(said);
-        if said.record_bytes > 0
-            && let Some(cached) = self.in_order.remove(&place)
-        {
-            let last = self.next_place;
-            self.next_place += 1;
-            self.places.insert(key.clone(), last);
-            self.in_order.insert(last, cached);
-        }
-        is_news
-    }
-
-    fn wanted(&self) -> Vec<(PartitionKey, Wanted)> {
-        self.in_order.values().map(|cached| (cached.key.clone(), cached.wanted)).collect()
+impl From<(PartitionKey, Wanted)> for Target {
+    fn from((key, wanted): (PartitionKey, Wanted)) -> Self {
+        Self { key, wanted, ticket: None }
     }
 }
 
@@ -154,6 +117,7 @@ pub struct SessionRequest {
     pub id: i32,
     pub epoch: i32,
     pub uses_topic_ids: bool,
+    pub reader: Reader,
 }
 
 /// How the answer of one fetch is to be made.
@@ -162,6 +126,7 @@ pub enum Context {
     /// A session is to be made of these partitions.
     Full {
         uses_topic_ids: bool,
+        reader: Reader,
         partitions: Vec<(PartitionKey, Wanted)>,
     },
     Incremental(Arc<Mutex<Session>>),
@@ -192,7 +157,7 @@ impl Sessions {
         self.len() == 0
     }
 
-    /// Opens the context of a request and lists the partitions to read, in order.
+    /// Opens the context of a request and lists the partitions to look at, in order. `find`: who waits for a partition, if it exists.
     ///
     /// # Errors
     /// Kafka's code for an unknown session, a wrong epoch, or names and topic ids mixed in one session.
@@ -202,16 +167,19 @@ impl Sessions {
         partitions: Vec<(PartitionKey, Wanted)>,
         forgotten: &[PartitionKey],
         now: Duration,
-    ) -> Result<(Context, Vec<(PartitionKey, Wanted)>), ErrorCode> {
+        find: impl Fn(&PartitionKey) -> Option<Arc<Waiters>>,
+    ) -> Result<(Context, Vec<Target>), ErrorCode> {
+        let targets = |partitions: Vec<_>| partitions.into_iter().map(Target::from).collect();
         if request.epoch == INITIAL_EPOCH || request.epoch == FINAL_EPOCH {
             if request.id != 0 {
                 self.sessions.lock().remove(&request.id);
             }
             if request.epoch == FINAL_EPOCH {
-                return Ok((Context::Sessionless, partitions));
+                return Ok((Context::Sessionless, targets(partitions)));
             }
-            let context = Context::Full { uses_topic_ids: request.uses_topic_ids, partitions: partitions.clone() };
-            return Ok((context, partitions));
+            let (uses_topic_ids, reader) = (request.uses_topic_ids, request.reader);
+            let context = Context::Full { uses_topic_ids, reader, partitions: partitions.clone() };
+            return Ok((context, targets(partitions)));
         }
         let Some(shared) = self.sessions.lock().get(&request.id).cloned() else {
             return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
@@ -229,29 +197,30 @@ impl Sessions {
         for key in forgotten {
             session.remove(key);
         }
-        if session.in_order.is_empty() {
+        if session.len() == 0 {
             drop(session);
             self.sessions.lock().remove(&request.id);
-            return Ok((Context::Sessionless, partitions));
+            return Ok((Context::Sessionless, targets(partitions)));
         }
         session.epoch = epoch_after(session.epoch);
         session.used = now;
-        let wanted = session.wanted();
+        session.read_by(request.reader);
+        let due = session.due(find);
         drop(session);
-        Ok((Context::Incremental(shared), wanted))
+        Ok((Context::Incremental(shared), due))
     }
 
     /// Closes a context: which session id the answer carries, and for each partition whether it is to be sent.
-    pub fn finish(&self, context: Context, said: &[(PartitionKey, Said)], now: Duration) -> (i32, Vec<bool>) {
+    pub fn finish(&self, context: Context, said: &[(Target, Said)], now: Duration) -> (i32, Vec<bool>) {
         match context {
             Context::Sessionless => (0, vec![true; said.len()]),
-            Context::Full { uses_topic_ids, partitions } => {
-                let id = self.create(uses_topic_ids, partitions, said, now);
+            Context::Full { uses_topic_ids, reader, partitions } => {
+                let id = self.create(uses_topic_ids, reader, partitions, said, now);
                 (id, vec![true; said.len()])
             }
             Context::Incremental(session) => {
                 let mut session = session.lock();
-                let keep = said.iter().map(|(key, said)| session.keeps(key, said)).collect();
+                let keep = said.iter().map(|(target, said)| session.judge(target, said)).collect();
                 (session.id, keep)
             }
         }
@@ -260,8 +229,9 @@ impl Sessions {
     fn create(
         &self,
         uses_topic_ids: bool,
+        reader: Reader,
         partitions: Vec<(PartitionKey, Wanted)>,
-        said: &[(PartitionKey, Said)],
+        said: &[(Target, Said)],
         now: Duration,
     ) -> i32 {
         let mut sessions = self.sessions.lock();
@@ -277,21 +247,9 @@ impl Sessions {
                 break id;
             }
         };
-        let mut session = Session {
-            id,
-            epoch: epoch_after(INITIAL_EPOCH),
-            uses_topic_ids,
-            created: now,
-            used: now,
-            places: HashMap::with_capacity(partitions.len()),
-            in_order: BTreeMap::new(),
-            next_place: 0,
-        };
-        for (key, wanted) in partitions {
-            session.put(key, wanted);
-        }
-        for (key, said) in said {
-            session.keeps(key, said);
+        let mut session = Session::new(id, uses_topic_ids, reader, partitions, now);
+        for (target, said) in said {
+            session.judge(target, said);
         }
         sessions.insert(id, Arc::new(Mutex::new(session)));
         id
@@ -322,121 +280,10 @@ fn choose_victim(sessions: &HashMap<i32, Arc<Mutex<Session>>>, partitions: usize
         if now.saturating_sub(session.used) > EVICTION_AGE {
             stale = Some(stale.map_or((session.used, *id), |best| best.min((session.used, *id))));
         }
-        let size = session.in_order.len();
+        let size = session.len();
         if size < partitions && now.saturating_sub(session.created) > EVICTION_AGE {
             small = Some(small.map_or((size, *id), |best| best.min((size, *id))));
         }
     }
     stale.map(|(_, id)| id).or(small.map(|(_, id)| id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(partition: i32) -> PartitionKey {
-        PartitionKey { topic: TopicKey::Name("t".into()), partition }
-    }
-
-    fn wanted(fetch_offset: i64) -> Wanted {
-        Wanted { fetch_offset, max_bytes: 1000, current_leader_epoch: -1, last_fetched_epoch: -1 }
-    }
-
-    fn said(high_watermark: i64, record_bytes: usize) -> Said {
-        Said { error: ErrorCode::NONE, high_watermark, log_start_offset: 0, record_bytes, diverged: false }
-    }
-
-    fn request(id: i32, epoch: i32) -> SessionRequest {
-        SessionRequest { id, epoch, uses_topic_ids: false }
-    }
-
-    fn open(sessions: &Sessions, partitions: i32, now: Duration) -> i32 {
-        let list: Vec<_> = (0..partitions).map(|p| (key(p), wanted(0))).collect();
-        let (context, read) = sessions.begin(request(0, 0), list, &[], now).unwrap();
-        let said: Vec<_> = read.iter().map(|(key, _)| (key.clone(), said(0, 0))).collect();
-        sessions.finish(context, &said, now).0
-    }
-
-    #[test]
-    fn only_news_is_sent_and_a_sender_goes_to_the_end() {
-        let sessions = Sessions::new(10, 1);
-        let now = Duration::ZERO;
-        let id = open(&sessions, 3, now);
-        assert_ne!(id, 0);
-        let (context, read) = sessions.begin(request(id, 1), vec![], &[], now).unwrap();
-        let answers: Vec<_> =
-            read.iter().map(|(key, _)| (key.clone(), said(i64::from(key.partition == 0), 0))).collect();
-        assert_eq!(sessions.finish(context, &answers, now), (id, vec![true, false, false]));
-        let (context, read) = sessions.begin(request(id, 2), vec![], &[], now).unwrap();
-        let answers: Vec<_> = read
-            .iter()
-            .map(|(key, _)| (key.clone(), said(i64::from(key.partition == 0), usize::from(key.partition == 0))))
-            .collect();
-        sessions.finish(context, &answers, now);
-        let (_, read) = sessions.begin(request(id, 3), vec![], &[], now).unwrap();
-        let order: Vec<_> = read.iter().map(|(key, _)| key.partition).collect();
-        assert_eq!(order, [1, 2, 0]);
-    }
-
-    #[test]
-    fn an_error_is_always_sent_and_so_is_the_first_answer_after_it() {
-        let sessions = Sessions::new(10, 1);
-        let now = Duration::ZERO;
-        let id = open(&sessions, 1, now);
-        let failed = Said { error: ErrorCode::NOT_LEADER_OR_FOLLOWER, ..said(0, 0) };
-        for (epoch, answer, sent) in
-            [(1, failed, true), (2, failed, true), (3, said(0, 0), true), (4, said(0, 0), false)]
-        {
-            let (context, _) = sessions.begin(request(id, epoch), vec![], &[], now).unwrap();
-            assert_eq!(sessions.finish(context, &[(key(0), answer)], now).1, [sent], "epoch {epoch}");
-        }
-    }
-
-    #[test]
-    fn wrong_ids_epochs_and_naming_are_refused_with_kafkas_codes() {
-        let sessions = Sessions::new(10, 1);
-        let now = Duration::ZERO;
-        let id = open(&sessions, 1, now);
-        let code = |request| sessions.begin(request, vec![], &[], now).err();
-        assert_eq!(code(request(id.wrapping_add(1), 1)), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
-        assert_eq!(code(request(id, 2)), Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH));
-        let by_id = SessionRequest { id, epoch: 1, uses_topic_ids: true };
-        assert_eq!(code(by_id), Some(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR));
-        assert_eq!(code(request(id, 1)), None);
-    }
-
-    #[test]
-    fn forgetting_the_last_partition_or_the_final_epoch_ends_a_session() {
-        let sessions = Sessions::new(10, 1);
-        let now = Duration::ZERO;
-        let id = open(&sessions, 1, now);
-        let (context, read) = sessions.begin(request(id, 1), vec![], &[key(0)], now).unwrap();
-        assert!(matches!(context, Context::Sessionless) && read.is_empty());
-        assert!(sessions.is_empty());
-        let id = open(&sessions, 1, now);
-        sessions.begin(request(id, FINAL_EPOCH), vec![], &[], now).unwrap();
-        assert!(sessions.is_empty());
-    }
-
-    #[test]
-    fn a_full_cache_gives_up_the_stale_and_the_old_small_only() {
-        let sessions = Sessions::new(2, 1);
-        let (first, second) = (open(&sessions, 2, Duration::ZERO), open(&sessions, 2, Duration::ZERO));
-        assert_eq!(open(&sessions, 9, Duration::from_secs(60)), 0, "all are young");
-        let later = Duration::from_secs(130);
-        sessions.begin(request(first, 1), vec![], &[], later).unwrap();
-        let third = open(&sessions, 1, later);
-        assert_ne!(third, 0, "the second was stale");
-        assert_eq!(
-            sessions.begin(request(second, 1), vec![], &[], later).err(),
-            Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
-        );
-        assert_eq!(open(&sessions, 2, later), 0, "the first is old but not smaller");
-        assert_ne!(open(&sessions, 3, later), 0, "the first is old and smaller");
-    }
-
-    #[test]
-    fn the_epoch_wraps_to_one() {
-        assert_eq!(epoch_after(i32::MAX), 1);
-    }
 }

@@ -1,0 +1,243 @@
+//! What a fetch of a session costs the broker, beside how many partitions the session has: `fetch_speed [partitions ...]`.
+//!
+//! No socket and no disk: frames go to the dispatcher, records lie in memory. For each size of session: a fetch that finds nothing new,
+//! one that finds one partition with a new batch, and one that is parked until that batch comes (from the append to the answer). In
+//! microseconds of CPU of the one thread that does it all, the median of 200.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use ottla_log::batch::builder::{BatchShape, build};
+use ottla_log::batch::{Compression, NewRecord};
+use ottla_log::cleaner::CleanerConfig;
+use ottla_log::commit::HostSettings;
+use ottla_log::env::Env;
+use ottla_log::maintenance::MaintenanceConfig;
+use ottla_log::{Durability, PartitionConfig};
+use ottla_protocol::header::write_request_header;
+use ottla_protocol::native::api_versions::Features;
+use ottla_protocol::wire::{Reader, Writer};
+use ottla_server::control::{ControlPlane, ControlRequest, Peer, TransactionQuestion};
+use ottla_server::dispatch::{ApiRow, Outcome, Pending, begin};
+use ottla_server::engine::{Engine, EngineOptions};
+use ottla_server::image::{PartitionUpdate, TopicUpdate, Update};
+use ottla_server::limits::Limits;
+use ottla_server::plane::Plane;
+use ottla_server::reply::{Chunk, Reply};
+use ottla_server::room::Ticket;
+use tokio::sync::oneshot;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const ROUNDS: usize = 200;
+const PRODUCE: (i16, i16) = (0, 7);
+const FETCH: (i16, i16) = (1, 7);
+
+/// Nothing here goes up.
+struct Nobody;
+
+impl ControlPlane for Nobody {
+    fn serve(&self, _request: ControlRequest) {}
+    fn create_topics(&self, _names: Vec<String>, _ticket: Ticket, _reply: oneshot::Sender<Vec<(String, i16)>>) {}
+    fn verify_transaction(&self, _question: TransactionQuestion) {}
+    fn disconnected(&self, _connection_id: u64) {}
+}
+
+struct Broker {
+    plane: Arc<Plane>,
+    peer: Arc<Peer>,
+    batch: Vec<u8>,
+}
+
+impl Broker {
+    fn with_partitions(partitions: i32) -> Result<Self> {
+        let engine = Engine::open(EngineOptions {
+            env: Env::memory(),
+            data_dirs: vec![PathBuf::from("/data")],
+            node_id: 1,
+            cluster_id: Some("speed".to_owned()),
+            host: HostSettings { commit_threads: 1, ..HostSettings::default() },
+            maintenance: MaintenanceConfig::default(),
+            cleaner: CleanerConfig { threads: 0, ..CleanerConfig::default() },
+        })?;
+        let topic = TopicUpdate {
+            name: "t".to_owned(),
+            id: [7; 16],
+            is_internal: false,
+            config: PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() },
+            min_insync_replicas: 1,
+            partitions: (0..partitions)
+                .map(|index| PartitionUpdate {
+                    index,
+                    leader: 1,
+                    leader_epoch: 0,
+                    partition_epoch: 0,
+                    replicas: vec![1],
+                    isr: vec![1],
+                })
+                .collect(),
+        };
+        engine.publish(Update {
+            offset: 1,
+            controller_id: 1,
+            brokers: Vec::new(),
+            features: Features::default(),
+            topics: vec![topic],
+            deleted: Vec::new(),
+        });
+        let table = [PRODUCE, FETCH].map(|(key, max)| ApiRow { key, min_advertised: 3, min_served: 3, max });
+        let plane = Arc::new(Plane::new(Arc::new(engine), Arc::new(Nobody), &table, Limits::default())?);
+        let peer = Arc::new(Peer::new(1, "127.0.0.1".parse()?, "PLAINTEXT".into()));
+        let record = NewRecord { timestamp_ms: 1_700_000_000_000, key: None, value: Some(&[7; 1000]), headers: &[] };
+        let batch = build(BatchShape::plain(Compression::None, 0), &[record]).ok_or("no batch")?;
+        Ok(Self { plane, peer, batch })
+    }
+
+    fn begin(&self, (key, version): (i16, i16), body: impl FnOnce(&mut Writer<'_, BytesMut>)) -> Result<Pending> {
+        let mut frame = BytesMut::new();
+        let mut writer = Writer::new(&mut frame);
+        write_request_header(&mut writer, key, version, 1, None)?;
+        body(&mut writer);
+        match begin(&self.plane, &self.peer, frame) {
+            Outcome::Answer(pending) | Outcome::Pipelined(pending) => Ok(pending),
+            Outcome::Close(reason) => Err(reason.into()),
+        }
+    }
+
+    fn append(&self, partition: i32) -> Result<()> {
+        let pending = self.begin(PRODUCE, |writer| {
+            let _ = writer.nullable_string(false, None);
+            writer.i16(1);
+            writer.i32(30_000);
+            let _ = writer.array(false, Some(1));
+            let _ = writer.string(false, "t");
+            let _ = writer.array(false, Some(1));
+            writer.i32(partition);
+            let _ = writer.bytes(false, &self.batch);
+        })?;
+        now(pending)?;
+        Ok(())
+    }
+
+    fn fetch(&self, session: (i32, i32), max_wait_ms: i32, partitions: &[(i32, i64)]) -> Result<Pending> {
+        self.begin(FETCH, |writer| {
+            for number in [-1, max_wait_ms, 1, 50 << 20] {
+                writer.i32(number);
+            }
+            writer.i8(0);
+            writer.i32(session.0);
+            writer.i32(session.1);
+            let _ = writer.array(false, Some(usize::from(!partitions.is_empty())));
+            if !partitions.is_empty() {
+                let _ = writer.string(false, "t");
+                let _ = writer.array(false, Some(partitions.len()));
+                for (partition, offset) in partitions {
+                    writer.i32(*partition);
+                    writer.i64(*offset);
+                    writer.i64(-1);
+                    writer.i32(1 << 20);
+                }
+            }
+            let _ = writer.array(false, Some(0));
+        })
+    }
+}
+
+fn now(pending: Pending) -> Result<Reply> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    Ok(runtime.block_on(pending.finished())?.ok_or("no answer")?)
+}
+
+/// Session id and bytes of records.
+fn look_at(reply: Reply) -> Result<(i32, usize)> {
+    let mut chunks = reply.into_chunks();
+    let Some(Chunk::Memory(head)) = chunks.next() else { return Err("no head".into()) };
+    let bytes = chunks.map(|chunk| match chunk {
+        Chunk::File(region) => region.bytes,
+        Chunk::Memory(_) => 0,
+    });
+    let mut reader = Reader::new(&head[8..]);
+    reader.i32("throttle")?;
+    match reader.i16("error")? {
+        0 => Ok((reader.i32("session")?, bytes.sum())),
+        code => Err(format!("error {code}").into()),
+    }
+}
+
+fn cpu_us() -> f64 {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    at.tv_sec as f64 * 1e6 + at.tv_nsec as f64 / 1e3
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn measure(partitions: i32) -> Result<[f64; 3]> {
+    let broker = Broker::with_partitions(partitions)?;
+    for partition in 0..partitions {
+        broker.append(partition)?;
+    }
+    let all: Vec<(i32, i64)> = (0..partitions).map(|partition| (partition, 1)).collect();
+    let (id, _) = look_at(now(broker.fetch((0, 0), 0, &all)?)?)?;
+    let mut epoch = 0;
+    let mut next = || {
+        epoch += 1;
+        (id, epoch)
+    };
+    // The first one after the full fetch looks at everything again.
+    now(broker.fetch(next(), 0, &[])?)?;
+    let (mut idle, mut found, mut parked) = (Vec::new(), Vec::new(), Vec::new());
+    let mut end = vec![1; usize::try_from(partitions)?];
+    let mut moved: Vec<(i32, i64)> = Vec::new();
+    for round in 0..ROUNDS {
+        let partition = i32::try_from(round * 7919 % end.len())?;
+        let begun = cpu_us();
+        let (_, bytes) = look_at(now(broker.fetch(next(), 0, &moved)?)?)?;
+        idle.push(cpu_us() - begun);
+        assert_eq!(bytes, 0);
+
+        broker.append(partition)?;
+        let begun = cpu_us();
+        let (_, bytes) = look_at(now(broker.fetch(next(), 0, &[])?)?)?;
+        found.push(cpu_us() - begun);
+        assert_eq!(bytes, broker.batch.len());
+        end[partition as usize] += 1;
+        moved = vec![(partition, end[partition as usize])];
+
+        let mut waiting = broker.fetch(next(), 60_000, &moved)?;
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        if waiting.poll(&mut context).is_ready() {
+            return Err("a fetch that should wait was answered".into());
+        }
+        let begun = cpu_us();
+        broker.append(partition)?;
+        let (_, bytes) = look_at(now(waiting)?)?;
+        parked.push(cpu_us() - begun);
+        assert_eq!(bytes, broker.batch.len());
+        end[partition as usize] += 1;
+        moved = vec![(partition, end[partition as usize])];
+    }
+    Ok([median(idle), median(found), median(parked)])
+}
+
+fn main() -> ExitCode {
+    let mut sizes: Vec<i32> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![1, 100, 1_000, 10_000];
+    }
+    println!("partitions   nothing new   one new batch   woken by it   (us of CPU)");
+    for size in sizes {
+        match measure(size) {
+            Ok([idle, found, parked]) => println!("{size:10} {idle:13.1} {found:15.1} {parked:13.1}"),
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,204 @@
+//! A look at partitions, in order, until all have answered.
+//!
+//! It begins on the network thread, where nothing waits for the disk. At a partition that needs that (not opened yet, its index or the
+//! begin of the records not in memory) the look as a whole moves to a thread of the [`Readers`], does a few there, and comes back.
+
+use std::sync::Arc;
+
+use ottla_protocol::native::fetch::{DivergingEpoch, PartitionHead};
+
+use crate::engine::Engine;
+use crate::error_code::ErrorCode;
+use crate::image::{Image, PartitionState};
+use crate::readers::Readers;
+use crate::replica::{Isolation, Patience};
+use crate::reply::FileRegion;
+use crate::sessions::{PartitionKey, Reader, Said, Target, TopicKey, Wanted};
+
+/// So many partitions at most are waited for by one piece of work.
+const WAITS_MAX: usize = 16;
+
+/// What was read of one partition.
+pub struct Read {
+    pub head: PartitionHead,
+    /// The topic or partition does not exist; such answers stand behind all others, as in Kafka.
+    pub is_unknown: bool,
+    pub records: Option<FileRegion>,
+}
+
+impl Read {
+    pub fn bytes(&self) -> usize {
+        self.records.as_ref().map_or(0, |records| records.bytes)
+    }
+
+    /// Nobody waits with such an answer.
+    pub fn is_urgent(&self) -> bool {
+        self.head.error_code != 0 || self.head.diverging_epoch.is_some()
+    }
+
+    /// What a session must know of it.
+    pub fn said(&self, wanted: &Wanted, isolation: Isolation) -> Said {
+        let end = match isolation {
+            Isolation::ReadUncommitted => self.head.high_watermark,
+            Isolation::ReadCommitted => self.head.last_stable_offset,
+        };
+        Said {
+            error: ErrorCode(self.head.error_code),
+            high_watermark: self.head.high_watermark,
+            log_start_offset: self.head.log_start_offset,
+            record_bytes: self.bytes(),
+            diverged: self.head.diverging_epoch.is_some(),
+            is_exhausted: !self.is_urgent() && wanted.fetch_offset >= end,
+        }
+    }
+}
+
+/// The disk must be waited for.
+struct WouldWait;
+
+/// See the module.
+pub struct Look {
+    reader: Reader,
+    pub targets: Vec<Target>,
+    /// Of the first targets, as far as it has come.
+    pub reads: Vec<Read>,
+    bytes_left: usize,
+    must_be_whole: bool,
+}
+
+/// The partition, or why there is none.
+pub fn find<'a>(image: &'a Image, key: &PartitionKey) -> Result<&'a PartitionState, ErrorCode> {
+    let topic = match &key.topic {
+        TopicKey::Name(name) => image.topic(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?,
+        TopicKey::Id(id) => image.topic_by_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?,
+    };
+    topic.partition(key.partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+}
+
+impl Look {
+    pub fn new(reader: Reader, targets: Vec<Target>, bytes_max: usize) -> Self {
+        let reads = Vec::with_capacity(targets.len());
+        Self { reader, targets, reads, bytes_left: bytes_max, must_be_whole: true }
+    }
+
+    /// Goes on without waiting for the disk. `Some`: it came to a partition that needs these.
+    pub fn go_on(&mut self, image: &Image) -> Option<Arc<Readers>> {
+        while let Some(target) = self.targets.get(self.reads.len()) {
+            match self.look_at(image, target, Patience::None) {
+                Ok(read) => self.take(read),
+                Err(WouldWait) => {
+                    return find(image, &target.key).ok().map(|found| Arc::clone(found.replica.readers()));
+                }
+            }
+        }
+        None
+    }
+
+    /// The same to the end, with the disk. `None`: the engine is being closed.
+    pub async fn finish(mut self, engine: &Arc<Engine>) -> Option<Self> {
+        while let Some(readers) = self.go_on(&engine.image()) {
+            readers.lookups.add_one();
+            let (engine, own) = (Arc::clone(engine), Arc::clone(&readers));
+            self = readers
+                .run(move || {
+                    self.wait_for_some(&engine.image(), &own);
+                    self
+                })
+                .await?;
+        }
+        Some(self)
+    }
+
+    /// Goes on where waiting is allowed, as long as the disk is that of `readers`.
+    fn wait_for_some(&mut self, image: &Image, readers: &Arc<Readers>) {
+        for _ in 0..WAITS_MAX {
+            let Some(target) = self.targets.get(self.reads.len()) else { return };
+            if let Ok(read) = self.look_at(image, target, Patience::Any) {
+                self.take(read);
+            }
+            if self.go_on(image).is_none_or(|next| !Arc::ptr_eq(&next, readers)) {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, read: Read) {
+        self.bytes_left = self.bytes_left.saturating_sub(read.bytes());
+        self.must_be_whole &= read.bytes() == 0;
+        self.reads.push(read);
+    }
+
+    fn look_at(&self, image: &Image, target: &Target, patience: Patience) -> Result<Read, WouldWait> {
+        let Target { key, wanted, .. } = target;
+        let mut head = PartitionHead {
+            partition: key.partition,
+            error_code: 0,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+            diverging_epoch: None,
+            aborted_transactions: None,
+        };
+        let partition = match find(image, key) {
+            Ok(partition) => partition,
+            Err(error) => {
+                head.error_code = error.0;
+                head.aborted_transactions = Some(Vec::new());
+                return Ok(Read { head, is_unknown: true, records: None });
+            }
+        };
+        if patience == Patience::None && partition.replica.must_be_opened() {
+            return Err(WouldWait);
+        }
+        let records = match self.records(partition, wanted, patience, &mut head) {
+            Ok(Some(records)) => records,
+            Ok(None) => return Err(WouldWait),
+            Err(error) => {
+                head.error_code = error.0;
+                None
+            }
+        };
+        Ok(Read { head, is_unknown: false, records })
+    }
+
+    /// `Ok(None)`: the disk must be waited for.
+    fn records(
+        &self,
+        partition: &PartitionState,
+        wanted: &Wanted,
+        patience: Patience,
+        head: &mut PartitionHead,
+    ) -> Result<Option<Option<FileRegion>>, ErrorCode> {
+        if !self.reader.is_consumer {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        super::super::check_leader_epoch(partition, wanted.current_leader_epoch)?;
+        // Kafka refuses a negative limit with an exception it has no code for.
+        let most = usize::try_from(wanted.max_bytes).map_err(|_| ErrorCode::UNKNOWN_SERVER_ERROR)?;
+        let replica = &partition.replica;
+        if wanted.last_fetched_epoch >= 0 {
+            // An epoch past all of the log's: what the client has did not come from here.
+            let (epoch, end_offset) =
+                replica.end_of_epoch(wanted.last_fetched_epoch)?.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+            if epoch < wanted.last_fetched_epoch || end_offset < wanted.fetch_offset {
+                fill(head, replica.offsets()?);
+                head.diverging_epoch = Some(DivergingEpoch { epoch, end_offset });
+                return Ok(Some(None));
+            }
+        }
+        let bytes_max = most.min(self.bytes_left);
+        let isolation = self.reader.isolation;
+        let Some(read) = replica.read(wanted.fetch_offset, bytes_max, isolation, self.must_be_whole, patience)? else {
+            return Ok(None);
+        };
+        fill(head, read.offsets);
+        head.aborted_transactions = read.aborted;
+        Ok(Some(read.region))
+    }
+}
+
+fn fill(head: &mut PartitionHead, offsets: ottla_log::Offsets) {
+    head.high_watermark = offsets.high_watermark;
+    head.last_stable_offset = offsets.last_stable;
+    head.log_start_offset = offsets.log_start;
+}

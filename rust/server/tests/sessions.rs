@@ -1,0 +1,130 @@
+//! Fetches of a session that wait: which of its partitions' movements wake them, and what the answer has then. The clock stands still, so
+//! that no time is ever up.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{Client, FetchAsk, Fetched, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced};
+use ottla_log::env::faulty::FaultyDisk;
+use ottla_server::limits::Limits;
+
+const PARTITIONS: [(i32, i64); 2] = [(0, 0), (1, 0)];
+
+/// A consumer whose session of both partitions is open and has been told all there is.
+struct Session {
+    client: Client,
+    id: i32,
+    epoch: i32,
+}
+
+impl Session {
+    fn open(harness: &Harness, partitions: Vec<(i32, i64)>) -> Self {
+        let mut client = harness.connect();
+        let full = FetchAsk { session: (0, 0), partitions, ..FetchAsk::default() };
+        let id = fetched(&client.ask(1, 7, |w| fetch_body(w, &full))).session_id;
+        assert_ne!(id, 0);
+        Self { client, id, epoch: 1 }
+    }
+
+    /// Sends the next fetch and returns once it waits.
+    fn wait_for(&mut self, harness: &Harness, min_bytes: usize) {
+        let session = (self.id, self.epoch);
+        let min_bytes = i32::try_from(min_bytes).unwrap();
+        let ask = FetchAsk { max_wait_ms: 60_000, min_bytes, session, partitions: vec![], ..FetchAsk::default() };
+        self.client.send(1, 7, |w| fetch_body(w, &ask));
+        self.epoch += 1;
+        while harness.plane.deadlines.waiting() == 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    fn answer(&mut self) -> Fetched {
+        fetched(&self.client.receive().1)
+    }
+
+    /// Partition, error, and how many bytes of records, of each partition in the next answer.
+    fn told(&mut self) -> Vec<(i32, i16, usize)> {
+        self.answer()
+            .partitions
+            .iter()
+            .map(|(partition, error, _, records)| (*partition, *error, records.len()))
+            .collect()
+    }
+}
+
+fn produce(harness: &Harness, partition: i32, sent: &[u8]) {
+    let answer = harness.connect().ask(0, 7, |w| produce_body(w, None, 1, "t", partition, sent));
+    assert_eq!(produced(&answer).0, 0);
+}
+
+/// An append wakes it.
+#[test]
+fn an_append_wakes() {
+    let harness = Harness::start();
+    let sent = batch(&["x"]);
+    let mut session = Session::open(&harness, PARTITIONS.to_vec());
+    for (partition, min_bytes) in [(1, 1), (0, sent.len() + 1)] {
+        session.wait_for(&harness, min_bytes);
+        produce(&harness, partition, &sent);
+        assert!(session.told().contains(&(partition, 0, sent.len())));
+        assert_eq!(harness.plane.deadlines.waiting(), 0, "its deadline is gone with it");
+    }
+}
+
+/// What comes into several partitions counts together, and too little does not end the wait.
+#[test]
+fn bytes_of_all_partitions_count() {
+    let harness = Harness::start();
+    let sent = batch(&["x"]);
+    let mut session = Session::open(&harness, PARTITIONS.to_vec());
+    session.wait_for(&harness, 4 * sent.len());
+    for partition in [0, 1, 0, 1] {
+        assert_eq!(harness.plane.deadlines.waiting(), 1);
+        produce(&harness, partition, &sent);
+    }
+    assert_eq!(session.told(), [(0, 0, 2 * sent.len()), (1, 0, 2 * sent.len())]);
+}
+
+/// A log that begins elsewhere is news, told with the next answer; a deleted topic is told at once.
+#[test]
+fn other_movements_are_told() {
+    let harness = Harness::start();
+    let sent = batch(&["x"]);
+    produce(&harness, 0, &sent);
+    let mut session = Session::open(&harness, vec![(0, 1), (1, 0)]);
+    session.wait_for(&harness, 1);
+    produce(&harness, 1, &sent);
+    assert_eq!(session.told(), [(1, 0, sent.len())]);
+    // From here on nobody looks at the first partition unless it moves.
+    session.wait_for(&harness, 2 * sent.len() + 1);
+    let partition = Arc::clone(harness.engine.replica("t", 0).unwrap().partition().unwrap());
+    partition.delete_records_before(1).unwrap();
+    (0..2).for_each(|_| produce(&harness, 1, &sent));
+    assert_eq!(session.told(), [(0, 0, 0), (1, 0, 3 * sent.len())]);
+    session.wait_for(&harness, 1000);
+    harness.publish(2, vec![], vec![TOPIC_ID]);
+    assert!(session.told().iter().all(|(_, error, _)| *error == 3));
+}
+
+/// Where the disk must be waited for to know how much there is, that is done at once, and the answer has everything.
+#[test]
+fn what_must_be_looked_up_is() {
+    let disk = FaultyDisk::memory();
+    let faults = disk.faults();
+    let harness = Harness::over_disk(Arc::new(disk), Limits::default());
+    let sent = batch(&["x"]);
+    (0..100).for_each(|_| produce(&harness, 0, &sent));
+    let mut session = Session::open(&harness, vec![(0, 50), (1, 0)]);
+    session.wait_for(&harness, 1 << 20);
+    harness.engine.replica("t", 0).unwrap().partition().unwrap().roll().unwrap();
+    for suffix in ["index", "log"] {
+        faults.cold.chill(&Path::new("/data/t-0").join(format!("00000000000000000000.{suffix}")), 1 << 20);
+    }
+    produce(&harness, 0, &sent);
+    assert_eq!(session.told()[0], (0, 0, 50 * sent.len()));
+    assert!(faults.cold.waits() > 0);
+}
