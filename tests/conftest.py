@@ -52,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--broker", choices=sorted(BROKERS), default="ottla", help="which broker the tests of clients and wire talk to"
     )
     parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+    parser.addoption(
+        "--fast-paths",
+        metavar="NAMES",
+        help="the kernel's short cuts that every broker process may use, separated by commas (ottla.fast.paths)",
+    )
     parser.addoption("--refresh-tools", action="store_true", help="keep what Kafka's tools say (tests/tools/fixtures)")
 
 
@@ -59,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # No test asserts how long something takes, and machines pause.
     hypothesis.settings.register_profile("ottla", deadline=None)
     hypothesis.settings.load_profile("ottla")
+    if (names := config.getoption("--fast-paths")) is not None:
+        OttlaProcess.everywhere["ottla.fast.paths"] = names
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell that starts us in the background has Ctrl-C ignored, and whatever a test starts would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)

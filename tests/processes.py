@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
@@ -198,6 +199,8 @@ class OttlaProcess(Process):
     """`ottla serve` as a person runs it, with the interpreter of the test."""
 
     name = "ottla"
+    # Settings of every broker that does not say otherwise, by an option of the test run.
+    everywhere: ClassVar[dict[str, str]] = {}
     fault_words: tuple[str, ...] = (
         "Traceback",
         "panicked",
@@ -216,7 +219,7 @@ class OttlaProcess(Process):
 
     def command(self) -> list[str]:
         config = self.folder / "server.properties"
-        write_properties(config, self.settings)
+        write_properties(config, {**self.everywhere, **self.settings})
         return [
             *(sys.executable, "-m", "ottla", "serve"),
             *("--data-dir", str(self.data_dir), "--listen", f"{self.host}:{self.port}", "--config", str(config)),

@@ -65,6 +65,7 @@ GENERATED_OR_DATA = re.compile(
 
 # Where `unsafe` may be written, each with the reason. Everywhere else the workspace lint denies it.
 UNSAFE: dict[str, str] = {
+    "rust/log/src/env/cachestat.rs": "cachestat: one system call that rustix lacks",
     "rust/log/src/env/lock.rs": "open-file-description locks: one fcntl that rustix lacks",
     "rust/protocol/tests/memory.rs": "an allocator that counts, to prove the bound on memory per frame",
     "rust/server/tests/allocations.rs": "an allocator that counts how often a Produce asks for memory",

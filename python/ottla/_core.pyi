@@ -203,7 +203,11 @@ class Engine:
     def usage(self) -> list[tuple[str, int, tuple[int, int] | None, list[tuple[str, int, int]]]]:
         """Each data directory: path, error code, (bytes of its disk, bytes usable), (topic, partition, bytes)."""
 
-    def status(self) -> dict[str, Any]: ...
+    def status(self) -> dict[str, Any]:
+        """Counts, directories, and as `fast_paths` which of the kernel's short cuts are used: name to "on",
+        "switched off" or "not there"; none in memory.
+        """
+
     def close(self) -> None:
         """Close every partition, write the checkpoints and the clean-shutdown marker, release the lock."""
 

@@ -424,6 +424,15 @@ _OTTLA = [
         low=0,
     ),
     Setting(
+        name="ottla.fast.paths",
+        kind=Kind.LIST,
+        default=["cachestat", "nowait", "sendfile"],
+        doc="The kernel's short cuts that may be used. Without one something slower is done, to the same effect; what "
+        "the kernel or a file system does not have is given up by itself.",
+        choices=("cachestat", "nowait", "sendfile"),
+        hidden=True,
+    ),
+    Setting(
         name="ottla.decompressed.bytes.max",
         kind=Kind.INT,
         default=256 * MEBIBYTE,

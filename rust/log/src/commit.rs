@@ -274,7 +274,11 @@ impl Host {
     pub(crate) fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
         let Some(aside) = self.aside.get() else { return work() };
         let (mut work, mut result) = (Some(work), None);
-        aside(&mut || result = work.take().map(|work| work()));
+        aside(&mut || {
+            if let Some(work) = work.take() {
+                result = Some(work());
+            }
+        });
         match (result, work) {
             (Some(result), _) => result,
             (None, Some(work)) => work(),

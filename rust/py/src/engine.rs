@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use ottla_log::cleaner::CleanerConfig;
 use ottla_log::commit::HostSettings;
-use ottla_log::env::{Clock, Env, VirtualClock as NativeVirtualClock};
+use ottla_log::env::{Clock, Env, FastPath, VirtualClock as NativeVirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
 use ottla_log::{AppendError, StorageError};
 use ottla_protocol::native::api_versions::{Features, FinalizedFeature, SupportedFeature};
 use ottla_server::coordination::Ending;
 use ottla_server::engine::{Engine as NativeEngine, EngineOptions, partition_config};
 use ottla_server::image::{Broker, PartitionUpdate, TopicId, TopicUpdate, Update};
+use ottla_server::readers::Readers;
 use ottla_server::upkeep::DirectoryUsage;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -148,6 +149,15 @@ fn number<T: std::str::FromStr>(settings: &HashMap<String, String>, name: &str, 
     })
 }
 
+/// The kernel's short cuts that may be used.
+fn fast_paths(settings: &HashMap<String, String>) -> PyResult<Vec<FastPath>> {
+    let Some(names) = settings.get("ottla.fast.paths") else { return Ok(FastPath::ALL.to_vec()) };
+    let known = |name: &str| {
+        name.parse::<FastPath>().map_err(|error| PyValueError::new_err(format!("ottla.fast.paths: {error}")))
+    };
+    names.split(',').filter(|name| !name.is_empty()).map(known).collect()
+}
+
 fn cleaner(settings: &HashMap<String, String>) -> PyResult<CleanerConfig> {
     let default = CleanerConfig::default();
     let is_enabled = settings.get("log.cleaner.enable").is_none_or(|value| value != "false");
@@ -207,7 +217,7 @@ impl Engine {
                 values.insert(name.extract::<String>()?, text(&value)?);
             }
         }
-        let env = if data_dirs.is_none() { Env::memory() } else { Env::system() };
+        let env = if data_dirs.is_none() { Env::memory() } else { Env::system_with(&fast_paths(&values)?) };
         let env = match virtual_clock {
             Some(clock) => env.with_clock(Arc::clone(&clock.clock) as Arc<dyn Clock>),
             None => env,
@@ -375,6 +385,20 @@ impl Engine {
         status.set_item("directories_offline", words(disks.directories_offline))?;
         status.set_item("directories_full", words(disks.directories_full))?;
         status.set_item("unsynced_bytes", disks.unsynced_bytes)?;
+        let fast_paths: HashMap<&str, String> = self
+            .native
+            .env()
+            .disk()
+            .fast_paths()
+            .iter()
+            .map(|(path, state)| (path.name(), state.to_string()))
+            .collect();
+        status.set_item("fast_paths", fast_paths)?;
+        let readers = self.native.readers();
+        let total = |count: fn(&Readers) -> u64| readers.iter().map(|one| count(one)).sum::<u64>();
+        status.set_item("disk_reads_waited_for", total(|readers| readers.waits.get()))?;
+        status.set_item("disk_reads_ahead", total(|readers| readers.aheads.get()))?;
+        status.set_item("disk_lookups", total(|readers| readers.lookups.get()))?;
         Ok(status)
     }
 

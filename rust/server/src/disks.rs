@@ -4,8 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::StorageError;
+use ottla_log::commit::Host;
+use ottla_log::directory::META_PROPERTIES;
+use ottla_log::partition::OpenHint;
+use tracing::{info, warn};
 
 use crate::engine::{Engine, Inner};
+use crate::readers::Readers;
+use crate::replica::{Place, off_the_network};
 
 /// What is told of the disks that data lies on.
 pub struct Disks {
@@ -16,6 +22,26 @@ pub struct Disks {
     pub directories_full: Vec<PathBuf>,
     /// Past the durable offsets, in all partitions.
     pub unsynced_bytes: u64,
+}
+
+/// Tries the kernel's short cuts in each directory, and says which are used.
+pub(crate) fn try_fast_paths(host: &Host, directories: &[PathBuf]) {
+    let disk = host.env().disk();
+    for path in directories {
+        if let Err(failure) = disk.try_fast_paths(&path.join(META_PROPERTIES)) {
+            warn!("the kernel's short cuts were not tried in {}: {failure}", path.display());
+        }
+    }
+    let fast_paths = disk.fast_paths();
+    if !fast_paths.is_empty() {
+        let words: Vec<String> = fast_paths.iter().map(|(path, state)| format!("{} {state}", path.name())).collect();
+        info!("the kernel's short cuts: {}", words.join(", "));
+    }
+}
+
+/// What the log does on a thread of the network and waits for.
+pub(crate) fn aside(work: &mut dyn FnMut()) {
+    off_the_network(work);
 }
 
 /// When a directory goes offline so does everything in it, opened or not, and everybody who waits is told.
@@ -56,6 +82,18 @@ impl Engine {
             }
             told.await;
         }
+    }
+
+    /// Who waits for the disks in the place of the network's threads.
+    #[must_use]
+    pub fn readers(&self) -> &[Arc<Readers>] {
+        &self.readers
+    }
+
+    /// A place in one of the data directories.
+    pub(crate) fn placed(&self, directory: usize, path: PathBuf, hint: OpenHint, has_files: bool) -> Place {
+        let readers = self.readers.get(directory).cloned().unwrap_or_default();
+        Place { host: Arc::clone(&self.host), readers, path, hint, has_files }
     }
 
     /// What `status()` tells of the disks.

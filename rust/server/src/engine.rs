@@ -17,10 +17,11 @@ use arc_swap::ArcSwap;
 use ottla_log::checkpoint;
 use ottla_log::cleaner::{Cleaner, CleanerConfig};
 use ottla_log::commit::{Host, HostSettings};
-use ottla_log::directory::{DataDirectory, META_PROPERTIES};
+use ottla_log::directory::DataDirectory;
 use ottla_log::env::Env;
 use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
 use ottla_log::metadata_log::MetadataLog;
+use ottla_log::partition::OpenHint;
 use ottla_log::segment::names::PARTITION_METADATA;
 use ottla_log::{AppendError, Identity, Partition, PartitionConfig, StorageError};
 use parking_lot::Mutex;
@@ -31,10 +32,10 @@ use crate::coordination::Coordination;
 use crate::disks;
 use crate::found::{FoundPartitions, find_partitions};
 use crate::image::{Image, PartitionState, PartitionUpdate, Topic, TopicUpdate, Update};
-use crate::random::random_bytes;
+use crate::random::{hexadecimal, random_bytes};
 use crate::readers::Readers;
 use crate::recovery;
-use crate::replica::{Place, Replica, off_the_network};
+use crate::replica::{Place, Replica};
 use crate::slow_stop::SlowStop;
 
 /// How an engine is opened.
@@ -58,11 +59,6 @@ struct Places {
     counts: Vec<usize>,
 }
 
-/// What the log does on a thread of the network and waits for.
-fn aside(work: &mut dyn FnMut()) {
-    off_the_network(work);
-}
-
 /// The shared part, which the maintenance thread sees too.
 pub(crate) struct Inner {
     /// Empty once closed. Locked to look, never while the disk works: whoever writes there has a share of its own.
@@ -79,7 +75,7 @@ pub struct Engine {
     was_clean: bool,
     paths: Vec<PathBuf>,
     /// One for each of the paths.
-    readers: Vec<Arc<Readers>>,
+    pub(crate) readers: Vec<Arc<Readers>>,
     places: Mutex<Places>,
     maintenance: Mutex<Option<Maintenance>>,
     cleaner: Mutex<Option<Cleaner>>,
@@ -145,10 +141,6 @@ fn in_directory(path: &Path, partitions: &[Arc<Partition>]) -> Vec<Arc<Partition
     partitions.iter().filter(|partition| partition.path().parent() == Some(path)).cloned().collect()
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Engine {
     /// Takes the directories and opens the metadata log.
     ///
@@ -178,12 +170,8 @@ impl Engine {
         let was_clean = directories.iter().all(|directory| directory.was_clean());
         let metadata = MetadataLog::open(&host, first.path(), node_id, first.was_clean())?;
         let paths: Vec<PathBuf> = directories.iter().map(|directory| directory.path().to_owned()).collect();
-        for path in &paths {
-            if let Err(failure) = host.env().disk().try_fast_paths(&path.join(META_PROPERTIES)) {
-                warn!("the kernel's short cuts were not tried in {}: {failure}", path.display());
-            }
-        }
-        host.do_slow_work_by(aside);
+        disks::try_fast_paths(&host, &paths);
+        host.do_slow_work_by(disks::aside);
         let inner = Arc::new(Inner {
             directories: Mutex::new(directories),
             image: ArcSwap::from_pointee(Image { offset: -1, controller_id: -1, ..Image::default() }),
@@ -361,8 +349,7 @@ impl Engine {
             && let Some(directory) = directories.get(own.directory)
         {
             let hint = directory.hint(&identity.topic, identity.partition);
-            let (host, readers) = (Arc::clone(&self.host), self.readers_of(own.directory));
-            return Place { host, readers, path: own.partition.path, hint, has_files: true };
+            return self.placed(own.directory, own.partition.path, hint, true);
         }
         // One that failed takes nothing new, unless all did: then whoever asks is told why.
         let is_online = |place: &usize| directories.get(*place).is_some_and(|one| one.health().offline().is_none());
@@ -383,12 +370,7 @@ impl Engine {
         if owner.is_some_and(|owner| owner != identity.topic_id) {
             self.move_stray(&path);
         }
-        let (host, readers) = (Arc::clone(&self.host), self.readers_of(fewest));
-        Place { host, readers, path, hint: ottla_log::partition::OpenHint::default(), has_files: false }
-    }
-
-    fn readers_of(&self, directory: usize) -> Arc<Readers> {
-        self.readers.get(directory).cloned().unwrap_or_default()
+        self.placed(fewest, path, OpenHint::default(), false)
     }
 
     fn move_stray(&self, path: &Path) {
@@ -400,12 +382,6 @@ impl Engine {
             Ok(()) => warn!("{} holds another topic of that name; moved to {}", path.display(), aside.display()),
             Err(failure) => error!("{} holds another topic of that name and stays: {failure}", path.display()),
         }
-    }
-
-    /// Who waits for the disks in the place of the network's threads.
-    #[must_use]
-    pub fn readers(&self) -> &[Arc<Readers>] {
-        &self.readers
     }
 
     /// Where data lies, for `status()` and error messages.

@@ -31,6 +31,7 @@ mod random;
 pub mod rate;
 pub mod readers;
 mod recovery;
+pub mod refusal;
 pub mod replica;
 pub mod reply;
 pub mod room;

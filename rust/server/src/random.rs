@@ -19,3 +19,7 @@ pub fn random_bytes() -> [u8; 16] {
     }
     bytes
 }
+
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

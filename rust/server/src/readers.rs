@@ -96,7 +96,7 @@ impl Readers {
         let ahead_bytes = self.ahead_bytes().min(end.saturating_sub(next));
         if file.is_resident(position, bytes as u64) {
             // Not before half of it is used up: so that it is done in few pieces.
-            if !file.is_coming(next, ahead_bytes.min(AHEAD_BYTES_MAX / 2)) {
+            if ahead_bytes > 0 && !file.is_coming(next, ahead_bytes.min(AHEAD_BYTES_MAX / 2)) {
                 self.read_ahead(file, next, ahead_bytes);
             }
             return;

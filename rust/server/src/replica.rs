@@ -9,14 +9,14 @@ use ottla_log::commit::Host;
 use ottla_log::partition::{
     AppendOptions, Appended, OffsetAt, OpenHint, Origin, PartitionObserver, ReadUpTo, VerificationGuard,
 };
-use ottla_log::{AppendError, Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError};
-use ottla_protocol::native::produce::RecordError;
+use ottla_log::{Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError};
 use parking_lot::Mutex;
 use tracing::{error, info};
 
 pub use crate::batch_peek::BatchPeek;
 use crate::error_code::ErrorCode;
 use crate::readers::Readers;
+pub use crate::refusal::Refusal;
 use crate::reply::FileRegion;
 use crate::waiting::Waiters;
 
@@ -53,15 +53,6 @@ pub struct FoundOffset {
     pub offset: i64,
     pub timestamp_ms: i64,
     pub leader_epoch: i32,
-}
-
-/// Why a batch was not appended, ready for the wire.
-#[derive(Debug)]
-pub struct Refusal {
-    pub code: ErrorCode,
-    pub message: String,
-    pub record_errors: Vec<RecordError>,
-    pub log_start_offset: i64,
 }
 
 /// What a fetch gets from a partition.
@@ -505,35 +496,5 @@ fn shown(found: Option<OffsetAt>, offsets: Offsets, isolation: Isolation) -> Opt
 impl From<OffsetAt> for FoundOffset {
     fn from(at: OffsetAt) -> Self {
         Self { offset: at.offset, timestamp_ms: at.timestamp_ms, leader_epoch: at.leader_epoch.unwrap_or(-1) }
-    }
-}
-
-impl Refusal {
-    fn of(code: ErrorCode, message: &str) -> Self {
-        Self { code, message: message.to_owned(), record_errors: Vec::new(), log_start_offset: -1 }
-    }
-
-    fn from_append(partition: &Partition, failure: &AppendError, is_of_request: bool) -> Self {
-        let record_errors = failure
-            .record_errors()
-            .iter()
-            .map(|record| RecordError { batch_index: record.batch_index, message: Some(record.message.clone()) })
-            .collect();
-        // Kafka tells the log start of what the log itself refused (`ReplicaManager.appendToLocalLog`), but for these.
-        let is_silent = is_of_request
-            || matches!(
-                failure,
-                AppendError::NotOneBatch(_)
-                    | AppendError::CorruptMessage(_)
-                    | AppendError::MessageTooLarge(_)
-                    | AppendError::RecordListTooLarge(_)
-                    | AppendError::Storage(_)
-            );
-        Self {
-            code: ErrorCode(failure.code()),
-            message: failure.to_string(),
-            record_errors,
-            log_start_offset: if is_silent { -1 } else { partition.offsets().log_start },
-        }
     }
 }

@@ -9,6 +9,7 @@
 //! witness   whose leader epoch is right
 //! compact   a pass of compaction, and its result put in place      listing   what files there are
 //! segments  the list, and in which of them a look-up by time begins
+//! slow      work under the lock that waits for the disk, and telling the observer what can be read now
 //! fold      the last record of each key, for coordinators that begin
 //! ```
 //!
@@ -36,6 +37,7 @@ mod read;
 mod recover;
 mod replay;
 mod segments;
+mod slow;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -46,7 +48,7 @@ mod witness;
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -327,31 +329,6 @@ impl Partition {
         self.state.read().offsets()
     }
 
-    /// Somebody holds the lock while waiting for the disk (a new segment, a new epoch): whoever asks for anything waits with them.
-    pub fn is_slow(&self) -> bool {
-        self.slow.load(Ordering::Acquire) > 0
-    }
-
-    /// Returns once nobody does.
-    pub fn wait_until_quick(&self) {
-        while self.is_slow() {
-            drop(self.state.read());
-        }
-    }
-
-    /// Work that waits for the disk, under the lock.
-    fn slowly<T>(&self, work: impl FnOnce() -> T) -> T {
-        struct Slow<'p>(&'p AtomicUsize);
-        impl Drop for Slow<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::AcqRel);
-            }
-        }
-        self.slow.fetch_add(1, Ordering::AcqRel);
-        let _slow = Slow(&self.slow);
-        self.host.aside(work)
-    }
-
     pub fn leader_epoch(&self) -> i32 {
         self.state.read().leader_epoch
     }
@@ -449,23 +426,6 @@ impl Partition {
             producers: state.producers.len(),
             open_transactions: state.producers.open_transactions(),
             offline: state.offline.is_some(),
-        }
-    }
-
-    /// Tells the observer, if something else can be read than `before`. The lock must not be held.
-    fn notify(&self, before: Offsets, after: Offsets) {
-        let advanced = (before.high_watermark, before.last_stable) != (after.high_watermark, after.last_stable);
-        let moved = before.log_start != after.log_start;
-        if !advanced && !moved {
-            return;
-        }
-        if let (Some(slot), Some(this)) = (self.observer.load_full(), self.this.upgrade()) {
-            if advanced {
-                slot.0.readable_advanced(&this, after);
-            }
-            if moved {
-                slot.0.start_moved(&this, after);
-            }
         }
     }
 

@@ -15,7 +15,7 @@ use ottla_log::batch::NewRecord;
 use ottla_log::batch::builder::{BatchShape, build};
 use ottla_log::cleaner::CleanerConfig;
 use ottla_log::commit::HostSettings;
-use ottla_log::env::{Clock, Env, SystemClock, VirtualClock};
+use ottla_log::env::{Clock, Disk, Env, SystemClock, VirtualClock};
 use ottla_log::maintenance::MaintenanceConfig;
 use ottla_log::{Durability, PartitionConfig};
 use ottla_protocol::header::write_request_header;
@@ -186,6 +186,11 @@ impl Harness {
     pub fn with_fsync_and(disk: gated_disk::GatedDisk, host: HostSettings) -> Self {
         let env = Env::new(Arc::new(disk), Arc::new(SystemClock::new()));
         Self::over_with(env, Durability::Fsync, Limits::default(), host)
+    }
+
+    /// Durability `os`, over that disk.
+    pub fn over_disk(disk: Arc<dyn Disk>, limits: Limits) -> Self {
+        Self::over(Env::new(disk, Arc::new(SystemClock::new())), Durability::Os, limits)
     }
 
     fn over(env: Env, durability: Durability, limits: Limits) -> Self {

@@ -31,7 +31,8 @@ pub struct Cold {
 }
 
 fn pages(position: u64, bytes: u64) -> std::ops::Range<u64> {
-    position / PAGE_BYTES..(position + bytes).div_ceil(PAGE_BYTES)
+    let first = position / PAGE_BYTES;
+    first..if bytes == 0 { first } else { (position + bytes).div_ceil(PAGE_BYTES) }
 }
 
 fn has_any(of: &BTreeMap<PathBuf, BTreeSet<u64>>, path: &Path, position: u64, bytes: u64) -> bool {
@@ -54,6 +55,17 @@ impl Cold {
         state.cold.entry(path.to_path_buf()).or_default().extend(pages(0, bytes));
     }
 
+    /// What was asked for ahead is in memory.
+    pub fn arrive(&self) {
+        let mut state = self.state.lock();
+        let State { cold, coming, .. } = &mut *state;
+        for (path, coming) in std::mem::take(coming) {
+            if let Some(cold) = cold.get_mut(&path) {
+                cold.retain(|page| !coming.contains(page));
+            }
+        }
+    }
+
     /// While true, who waits for the disk waits on.
     pub fn hold(&self, is_held: bool) {
         self.state.lock().is_held = is_held;
@@ -67,6 +79,11 @@ impl Cold {
             let late = self.changed.wait_for(&mut state, Duration::from_secs(30)).timed_out();
             assert!(!late, "{} of {count} wait for the disk", state.waiting);
         }
+    }
+
+    /// How many wait for the disk right now.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().waiting
     }
 
     /// How often somebody has waited for the disk.

@@ -103,7 +103,8 @@ fn the_wait_of_another_is_not_shared() {
 /// An index that is wrong is made anew by who may wait, and only by them.
 #[test]
 fn repairs_wait() {
-    let (bench, faults) = brittle(Durability::Os, 0);
+    let (mut bench, faults) = brittle(Durability::Os, 0);
+    bench.config.index_interval_bytes = 150;
     let partition = bench.open();
     (0..50).for_each(|_| {
         send_values(&partition, &["plain"]);

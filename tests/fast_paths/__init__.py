@@ -1,0 +1,1 @@
+"""The core of the suite once more, with short cuts of the kernel switched off."""
