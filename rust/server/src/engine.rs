@@ -400,7 +400,7 @@ impl Engine {
             return Ok(());
         }
         let slow = SlowStop::begin(self.env());
-        slow.waits_for("markers and loads of coordinators that have begun".into());
+        slow.waits_for("markers, loads of coordinators and reads from the disk that have begun".into());
         self.coordination.stop();
         self.readers.iter().for_each(|readers| readers.stop());
         if let Some(cleaner) = self.cleaner.lock().take() {

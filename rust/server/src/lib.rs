@@ -22,6 +22,7 @@ mod found;
 pub mod frame;
 pub mod image;
 pub mod inbox;
+pub mod isolation;
 pub mod limits;
 pub mod listener;
 pub mod memory;

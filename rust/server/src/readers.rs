@@ -7,10 +7,11 @@
 //! Whoever reads records goes on reading: behind what is sent, [`AHEAD_BYTES_MAX`] are brought in ahead, less where many read at once.
 //! As a rule records are then in memory when they are asked for, and nobody waits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use ottla_log::env::File;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::counters::Counter;
@@ -24,6 +25,8 @@ pub const PIECE_BYTES: usize = 1024 * 1024;
 const AHEAD_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The same of all readers together, as far as work for them waits or is done.
 const AHEAD_BYTES_OF_ALL: u64 = 64 * 1024 * 1024;
+/// Nothing is done ahead while so much waits or is done: it would come too late.
+const AHEAD_AT_WORK_MAX: usize = 16;
 
 /// A part of a file that is about to be sent.
 pub struct Piece<'a> {
@@ -75,16 +78,37 @@ impl Drop for AtWork {
     }
 }
 
+/// Takes work that nobody waits for any more out of the queue, with all it holds: after a time without answers from the disk it would
+/// stand before that of who still waits.
+struct Unqueue<W>(Weak<Mutex<Option<W>>>);
+
+impl<W> Drop for Unqueue<W> {
+    fn drop(&mut self) {
+        if let Some(queued) = self.0.upgrade() {
+            let work = queued.lock().take();
+            drop(work);
+        }
+    }
+}
+
 impl Readers {
-    /// Does `work` on one of the threads; `None` if they have been stopped.
+    /// Does `work` on one of the threads; `None` if they have been stopped. What nobody waits for any more is not begun.
     pub async fn run<T: Send + 'static>(self: &Arc<Self>, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (tell, told) = oneshot::channel();
         let at_work = AtWork::begin(self);
-        self.workers.run(move || {
+        let work = move || {
             let done = work();
             drop(at_work);
             // Who asked may have gone.
             let _ = tell.send(done);
+        };
+        let queued = Arc::new(Mutex::new(Some(work)));
+        let _unless_gone = Unqueue(Arc::downgrade(&queued));
+        self.workers.run(move || {
+            let work = queued.lock().take();
+            if let Some(work) = work {
+                work();
+            }
         });
         told.await.ok()
     }
@@ -96,7 +120,10 @@ impl Readers {
         let ahead_bytes = self.ahead_bytes().min(end.saturating_sub(next));
         if file.is_resident(position, bytes as u64) {
             // Not before half of it is used up: so that it is done in few pieces.
-            if ahead_bytes > 0 && !file.is_coming(next, ahead_bytes.min(AHEAD_BYTES_MAX / 2)) {
+            if ahead_bytes > 0
+                && self.at_work() < AHEAD_AT_WORK_MAX
+                && !file.is_coming(next, ahead_bytes.min(AHEAD_BYTES_MAX / 2))
+            {
                 self.read_ahead(file, next, ahead_bytes);
             }
             return;
@@ -115,8 +142,14 @@ impl Readers {
         }
     }
 
+    /// Pieces of work that wait or are done.
+    #[must_use]
+    pub fn at_work(&self) -> usize {
+        self.at_work.load(Ordering::Relaxed)
+    }
+
     fn ahead_bytes(&self) -> u64 {
-        let at_work = self.at_work.load(Ordering::Relaxed).max(1) as u64;
+        let at_work = self.at_work().max(1) as u64;
         (AHEAD_BYTES_OF_ALL / at_work).min(AHEAD_BYTES_MAX)
     }
 
@@ -129,8 +162,8 @@ impl Readers {
         });
     }
 
-    /// Nothing is begun any more; what has begun ends by itself.
+    /// Nothing is begun any more, and what was begun has ended: it may open partitions, and mends their indexes.
     pub fn stop(&self) {
-        self.workers.stop();
+        self.workers.stop_and_wait();
     }
 }

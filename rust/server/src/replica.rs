@@ -6,15 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ottla_log::commit::Host;
-use ottla_log::partition::{
-    AppendOptions, Appended, OffsetAt, OpenHint, Origin, PartitionObserver, ReadUpTo, VerificationGuard,
-};
+use ottla_log::partition::{AppendOptions, Appended, OffsetAt, OpenHint, Origin, PartitionObserver, VerificationGuard};
 use ottla_log::{Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError};
 use parking_lot::Mutex;
 use tracing::{error, info};
 
 pub use crate::batch_peek::BatchPeek;
 use crate::error_code::ErrorCode;
+pub use crate::isolation::Isolation;
 use crate::readers::Readers;
 pub use crate::refusal::Refusal;
 use crate::reply::FileRegion;
@@ -24,28 +23,6 @@ use crate::waiting::Waiters;
 const FIRST_WITH_ZSTD: i16 = 7;
 /// From this version of Produce on a transactional producer gets a new epoch with every transaction (KIP-890).
 pub const FIRST_OF_TRANSACTIONS_2: i16 = 12;
-
-/// How far a reader sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isolation {
-    ReadUncommitted,
-    ReadCommitted,
-}
-
-impl Isolation {
-    /// The number on the wire: 1 is read_committed.
-    #[must_use]
-    pub fn from_wire(level: i8) -> Self {
-        if level == 1 { Self::ReadCommitted } else { Self::ReadUncommitted }
-    }
-
-    fn bound(self) -> ReadUpTo {
-        match self {
-            Self::ReadUncommitted => ReadUpTo::HighWatermark,
-            Self::ReadCommitted => ReadUpTo::LastStable,
-        }
-    }
-}
 
 /// A place in a log, as ListOffsets answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +157,21 @@ impl Replica {
     #[must_use]
     pub fn must_be_opened(&self) -> bool {
         self.partition.get().is_none()
+    }
+
+    /// Somebody waits for the disk with it, and whoever asks it for anything would too.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.opened().is_some_and(|partition| partition.is_slow())
+    }
+
+    /// The high watermark that shows the next record; one that any advance reaches, where telling it would have to wait.
+    #[must_use]
+    pub fn next_readable(&self) -> i64 {
+        match self.opened() {
+            Some(partition) if !partition.is_slow() => partition.offsets().high_watermark + 1,
+            _ => 0,
+        }
     }
 
     /// The log partition, if it has been opened.

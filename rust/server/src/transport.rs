@@ -98,15 +98,24 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Returns when the piece is in memory, as a rule at once. Meanwhile it is not the client that is waited for.
-    async fn prepare(&mut self, readers: &Arc<Readers>, piece: Piece<'_>) {
+    /// Returns when the piece is in memory, as a rule at once. Meanwhile it is not the client that is waited for; but a peer that has closed
+    /// its side is not waited for with the disk, which others want something of.
+    async fn prepare(&mut self, readers: &Arc<Readers>, piece: Piece<'_>) -> io::Result<()> {
         let activity = &self.peer.activity;
         activity.sending(false);
-        readers.prepare(piece).await;
+        tokio::select! {
+            biased;
+            () = readers.prepare(piece) => {}
+            // `PRIORITY` is how tokio tells of a closed side while bytes lie before it.
+            _ = self.stream.ready(Interest::ERROR.add(Interest::PRIORITY)) => {
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+            }
+        }
         if self.held.is_some() {
             activity.moved(self.plane.now_ms());
             activity.sending(true);
         }
+        Ok(())
     }
 
     async fn region(&mut self, region: FileRegion, flags: SendFlags) -> io::Result<()> {
@@ -122,7 +131,7 @@ impl Sending<'_> {
             // several parts, to a reader that takes its time, each begin is looked at again.
             if position >= ready || !file.is_resident(position, 1) {
                 let bytes = bytes.min(PIECE_BYTES);
-                self.prepare(&readers, Piece { file: &file, position, bytes, end }).await;
+                self.prepare(&readers, Piece { file: &file, position, bytes, end }).await?;
                 ready = position + bytes as u64;
             }
             let most = usize::try_from(ready - position).unwrap_or(bytes);
@@ -144,7 +153,7 @@ impl Sending<'_> {
         while bytes > 0 {
             tokio::task::coop::consume_budget().await;
             let most = bytes.min(COPY_BYTES);
-            self.prepare(&readers, Piece { file: &file, position, bytes: most, end }).await;
+            self.prepare(&readers, Piece { file: &file, position, bytes: most, end }).await?;
             buffer.resize(most, 0);
             let read = file.read_at(&mut buffer, position)?;
             if read == 0 {

@@ -17,6 +17,8 @@ struct State {
     waiting: VecDeque<Job>,
     threads: usize,
     idle: usize,
+    /// At work.
+    busy: usize,
     is_stopped: bool,
 }
 
@@ -24,6 +26,8 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
+    /// Nobody is at work any more.
+    quiet: Condvar,
 }
 
 /// See the module. Dropped, its threads end after what they are at.
@@ -73,6 +77,15 @@ impl Workers {
         self.shared.work.notify_all();
         drop(dropped);
     }
+
+    /// The same, and returns once what was begun has ended.
+    pub fn stop_and_wait(&self) {
+        self.stop();
+        let mut state = self.shared.state.lock();
+        while state.busy > 0 {
+            self.shared.quiet.wait(&mut state);
+        }
+    }
 }
 
 impl Drop for Workers {
@@ -86,12 +99,17 @@ impl Shared {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.waiting.pop_front() {
+                state.busy += 1;
                 drop(state);
                 if catch_unwind(AssertUnwindSafe(job)).is_err() {
                     // The panic's own words went to the log; others wait for this thread.
                     error!("work of {} failed", std::thread::current().name().unwrap_or("a thread"));
                 }
                 state = self.state.lock();
+                state.busy -= 1;
+                if state.busy == 0 {
+                    self.quiet.notify_all();
+                }
             } else if state.is_stopped {
                 return;
             } else {
@@ -144,5 +162,27 @@ mod tests {
         workers.run(move || drop(late));
         assert!(tell.recv().is_err());
         drop(go);
+    }
+
+    /// Who must know that nothing goes on any more waits for what has begun.
+    #[test]
+    fn stopped_and_waited_for() {
+        let workers = Workers::new("test", 1);
+        let shared = Arc::clone(&workers.shared);
+        let (begun, begins) = channel();
+        let (told, tell) = channel();
+        let done = told.clone();
+        workers.run(move || {
+            begun.send(()).unwrap();
+            while !shared.state.lock().is_stopped {
+                std::thread::yield_now();
+            }
+            (0..1000).for_each(|_| std::thread::yield_now());
+            done.send("done").unwrap();
+        });
+        begins.recv().unwrap();
+        workers.stop_and_wait();
+        told.send("stopped").unwrap();
+        assert_eq!([tell.recv(), tell.recv()], [Ok("done"), Ok("stopped")]);
     }
 }

@@ -7,6 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use common::{Client, FetchAsk, Harness, batch, fetch_body, fetched, produce_body, produced, topic};
 use ottla_log::env::faulty::{Faults, FaultyDisk};
@@ -63,8 +64,22 @@ impl Scene {
         self.faults.cold.chill(&Self::path(partition, "log"), 1 << 24);
     }
 
+    /// What waits for the disk or for a thread that does.
+    fn at_work(&self) -> usize {
+        self.harness.engine.readers().iter().map(|readers| readers.at_work()).sum()
+    }
+
     fn waits(&self) -> u64 {
         self.harness.engine.readers().iter().map(|readers| readers.waits.get()).sum()
+    }
+}
+
+/// Returns once it is so.
+fn until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it never is");
+        std::thread::yield_now();
     }
 }
 
@@ -231,6 +246,8 @@ fn a_roll_keeps_nobody_else_waiting() {
             _ => other.send(1, 7, |w| fetch_body(w, &ask(0, 0, 1 << 20))),
         };
     }
+    // Who only reads takes no thread of the network, however many they are: it waits with those that wait for the disk.
+    until(|| scene.at_work() == 2);
     for partition in [2, 3, 2, 3] {
         produce(&mut client, partition, &sent);
     }
@@ -245,4 +262,53 @@ fn a_roll_keeps_nobody_else_waiting() {
             assert!(records(&answer).len() >= 2 * sent.len());
         }
     }
+}
+
+/// Who has gone is not waited for: when the disk answers again it is for those who still want something.
+#[test]
+fn work_for_nobody_is_not_done() {
+    let scene = Scene::new();
+    let mut client = scene.harness.connect();
+    for partition in 0..CROWD {
+        scene.fill(&mut client, partition, 2);
+        scene.chill(partition);
+    }
+    scene.faults.cold.hold(true);
+    let mut readers: Vec<Client> = (1..CROWD).map(|_| scene.harness.connect()).collect();
+    for (partition, reader) in (1..).zip(&mut readers) {
+        reader.send(1, 7, |w| fetch_body(w, &ask(partition, 0, 50 << 20)));
+    }
+    until(|| scene.at_work() == readers.len());
+    scene.faults.cold.await_waiting(4);
+    drop(readers);
+    until(|| scene.at_work() == 4);
+    client.send(1, 7, |w| fetch_body(w, &ask(0, 0, 50 << 20)));
+    until(|| scene.at_work() == 5);
+    scene.faults.cold.hold(false);
+    records(&client.receive().1);
+    assert_eq!(scene.faults.cold.waits(), 5);
+}
+
+/// While the disk keeps everybody waiting nothing piles up that might be wanted later.
+#[test]
+fn little_is_done_ahead_at_once() {
+    let scene = Scene::new();
+    let mut client = scene.harness.connect();
+    for partition in 0..5 {
+        scene.fill(&mut client, partition, 30);
+    }
+    (1..5).for_each(|partition| scene.chill(partition));
+    scene.faults.cold.chill_from(&Scene::path(0, "log"), 2 * RECORD_BYTES as u64, 3 << 20);
+    scene.faults.cold.hold(true);
+    let mut readers: Vec<Client> = (1..5).map(|_| scene.harness.connect()).collect();
+    for (partition, reader) in (1..).zip(&mut readers) {
+        reader.send(1, 7, |w| fetch_body(w, &ask(partition, 0, 50 << 20)));
+    }
+    scene.faults.cold.await_waiting(4);
+    for _ in 0..100 {
+        fetch(&mut client, 0, 0, i32::try_from(RECORD_BYTES).unwrap());
+    }
+    assert!((5..=20).contains(&scene.at_work()), "{}", scene.at_work());
+    scene.faults.cold.hold(false);
+    readers.iter_mut().for_each(|reader| drop(reader.receive()));
 }

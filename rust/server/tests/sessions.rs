@@ -7,9 +7,11 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::{Client, FetchAsk, Fetched, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced};
 use ottla_log::env::faulty::FaultyDisk;
+use ottla_log::partition::ReadUpTo;
 use ottla_server::limits::Limits;
 
 const PARTITIONS: [(i32, i64); 2] = [(0, 0), (1, 0)];
@@ -53,6 +55,15 @@ impl Session {
             .iter()
             .map(|(partition, error, _, records)| (*partition, *error, records.len()))
             .collect()
+    }
+}
+
+/// Returns once it is so.
+fn until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it never is");
+        std::thread::yield_now();
     }
 }
 
@@ -107,10 +118,15 @@ fn other_movements_are_told() {
     assert_eq!(session.told(), [(0, 0, 0), (1, 0, 3 * sent.len())]);
     session.wait_for(&harness, 1000);
     harness.publish(2, vec![], vec![TOPIC_ID]);
-    assert!(session.told().iter().all(|(_, error, _)| *error == 3));
+    // Its partitions go one after the other: the first is told at once, perhaps before the last is gone.
+    let told = session.told();
+    assert!(told.iter().any(|(_, error, _)| *error == 3), "{told:?}");
+    let full = FetchAsk { session: (session.id, session.epoch), partitions: vec![], ..FetchAsk::default() };
+    let told = fetched(&session.client.ask(1, 7, |w| fetch_body(w, &full))).partitions;
+    assert!(told.len() == 2 && told.iter().all(|(_, error, ..)| *error == 3), "{told:?}");
 }
 
-/// Where the disk must be waited for to know how much there is, that is done at once, and the answer has everything.
+/// Where the disk must be waited for to know how much there is, that is done; what there is does not end the wait if it is too little.
 #[test]
 fn what_must_be_looked_up_is() {
     let disk = FaultyDisk::memory();
@@ -119,12 +135,38 @@ fn what_must_be_looked_up_is() {
     let sent = batch(&["x"]);
     (0..100).for_each(|_| produce(&harness, 0, &sent));
     let mut session = Session::open(&harness, vec![(0, 50), (1, 0)]);
-    session.wait_for(&harness, 1 << 20);
+    session.wait_for(&harness, 50 * sent.len() + 1);
     harness.engine.replica("t", 0).unwrap().partition().unwrap().roll().unwrap();
     for suffix in ["index", "log"] {
         faults.cold.chill(&Path::new("/data/t-0").join(format!("00000000000000000000.{suffix}")), 1 << 20);
     }
     produce(&harness, 0, &sent);
-    assert_eq!(session.told()[0], (0, 0, 50 * sent.len()));
-    assert!(faults.cold.waits() > 0);
+    until(|| faults.cold.waits() > 0);
+    produce(&harness, 1, &sent);
+    // A fetch of a partition ends with its segment; who had records in the last answer comes last.
+    assert_eq!(session.told(), [(1, 0, sent.len()), (0, 0, 50 * sent.len())]);
+}
+
+/// Who waits keeps nothing of what there is: no file of a segment, which may be deleted or closed meanwhile.
+#[test]
+fn who_waits_keeps_no_files() {
+    let harness = Harness::start();
+    let sent = batch(&["x"]);
+    produce(&harness, 0, &sent);
+    let replica = harness.engine.replica("t", 0).unwrap();
+    let file = replica.partition().unwrap().read(0, 1000, ReadUpTo::LogEnd, true).unwrap().slice.unwrap().file;
+    let kept = Arc::strong_count(&file);
+    let mut session = Session::open(&harness, PARTITIONS.to_vec());
+    session.wait_for(&harness, 1000);
+    until(|| Arc::strong_count(&file) == kept);
+    // The same without a session, also after it was woken in vain.
+    let mut client = harness.connect();
+    let ask = FetchAsk { max_wait_ms: 60_000, min_bytes: 1000, ..FetchAsk::default() };
+    client.send(1, 7, |w| fetch_body(w, &ask));
+    until(|| harness.plane.deadlines.waiting() == 2 && Arc::strong_count(&file) == kept);
+    produce(&harness, 0, &sent);
+    until(|| Arc::strong_count(&file) == kept);
+    (0..20).for_each(|_| produce(&harness, 0, &sent));
+    assert!(session.told()[0].2 >= 1000);
+    assert!(fetched(&client.receive().1).partitions[0].3.len() >= 1000);
 }

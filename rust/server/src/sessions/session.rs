@@ -54,6 +54,8 @@ pub struct Session {
     /// By place.
     due: BTreeMap<u64, u32>,
     next_place: u64,
+    /// Of all slots together, so that no slot used again has one that was.
+    turns: u64,
     marks: Arc<Marks>,
     /// What is not due was looked at with these eyes.
     reader: Reader,
@@ -78,6 +80,7 @@ impl Session {
             by_key: HashMap::with_capacity(partitions.len()),
             due: BTreeMap::new(),
             next_place: 0,
+            turns: 0,
             marks: Arc::default(),
             reader,
         };
@@ -111,8 +114,10 @@ impl Session {
         }
         let place = self.next_place;
         self.next_place += 1;
+        self.turns += 1;
+        let turn = self.turns;
         let slot =
-            Slot { key: key.clone(), wanted, high_watermark: -1, log_start_offset: -1, place, turn: 0, watch: None };
+            Slot { key: key.clone(), wanted, high_watermark: -1, log_start_offset: -1, place, turn, watch: None };
         let number = match self.free.pop() {
             Some(number) => {
                 self.slots[number as usize] = Some(slot);
@@ -136,8 +141,10 @@ impl Session {
     }
 
     fn make_due(&mut self, number: u32) {
+        self.turns += 1;
+        let turn = self.turns;
         if let Some(slot) = self.slot(number) {
-            slot.turn += 1;
+            slot.turn = turn;
             let place = slot.place;
             self.due.insert(place, number);
         }

@@ -125,6 +125,21 @@ fn a_move_after_the_look_is_not_lost() {
     assert_eq!(world.fetch(request(id, 5), |_| said(3, 0)), [(1, true)]);
 }
 
+/// Nor when the partition was forgotten and asked for again meanwhile.
+#[test]
+fn what_is_asked_for_again_is_looked_at_again() {
+    let world = World::new(10);
+    let id = world.open(2, NOW);
+    let (first, old_look) = world.begin(request(id, 1), NOW).unwrap();
+    let (second, look) = world.sessions.begin(request(id, 2), vec![], &[key(0)], NOW, world.find()).unwrap();
+    world.finish(second, look, |_| said(0, 0));
+    let again = vec![(key(0), wanted(0))];
+    let (third, new_look) = world.sessions.begin(request(id, 3), again, &[], NOW, world.find()).unwrap();
+    world.finish(third, new_look, |_| Said { is_exhausted: false, ..said(5, 0) });
+    world.finish(first, old_look, |_| said(5, 0));
+    assert_eq!(world.fetch(request(id, 4), |_| said(5, 0)), [(0, false)]);
+}
+
 /// A sender goes to the end of the order, so that a limit starves nobody.
 #[test]
 fn a_sender_goes_to_the_end() {

@@ -50,9 +50,14 @@ fn take(of: &mut BTreeMap<PathBuf, BTreeSet<u64>>, path: &Path, position: u64, b
 impl Cold {
     /// The first `bytes` of the file leave memory.
     pub fn chill(&self, path: &Path, bytes: u64) {
+        self.chill_from(path, 0, bytes);
+    }
+
+    /// So many bytes from `position` on do, and nothing of the file is on its way any more.
+    pub fn chill_from(&self, path: &Path, position: u64, bytes: u64) {
         let mut state = self.state.lock();
         state.coming.remove(path);
-        state.cold.entry(path.to_path_buf()).or_default().extend(pages(0, bytes));
+        state.cold.entry(path.to_path_buf()).or_default().extend(pages(position, bytes));
     }
 
     /// What was asked for ahead is in memory.

@@ -1,7 +1,7 @@
 //! A look at partitions, in order, until all have answered.
 //!
-//! It begins on the network thread, where nothing waits for the disk. At a partition that needs that (not opened yet, its index or the
-//! begin of the records not in memory) the look as a whole moves to a thread of the [`Readers`], does a few there, and comes back.
+//! It begins on the network thread, where nothing waits for the disk. At a partition that needs that (not opened yet, held by somebody who
+//! makes a segment, its index or the begin of the records not in memory) the look as a whole moves to a thread of the [`Readers`], does a few there, and comes back.
 
 use std::sync::Arc;
 
@@ -81,6 +81,14 @@ impl Look {
         Self { reader, targets, reads, bytes_left: bytes_max, must_be_whole: true }
     }
 
+    /// What was to be looked at, and the bytes that were found. The records themselves are let go: while a fetch waits for more it keeps no
+    /// file open, nor the room of one that is deleted.
+    pub fn sizes(self) -> impl Iterator<Item = (Target, usize)> {
+        let bytes: Vec<usize> = self.reads.iter().map(Read::bytes).collect();
+        // A look that has not come to its end found nothing in the rest.
+        self.targets.into_iter().zip(bytes.into_iter().chain(std::iter::repeat(0)))
+    }
+
     /// Goes on without waiting for the disk. `Some`: it came to a partition that needs these.
     pub fn go_on(&mut self, image: &Image) -> Option<Arc<Readers>> {
         while let Some(target) = self.targets.get(self.reads.len()) {
@@ -147,7 +155,7 @@ impl Look {
                 return Ok(Read { head, is_unknown: true, records: None });
             }
         };
-        if patience == Patience::None && partition.replica.must_be_opened() {
+        if patience == Patience::None && (partition.replica.must_be_opened() || partition.replica.is_slow()) {
             return Err(WouldWait);
         }
         let records = match self.records(partition, wanted, patience, &mut head) {
@@ -155,7 +163,10 @@ impl Look {
             Ok(None) => return Err(WouldWait),
             Err(error) => {
                 head.error_code = error.0;
-                None
+                // Deleted since the image was taken: told as if it had never been there.
+                let is_unknown = error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                head.aborted_transactions = is_unknown.then(Vec::new);
+                return Ok(Read { head, is_unknown, records: None });
             }
         };
         Ok(Read { head, is_unknown: false, records })

@@ -93,7 +93,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
         if let Some(deadline) = &deadline
             && let Some(found) = look.take_if(|look| !fetch.is_satisfied_by(look))
         {
-            look = fetch.wait(&plane, deadline, found).await;
+            look = fetch.wait(&plane, deadline, found.sizes().collect()).await;
         }
         let look = look.ok_or("the data directories are being closed")?;
         fetch.respond(&plane, look)

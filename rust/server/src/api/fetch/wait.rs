@@ -20,11 +20,14 @@ pub fn waiters(image: &Image) -> impl Fn(&PartitionKey) -> Option<Arc<Waiters>> 
 }
 
 impl Fetch {
-    /// Waits until a look satisfies or the time is up: that look. `None`: the engine is being closed.
-    pub async fn wait(&self, plane: &Plane, deadline: &Deadline, look: Look) -> Option<Look> {
+    /// Waits until a look satisfies or the time is up: that look. `None`: the engine is being closed. `found`: what there was so far.
+    pub async fn wait(&self, plane: &Plane, deadline: &Deadline, found: Vec<(Target, usize)>) -> Option<Look> {
         match &self.context {
-            Context::Incremental(session) => self.wait_for_marks(plane, deadline, session, look).await,
-            Context::Sessionless | Context::Full { .. } => self.wait_for_each(plane, deadline, look.targets).await,
+            Context::Incremental(session) => self.wait_for_marks(plane, deadline, session, found).await,
+            Context::Sessionless | Context::Full { .. } => {
+                let targets = found.into_iter().map(|(target, _)| target).collect();
+                self.wait_for_each(plane, deadline, targets).await
+            }
         }
     }
 
@@ -34,33 +37,27 @@ impl Fetch {
         plane: &Plane,
         deadline: &Deadline,
         session: &Arc<Mutex<Session>>,
-        look: Look,
+        first: Vec<(Target, usize)>,
     ) -> Option<Look> {
         let marks = Arc::clone(session.lock().marks());
-        let mut bytes = look.reads.iter().map(|read| read.bytes()).sum::<usize>();
+        let mut bytes = first.iter().map(|(_, bytes)| bytes).sum::<usize>();
         // By place: that is the order of the answer.
-        let mut found: BTreeMap<u64, (Target, usize)> = BTreeMap::new();
-        for (target, read) in look.targets.into_iter().zip(&look.reads) {
-            found.insert(place(&target), (target, read.bytes()));
-        }
+        let mut found: BTreeMap<u64, (Target, usize)> =
+            first.into_iter().map(|(target, bytes)| (place(&target), (target, bytes))).collect();
         loop {
             let is_over = tokio::select! {
                 biased;
-                () = marks.woken() => false,
                 () = deadline.passed() => true,
+                () = marks.woken() => false,
             };
-            let image = plane.engine.image();
-            let moved = session.lock().moved(waiters(&image));
-            let mut look = Look::new(self.reader, moved, self.max_bytes);
-            let needs_disk = look.go_on(&image).is_some();
+            let moved = session.lock().moved(waiters(&plane.engine.image()));
+            let look = Look::new(self.reader, moved, self.max_bytes).finish(&plane.engine).await?;
             let is_urgent = look.reads.iter().any(|read| read.is_urgent());
-            let mut read_bytes = look.reads.iter().map(|read| read.bytes()).collect::<Vec<_>>().into_iter();
-            for target in look.targets {
-                let now = read_bytes.next().unwrap_or(0);
+            for (target, now) in look.sizes() {
                 let before = found.insert(place(&target), (target, now)).map_or(0, |(_, before)| before);
                 bytes = bytes - before + now;
             }
-            if is_over || is_urgent || needs_disk || bytes >= self.min_bytes {
+            if is_over || is_urgent || bytes >= self.min_bytes {
                 // Once more in order, so that the limits are kept.
                 let targets = found.into_values().map(|(target, _)| target).collect();
                 return Look::new(self.reader, targets, self.max_bytes).finish(&plane.engine).await;
@@ -78,7 +75,7 @@ impl Fetch {
             let image = plane.engine.image();
             for target in &targets {
                 if let Ok(partition) = find(&image, &target.key) {
-                    let target = partition.replica.high_watermark() + 1;
+                    let target = partition.replica.next_readable();
                     registrations.push(partition.replica.waiters().register(target, &wakeup));
                 }
             }
@@ -87,11 +84,11 @@ impl Fetch {
             if is_over || self.is_satisfied_by(&look) {
                 return Some(look);
             }
-            targets = look.targets;
+            targets = look.sizes().map(|(target, _)| target).collect();
             tokio::select! {
                 biased;
-                () = wakeup.woken() => {}
                 () = deadline.passed() => is_over = true,
+                () = wakeup.woken() => {}
             }
         }
     }
