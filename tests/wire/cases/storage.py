@@ -17,6 +17,8 @@ def delete_records(talk: Talk, version: int) -> None:
         talk.produce(talk.topic(), Batch([Record(value=b"v")] * count))
     for suffix in ("-compacted", "-both"):
         talk.produce(talk.topic(suffix), Batch([Record(key=b"k", value=b"v")] * 3))
+    # Makes the internal topic.
+    talk.coordinate(talk.topic("-group"))
 
     def before(*places: tuple[int, int], of: str = "") -> Plain:
         partitions = [{"partition_index": index, "offset": offset} for index, offset in places]
