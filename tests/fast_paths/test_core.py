@@ -40,9 +40,9 @@ TALKS = [
 
 
 @pytest.mark.parametrize("name", TALKS)
-def test_answers_equal_kafkas(name: str, broker: Process, reference: Process) -> None:
+def test_answers_equal_kafkas(name: str, broker: Process, reference: Process, unique: str) -> None:
     """The conversation goes the same way with both."""
-    check_equal(name, broker, reference)
+    check_equal(name, broker, reference, topics=unique)
 
 
 def test_records_from_the_disk(driver: Driver, broker: Process, unique: str) -> None:

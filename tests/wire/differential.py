@@ -285,17 +285,19 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 Transcript = list[tuple[str, Any]]
 
 
-def converse_with_both(name: str, ours: Process, theirs: Process) -> tuple[Transcript, Transcript]:
+def converse_with_both(
+    name: str, ours: Process, theirs: Process, topics: str | None = None
+) -> tuple[Transcript, Transcript]:
     """Both conversations at once, since some wait for time to pass."""
     with ThreadPoolExecutor(2) as pool:
-        first, second = (pool.submit(converse, name, broker) for broker in (ours, theirs))
+        first, second = (pool.submit(converse, name, broker, topics) for broker in (ours, theirs))
         return first.result(), second.result()
 
 
-def converse(name: str, broker: Process) -> Transcript:
-    """The settled transcript of one conversation."""
+def converse(name: str, broker: Process, topics: str | None = None) -> Transcript:
+    """The settled transcript of one conversation. `topics`: their names, where a broker hears it twice."""
     function, version = {**CASES, **LIMITED_CASES}[name]
-    talk = Talk(broker, name)
+    talk = Talk(broker, topics or name)
     try:
         function(talk, version)
     finally:

@@ -73,8 +73,8 @@ def on_purpose(name: str, line: str) -> bool:
     return any(re.fullmatch(case, name) and re.fullmatch(place, line, re.DOTALL) for case, place, _ in ON_PURPOSE)
 
 
-def check_equal(name: str, broker: Process, reference: Process) -> None:
-    ours, theirs = converse_with_both(name, broker, reference)
+def check_equal(name: str, broker: Process, reference: Process, topics: str | None = None) -> None:
+    ours, theirs = converse_with_both(name, broker, reference, topics)
     assert [label for label, _ in ours] == [label for label, _ in theirs]
     found: list[str] = []
     for (label, our), (_, their) in zip(ours, theirs, strict=True):
