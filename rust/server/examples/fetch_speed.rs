@@ -22,6 +22,7 @@ use ottla_protocol::wire::{Reader, Writer};
 use ottla_server::control::{ControlPlane, ControlRequest, Peer, TransactionQuestion};
 use ottla_server::dispatch::{ApiRow, Outcome, Pending, begin};
 use ottla_server::engine::{Engine, EngineOptions};
+use ottla_server::frame::Frame;
 use ottla_server::image::{PartitionUpdate, TopicUpdate, Update};
 use ottla_server::limits::Limits;
 use ottla_server::plane::Plane;
@@ -100,7 +101,7 @@ impl Broker {
         let mut writer = Writer::new(&mut frame);
         write_request_header(&mut writer, key, version, 1, None)?;
         body(&mut writer);
-        match begin(&self.plane, &self.peer, frame) {
+        match begin(&self.plane, &self.peer, Frame::new(frame, None)) {
             Outcome::Answer(pending) | Outcome::Pipelined(pending) => Ok(pending),
             Outcome::Close(reason) => Err(reason.into()),
         }

@@ -152,9 +152,13 @@ impl Sending<'_> {
         let mut buffer = Vec::new();
         while bytes > 0 {
             tokio::task::coop::consume_budget().await;
-            let most = bytes.min(COPY_BYTES);
-            self.prepare(&readers, Piece { file: &file, position, bytes: most, end }).await?;
-            buffer.resize(most, 0);
+            if position >= ready || !file.is_resident(position, bytes.min(COPY_BYTES) as u64) {
+                let bytes = bytes.min(PIECE_BYTES);
+                self.prepare(&readers, Piece { file: &file, position, bytes, end }).await?;
+                ready = position + bytes as u64;
+            }
+            let most = usize::try_from(ready - position).unwrap_or(bytes);
+            buffer.resize(most.min(COPY_BYTES), 0);
             let read = file.read_at(&mut buffer, position)?;
             if read == 0 {
                 return Err(cut_short(position));
