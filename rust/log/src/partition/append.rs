@@ -339,14 +339,24 @@ impl Partition {
     /// An epoch counts once it is on disk: recovery takes batches of one that the checkpoint does not know for damage.
     pub(super) fn begin_epoch(&self, state: &mut State, epoch: i32, start: Offset) -> Result<(), StorageError> {
         if !state.epochs.is_news(epoch) {
-            return Ok(());
+            return self.write_owed_epoch(state);
         }
         let mut epochs = state.epochs.clone();
         epochs.assign(epoch, start);
         if state.made {
             self.slowly(|| self.write_epochs(&epochs))?;
+            state.epoch_unwritten = false;
         }
         state.epochs = epochs;
+        Ok(())
+    }
+
+    /// Writes the epoch down that began when the partition was opened.
+    pub(super) fn write_owed_epoch(&self, state: &mut State) -> Result<(), StorageError> {
+        if state.epoch_unwritten {
+            self.slowly(|| self.write_epochs(&state.epochs))?;
+            state.epoch_unwritten = false;
+        }
         Ok(())
     }
 

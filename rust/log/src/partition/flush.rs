@@ -253,6 +253,7 @@ impl Partition {
             if state.durable.offset < state.log_end.offset {
                 continue;
             }
+            self.write_owed_epoch(&mut state)?;
             if let Some(active) = state.active().cloned() {
                 self.with_reserve(|| active.seal_indexes(self.disk(), true))?;
                 self.with_reserve(|| self.write_snapshot(&mut state, true))?;

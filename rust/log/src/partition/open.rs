@@ -75,6 +75,12 @@ impl Partition {
         }
         state.health = health.clone();
         state.leader_epoch = leader_epoch.max(state.epochs.latest().unwrap_or(leader_epoch));
+        // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end. It is written down with its first
+        // batch or at the stop: after a crash every partition begins one, and most are not written to.
+        if state.epochs.is_news(leader_epoch) {
+            state.epochs.assign(leader_epoch, state.log_end.offset);
+            state.epoch_unwritten = state.made;
+        }
         let partition = Arc::new_cyclic(|this| Partition {
             this: this.clone(),
             host: host.clone(),
@@ -92,8 +98,6 @@ impl Partition {
             slow: AtomicUsize::new(0),
             state: RwLock::new(state),
         });
-        // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end.
-        partition.set_leader_epoch(leader_epoch)?;
         report.took_ms = host.env().clock().monotonic_ms() - began_ms;
         Ok((partition, report))
     }

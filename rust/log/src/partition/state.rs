@@ -136,6 +136,8 @@ pub struct State {
     pub names_made: u64,
     pub names_synced: u64,
     pub parent_unsynced: bool,
+    /// The last of `epochs` is not in its file yet: it is written before the first batch of it.
+    pub epoch_unwritten: bool,
     /// A group commit is queued or running.
     pub commit_running: bool,
     /// Who else is about to append, as far as the last commits tell.
@@ -175,6 +177,7 @@ impl State {
             names_made: 0,
             names_synced: 0,
             parent_unsynced: false,
+            epoch_unwritten: false,
             commit_running: false,
             crowd: Crowd::default(),
             truncations: 0,

@@ -248,6 +248,33 @@ fn an_epoch_that_could_not_be_written() {
     assert_eq!(partition.end_offset_for_epoch(0).end_offset, 1);
 }
 
+/// The epoch that begins when a partition is opened costs no sync: it is written down with its first batch, or at the stop.
+#[test]
+fn an_epoch_without_a_batch() {
+    let (mut bench, faults) = brittle(Durability::Os, 0);
+    let partition = bench.open();
+    send_values(&partition, &["a"]);
+    partition.close().unwrap();
+    for (epoch, appends) in [(1, true), (2, false)] {
+        bench.epoch = epoch;
+        let noted = || {
+            let path = bench.path().join(files::LEADER_EPOCHS);
+            crate::checkpoint::read_epochs(bench.host.env().disk().as_ref(), &path).unwrap().unwrap()
+        };
+        let (before, syncs) = (noted(), faults.syncs());
+        let partition = bench.open_with(Bench::clean()).0;
+        assert_eq!((noted(), faults.syncs()), (before, syncs), "epoch {epoch}");
+        assert_eq!(partition.latest(ReadUpTo::LogEnd).leader_epoch, Some(epoch));
+        if appends {
+            send_values(&partition, &["b"]);
+        } else {
+            partition.close().unwrap();
+        }
+        assert_eq!(noted().last(), Some(&(epoch, i64::from(epoch))));
+        partition.close().unwrap();
+    }
+}
+
 /// A directory that another topic of that name left is not taken for one's own, neither when opened nor when made.
 #[test]
 fn files_of_another_topic() {
