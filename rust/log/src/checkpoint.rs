@@ -16,8 +16,9 @@ use std::path::Path;
 
 use crate::Offset;
 use crate::TopicId;
-use crate::env::{Disk, read_file, replace_file};
+use crate::env::{Disk, read_file, replace_content, replace_file};
 use crate::error::{IoContext, StorageError};
+use crate::segment::names;
 
 pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
@@ -109,8 +110,11 @@ pub fn read_epochs(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<(i32, Offs
 }
 
 pub fn write_epochs(disk: &dyn Disk, path: &Path, epochs: &[(i32, Offset)]) -> Result<(), StorageError> {
-    let text = render(epochs.iter().map(|(epoch, start)| format!("{epoch} {start}")));
-    replace_file(disk, path, text.as_bytes()).at("write", path)
+    replace_file(disk, path, epochs_text(epochs).as_bytes()).at("write", path)
+}
+
+fn epochs_text(epochs: &[(i32, Offset)]) -> String {
+    render(epochs.iter().map(|(epoch, start)| format!("{epoch} {start}")))
 }
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -150,7 +154,27 @@ pub fn read_topic_id(disk: &dyn Disk, path: &Path) -> Result<Option<TopicId>, St
 }
 
 pub fn write_topic_id(disk: &dyn Disk, path: &Path, id: &TopicId) -> Result<(), StorageError> {
-    replace_file(disk, path, format!("version: 0\ntopic_id: {}", format_id(id)).as_bytes()).at("write", path)
+    replace_file(disk, path, topic_id_text(id).as_bytes()).at("write", path)
+}
+
+fn topic_id_text(id: &TopicId) -> String {
+    format!("version: 0\ntopic_id: {}", format_id(id))
+}
+
+/// What a partition's directory has from its first day on: whose it is, and the epochs if there are any. One sync of the directory for both.
+pub fn write_first(
+    disk: &dyn Disk,
+    directory: &Path,
+    id: &TopicId,
+    epochs: &[(i32, Offset)],
+) -> Result<(), StorageError> {
+    let path = directory.join(names::PARTITION_METADATA);
+    replace_content(disk, &path, topic_id_text(id).as_bytes()).at("write", &path)?;
+    if !epochs.is_empty() {
+        let path = directory.join(names::LEADER_EPOCHS);
+        replace_content(disk, &path, epochs_text(epochs).as_bytes()).at("write", &path)?;
+    }
+    disk.sync_dir(directory).at("sync", directory)
 }
 
 #[cfg(test)]

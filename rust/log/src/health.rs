@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 
 use crate::env::{Env, File, OpenMode, read_file};
 use crate::error::{IoContext, StorageError};
+use crate::new_names::NewNames;
 
 pub const NOTE: &str = ".ottla_disk_state";
 pub const RESERVE: &str = ".ottla_reserve";
@@ -59,6 +60,7 @@ pub struct Health {
     is_short: AtomicBool,
     retake_ms: AtomicI64,
     retaking: Mutex<()>,
+    pub(crate) new_names: NewNames,
 }
 
 struct Note {
@@ -121,6 +123,7 @@ impl Health {
             is_short: AtomicBool::new(false),
             retake_ms: AtomicI64::new(i64::MIN),
             retaking: Mutex::new(()),
+            new_names: NewNames::default(),
         };
         health.with_reserve(|| health.begin_note(&note_path))?;
         if reserve_bytes == 0 {

@@ -12,6 +12,7 @@
 //! retention     which segments may go (a pure choice)
 //! compaction    what may be cleaned (a pure choice), and how: rewrite, swap
 //! open_files    how many segments keep descriptors
+//! new_names     one sync of a data directory for the names of many partitions
 //! segment, index, checkpoint   the files
 //! batch         record batch v2: header, records, compression, validation, building
 //! env           the only door to disk and clock
@@ -31,6 +32,7 @@ pub mod health;
 pub mod index;
 pub mod maintenance;
 pub mod metadata_log;
+mod new_names;
 mod open_files;
 pub mod partition;
 pub mod retention;

@@ -2,7 +2,8 @@
 //! that neither many partitions nor many segments run into the limit of descriptors (RLIMIT_NOFILE).
 //!
 //! A segment whose last appends are not synced keeps its descriptor as long as there is any other to close: the kernel tells of lost
-//! writes only those who have the file open.
+//! writes only those who have the file open. Where there is no other, many give way at once, so that not every append to one partition
+//! of very many looks at all of them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -20,6 +21,8 @@ const SEGMENTS_MIN: usize = 64;
 const SEGMENTS_CLOSED: usize = 8;
 /// Where nothing is limited.
 const SEGMENTS_MAX: usize = 65_536;
+/// So many of them give way at once where none can do without, but not more than an eighth.
+const CLOSED_AT_ONCE: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -65,24 +68,69 @@ impl OpenFiles {
         }
     }
 
-    /// Call after a segment was read or written.
-    pub fn used(&self, segment: &Arc<Segment>) {
+    /// Call after a segment was read or written. How many segments had to be looked at for it.
+    pub fn used(&self, segment: &Arc<Segment>) -> usize {
         if !segment.enter_list() {
-            return;
+            return 0;
         }
         let mut segments = self.segments.lock();
         segments.push_back(Arc::downgrade(segment));
+        let mut looked_at = 0;
         // Twice round at most: in the first one everybody may have been used, or be waiting for its sync.
-        for round in 0..2 {
+        for (must, most) in [(false, self.most), (true, self.most - (self.most / 8).min(CLOSED_AT_ONCE))] {
+            if segments.len() <= self.most {
+                break;
+            }
             let mut left = segments.len();
-            while segments.len() > self.most && left > 0 {
+            while segments.len() > most && left > 0 {
                 left -= 1;
-                let Some(oldest) = segments.pop_front() else { return };
+                looked_at += 1;
+                let Some(oldest) = segments.pop_front() else { break };
                 let Some(found) = oldest.upgrade() else { continue };
-                if !found.close_files(round > 0) {
+                if !found.close_files(must) {
                     segments.push_back(oldest);
                 }
             }
         }
+        looked_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::batch::builder::{BatchShape, build};
+    use crate::batch::{BatchHeader, Compression, NewRecord};
+    use crate::env::Disk;
+    use crate::env::memory::MemoryDisk;
+
+    /// Where no segment can do without its files, appends to ever others look at a few of them each, not at all.
+    #[test]
+    fn written_in_turn() {
+        const MOST: usize = 64;
+        let disk = MemoryDisk::new();
+        let directory = Path::new("/d");
+        disk.create_dir_all(directory).unwrap();
+        let open_files = OpenFiles::new(MOST);
+        let record = NewRecord { timestamp_ms: 0, key: None, value: None, headers: &[] };
+        let batch = build(BatchShape::plain(Compression::None, -1), &[record]).unwrap();
+        let header = BatchHeader::read(&batch).unwrap();
+        let unsynced = |offset| {
+            let segment = Segment::create(&disk, directory, offset, 0).unwrap();
+            segment.append(&disk, &header, &batch, 4096).unwrap();
+            Arc::new(segment)
+        };
+        let segments: Vec<Arc<Segment>> = (0..1_000).map(unsynced).collect();
+        let mut looked_at = 0;
+        for segment in &segments {
+            looked_at += open_files.used(segment);
+            assert!(open_files.segments.lock().len() <= MOST);
+        }
+        assert!(looked_at <= 20 * segments.len(), "{looked_at}");
+        // Those that gave way come in again when they are written to.
+        assert!(segments[0].enter_list());
+        assert!(!segments[999].enter_list());
     }
 }

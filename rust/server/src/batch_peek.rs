@@ -19,6 +19,18 @@ impl BatchPeek {
     const CODEC: i16 = 7;
     const ZSTD: i16 = 4;
 
+    /// Whether this has the form of one batch. What is in it may be refused all the same.
+    #[must_use]
+    pub fn may_be_taken(records: &[u8]) -> bool {
+        const LENGTH: usize = 8;
+        const MAGIC: usize = 16;
+        const HEADER_BYTES: usize = 61;
+        let length =
+            records.get(LENGTH..).and_then(|behind| behind.first_chunk()).map(|length| i32::from_be_bytes(*length));
+        let is_whole = length.and_then(|length| usize::try_from(length).ok()) == records.len().checked_sub(LENGTH + 4);
+        is_whole && records.len() > HEADER_BYTES && records.get(MAGIC) == Some(&2)
+    }
+
     /// `None` when there is no header to look at.
     #[must_use]
     pub fn of(records: &[u8]) -> Option<Self> {

@@ -7,10 +7,10 @@
 //! A stop is clean when everything that may have been torn has been looked at and everything opened was closed. Whatever
 //! else happened, a failed start most of all, leaves the directories without the mark: the next start checks again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -86,7 +86,7 @@ pub struct Engine {
 }
 
 impl Inner {
-    fn directories(&self) -> Vec<Arc<DataDirectory>> {
+    pub(crate) fn directories(&self) -> Vec<Arc<DataDirectory>> {
         self.directories.lock().clone()
     }
 
@@ -241,21 +241,19 @@ impl Engine {
     pub fn publish(&self, update: Update) {
         let mut places = self.places.lock();
         let before = self.image();
-        let mut by_name: BTreeMap<Arc<str>, Arc<Topic>> = before.by_name.clone();
-        let mut by_id = before.by_id.clone();
+        let (mut by_name, mut by_id) = (before.by_name.clone(), before.by_id.clone());
         // First: a topic of the same name may be made by the same publication. Requests that still work on the old image are
         // told that theirs is gone.
-        for id in &update.deleted {
-            if let Some(topic) = by_id.remove(id) {
-                by_name.remove(&topic.name);
-                self.delete(&topic);
-                for state in &topic.partitions {
-                    let directory = state.replica.path().parent();
-                    let place = self.paths.iter().position(|path| Some(path.as_path()) == directory);
-                    if let Some(count) = place.and_then(|place| places.counts.get_mut(place)) {
-                        *count = count.saturating_sub(1);
-                    }
-                }
+        let deleted: Vec<Arc<Topic>> = update.deleted.iter().filter_map(|id| by_id.remove(id)).collect();
+        for topic in &deleted {
+            by_name.remove(&*topic.name);
+        }
+        self.delete(&deleted);
+        for state in deleted.iter().flat_map(|topic| &topic.partitions) {
+            let directory = state.replica.path().parent();
+            let place = self.paths.iter().position(|path| Some(path.as_path()) == directory);
+            if let Some(count) = place.and_then(|place| places.counts.get_mut(place)) {
+                *count = count.saturating_sub(1);
             }
         }
         for update in update.topics {
@@ -275,27 +273,6 @@ impl Engine {
         self.inner.image.store(Arc::clone(&image));
         if is_first && !self.was_clean {
             recovery::open_in_parallel(&image, &self.paths, self.host.settings().recovery_threads);
-        }
-    }
-
-    /// Takes a topic's partitions out of the checkpoints, removes their files, and takes them out again: a checkpoint written
-    /// in between must not tell a successor of that name where its predecessor started.
-    fn delete(&self, topic: &Topic) {
-        self.forget(topic);
-        let partitions: Vec<Arc<Partition>> =
-            topic.partitions.iter().filter_map(|state| state.replica.delete()).collect();
-        for (partition, failure) in Partition::delete_all(&partitions) {
-            error!("cannot delete the files of {partition:?}: {failure}");
-        }
-        self.forget(topic);
-    }
-
-    fn forget(&self, topic: &Topic) {
-        let partitions: Vec<(&str, i32)> = topic.partitions.iter().map(|state| (&*topic.name, state.index)).collect();
-        for directory in self.inner.directories() {
-            if let Err(failure) = directory.forget(&partitions) {
-                error!("{} stays in the checkpoints of {}: {failure}", topic.name, directory.path().display());
-            }
         }
     }
 
@@ -324,7 +301,7 @@ impl Engine {
                 PartitionState { index, leader, leader_epoch, partition_epoch, replicas, isr, replica }
             })
             .collect();
-        Topic { name, id, is_internal, min_insync_replicas, partitions }
+        Topic { name, id, is_internal, min_insync_replicas, partitions, described: OnceLock::new() }
     }
 
     /// Where a partition lies, or is to lie. Files of another topic of that name, whose deletion failed or was cut short by

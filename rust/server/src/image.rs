@@ -3,12 +3,13 @@
 //! A request takes the image once and works on that; a publication swaps in a new one. Nothing here is decided: the
 //! control plane folds its metadata log into an image of its own and hands over what changed.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use ottla_protocol::native::api_versions::Features;
 
 use crate::replica::Replica;
+use crate::shared_map::SharedMap;
 
 pub type TopicId = [u8; 16];
 
@@ -32,6 +33,8 @@ pub struct Topic {
     /// `min.insync.replicas`: below it acks=all is refused.
     pub min_insync_replicas: usize,
     pub partitions: Vec<PartitionState>,
+    /// What Metadata says of all partitions while each has a leader, encoded when first asked for.
+    pub(crate) described: OnceLock<Box<[u8]>>,
 }
 
 impl Topic {
@@ -58,8 +61,8 @@ pub struct Image {
     pub brokers: Vec<Broker>,
     pub features: Features,
     /// By name, in order: DescribeTopicPartitions pages through it.
-    pub by_name: BTreeMap<Arc<str>, Arc<Topic>>,
-    pub by_id: HashMap<TopicId, Arc<Topic>>,
+    pub by_name: SharedMap<Arc<str>, Arc<Topic>>,
+    pub by_id: SharedMap<TopicId, Arc<Topic>>,
 }
 
 impl Image {

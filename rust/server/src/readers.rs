@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::counters::Counter;
+use crate::crew::Crew;
 use crate::workers::Workers;
 
 /// For each data directory.
@@ -40,6 +41,8 @@ pub struct Piece<'a> {
 /// See the module.
 pub struct Readers {
     workers: Workers,
+    /// Who opens partitions of this directory, and makes their first files.
+    pub(crate) crew: Crew,
     /// Pieces of work that wait or are done.
     at_work: AtomicUsize,
     /// Pieces of answers that were not in memory.
@@ -54,6 +57,7 @@ impl Default for Readers {
     fn default() -> Self {
         Self {
             workers: Workers::new("ottla-read", THREADS),
+            crew: Crew::default(),
             at_work: AtomicUsize::new(0),
             waits: Counter::default(),
             aheads: Counter::default(),

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ottla_log::commit::Host;
-use ottla_log::partition::{AppendOptions, Appended, OffsetAt, OpenHint, Origin, PartitionObserver, VerificationGuard};
+use ottla_log::partition::{
+    AppendOptions, Appended, Deletion, OffsetAt, OpenHint, Origin, PartitionObserver, VerificationGuard,
+};
 use ottla_log::{Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError};
 use parking_lot::Mutex;
 use tracing::{error, info};
@@ -94,7 +96,7 @@ pub struct Replica {
     watch: Arc<Watch>,
     is_deleted: AtomicBool,
     /// Whether the partition has taken a batch since the engine was opened, so that its files are there.
-    has_appended: AtomicBool,
+    pub(crate) has_appended: AtomicBool,
 }
 
 /// Does what waits for the disk where it keeps no other connection of this thread waiting: on a thread of the network
@@ -309,26 +311,26 @@ impl Replica {
         Ok(())
     }
 
-    /// Stops serving and removes the files.
-    pub fn delete(&self) -> Option<Arc<Partition>> {
+    /// Stops serving; what is to be done to the files.
+    pub fn delete(&self) -> Option<Deletion> {
         self.is_deleted.store(true, Ordering::Release);
         self.watch.waiters.wake_all();
-        // One that was never opened may still have files; they go by the same way. One that has none is not opened any more: an append
-        // that is on its way would make a directory in the place of a successor's.
-        let closed = || Err(StorageError::Closed { path: self.place.path.clone() });
-        let partition = if self.place.has_files {
-            self.partition()
-        } else {
-            let _opening = self.opening.lock();
-            self.partition.get_or_init(closed).as_ref().map_err(Clone::clone)
-        };
+        // What was not opened is not opened any more: an append that is on its way would make a directory in the place of a successor's.
+        let opening = self.opening.lock();
+        let is_opened = self.partition.get().is_some();
+        let partition =
+            self.partition.get_or_init(|| Err(StorageError::Closed { path: self.place.path.clone() })).as_ref();
+        drop(opening);
         match partition {
-            Ok(partition) => Some(Arc::clone(partition)),
-            Err(StorageError::Closed { .. }) => None,
-            Err(failure) => {
+            Ok(partition) => Some(Deletion::Opened(Arc::clone(partition))),
+            Err(failure) if is_opened => {
                 error!("cannot delete the files of {}-{}: {failure}", self.identity.topic, self.identity.partition);
                 None
             }
+            Err(_) => self.place.has_files.then(|| Deletion::Unopened {
+                path: self.place.path.clone(),
+                delay_ms: self.config.load().file_delete_delay_ms,
+            }),
         }
     }
 

@@ -402,3 +402,36 @@ fn opened_after_a_crash() {
     life(2).close().unwrap();
     assert_eq!(opened(&life(2)), 0);
 }
+
+/// Topics that are deleted together cost the disk as many syncs as one.
+#[test]
+fn deleted_together() {
+    let disk = FaultyDisk::memory();
+    let faults = disk.faults();
+    let env = Env::new(Arc::new(disk), Arc::new(VirtualClock::new(1_700_000_000_000)));
+    let engine = open(&env, Path::new("/data"));
+    let names: Vec<String> = (0..20).map(|number| format!("topic-{number}")).collect();
+    let topics = || names.iter().zip(1..).map(|(name, id)| topic(name, id));
+    publish(&engine, topics().collect(), vec![]);
+    for name in &names {
+        append(&engine, name);
+    }
+    let partitions: Vec<_> =
+        names.iter().map(|name| Arc::clone(engine.replica(name, 0).unwrap().partition().unwrap())).collect();
+    engine.checkpoint(&partitions).unwrap();
+    let mut costs = Vec::new();
+    for deleted in [1..2, 2..21] {
+        faults.trace();
+        publish(&engine, vec![], deleted.map(|id| [id; 16]).collect());
+        let is_sync = |call: &Call| matches!(call, Call::Sync | Call::SyncDir);
+        costs.push(faults.traced().iter().filter(|(call, _)| is_sync(call)).count());
+    }
+    assert!(costs[0] > 0);
+    assert_eq!(costs[0], costs[1]);
+    assert!(names.iter().all(|name| engine.replica(name, 0).is_none()));
+    engine.close().unwrap();
+    // None of what was known of them is there for topics of the same names.
+    let engine = open(&env, Path::new("/data"));
+    publish(&engine, topics().map(|topic| TopicUpdate { id: [99 + topic.id[0]; 16], ..topic }).collect(), vec![]);
+    assert!(names.iter().all(|name| log_end(&engine, name) == 0));
+}

@@ -204,6 +204,15 @@ pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Vec
 /// Replaces a small file as a whole: write beside it, sync, rename over it, sync the directory. After a power cut the old or the new
 /// content is there, never a mixture (Kafka's `CheckpointFile` and `PropertiesUtils` do the same).
 pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_content(disk, path, content)?;
+    match path.parent() {
+        Some(directory) => disk.sync_dir(directory),
+        None => Ok(()),
+    }
+}
+
+/// The same without the last step, which one call makes for several files: until then a power cut may leave the old content.
+pub fn replace_content(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
@@ -211,9 +220,5 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<
     file.write_at(&mut [IoSlice::new(content)], 0)?;
     file.sync_data()?;
     drop(file);
-    disk.rename(&temporary, path)?;
-    match path.parent() {
-        Some(directory) => disk.sync_dir(directory),
-        None => Ok(()),
-    }
+    disk.rename(&temporary, path)
 }

@@ -273,8 +273,11 @@ impl Partition {
     ) -> Result<Arc<Segment>, StorageError> {
         let Some(active) = state.active().cloned() else {
             return self.slowly(|| {
-                self.make_directory(state)?;
-                self.add_segment(state, now_ms)
+                self.make_directory(state, now_ms)?;
+                match state.active() {
+                    Some(made) => Ok(made.clone()),
+                    None => self.add_segment(state, now_ms),
+                }
             });
         };
         let mut roll = !active.has_room(header.last_offset(), bytes, config.segment_bytes, config.segment_index_bytes);
@@ -311,14 +314,38 @@ impl Partition {
 
     fn add_segment(&self, state: &mut State, now_ms: i64) -> Result<Arc<Segment>, StorageError> {
         let segment = Arc::new(Segment::create(self.disk(), &self.path, state.log_end.offset, now_ms)?);
-        state.segments.push(segment.clone());
-        state.names_made += 1;
-        state.log_end = Mark { offset: state.log_end.offset, segment: segment.base_offset(), position: 0 };
+        state.begin_segment(segment.clone());
         Ok(segment)
     }
 
-    /// The directory and the files that are there from its first day.
-    fn make_directory(&self, state: &mut State) -> Result<(), StorageError> {
+    /// Makes ahead of the first batch what must be on the disk before it. That is waited for, and many partitions can be prepared side by
+    /// side. What went wrong the append meets itself.
+    pub fn prepare(&self) -> Result<(), StorageError> {
+        if let Some(health) = self.health.as_ref().filter(|_| !self.is_metadata) {
+            health.check_room()?;
+        }
+        let prepare = || {
+            let mut state = self.state.write();
+            state.check_online(&self.path)?;
+            self.slowly(|| {
+                self.make_directory(&mut state, self.now_ms())?;
+                if let Some(active) = state.active() {
+                    self.host.open_files().used(active);
+                }
+                self.write_owed_epoch(&mut state)
+            })
+        };
+        let prepared = self.host.with_descriptors(prepare);
+        if let Err(error) = &prepared
+            && is_fatal(error)
+        {
+            self.go_offline(error);
+        }
+        prepared
+    }
+
+    /// The directory and the files that are there from its first day, the first segment among them, so that one sync brings all their names.
+    fn make_directory(&self, state: &mut State, now_ms: i64) -> Result<(), StorageError> {
         if state.made {
             return Ok(());
         }
@@ -326,13 +353,15 @@ impl Partition {
         // Looked at again: it was not there when the partition was opened.
         check_owner(disk, &self.path, &self.identity)?;
         disk.create_dir_all(&self.path).map_err(|error| StorageError::io("create", &self.path, error))?;
-        checkpoint::write_topic_id(disk, &self.path.join(names::PARTITION_METADATA), &self.identity.topic_id)?;
-        if !state.epochs.entries().is_empty() {
-            self.write_epochs(&state.epochs)?;
+        if state.parent_unsynced.is_none() {
+            // An earlier try may have made the name.
+            state.parent_unsynced = Some(self.health.as_ref().map_or(0, |health| health.new_names.made()));
         }
+        let first = Arc::new(Segment::create(disk, &self.path, state.log_end.offset, now_ms)?);
+        checkpoint::write_first(disk, &self.path, &self.identity.topic_id, state.epochs.entries())?;
         state.made = true;
-        state.parent_unsynced = true;
-        state.names_made += 1;
+        state.begin_segment(first);
+        state.names_synced = state.names_made;
         Ok(())
     }
 

@@ -1,13 +1,11 @@
-//! Syncs: group commit, flush, the producer snapshot, closing, deleting.
+//! Syncs: group commit, flush, the producer snapshot, closing.
 //!
 //! One sync covers everything appended before it began; what arrives meanwhile goes with the next. So the number of syncs does not grow
 //! with the number of appenders. What is synced: the segments from the durable offset on, the indexes of those that are closed, and the
 //! directories that got new names. After a failed sync nothing is tried again: the pages may be marked clean without being on disk. The
 //! partition goes offline with the error, and so does everybody waiting for it.
 
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +22,7 @@ struct Target {
     end: Mark,
     segments: Vec<Arc<Segment>>,
     names: Option<u64>,
-    parent: bool,
+    parent: Option<u64>,
     truncations: u64,
     started_ms: i64,
     started_us: i64,
@@ -123,8 +121,8 @@ impl Partition {
         if let Some(names) = target.names {
             state.names_synced = state.names_synced.max(names);
         }
-        if target.parent {
-            state.parent_unsynced = false;
+        if target.parent.is_some() {
+            state.parent_unsynced = None;
         }
         if target.truncations == state.truncations && target.end.offset >= state.durable.offset {
             // The segment it ended may have been compacted meanwhile, and then is on the disk with its indexes. If it was only rolled, they
@@ -157,10 +155,11 @@ impl Partition {
         if target.names.is_some() {
             disk.sync_dir(&self.path).at("sync", &self.path)?;
         }
-        if target.parent
-            && let Some(parent) = self.path.parent()
-        {
-            disk.sync_dir(parent).at("sync", parent)?;
+        if let (Some(number), Some(parent)) = (target.parent, self.path.parent()) {
+            match &self.health {
+                Some(health) => health.new_names.sync(disk, parent, number)?,
+                None => disk.sync_dir(parent).at("sync", parent)?,
+            }
         }
         Ok(())
     }
@@ -237,7 +236,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Syncs, brings indexes to disk and writes the producer snapshot. Every later operation fails with [`StorageError::Closed`].
+    /// Syncs, brings indexes to disk and writes the producer snapshot, unless a clean stop left all that and nothing was appended since.
+    /// Every later operation fails with [`StorageError::Closed`].
     pub fn close(&self) -> Result<(), StorageError> {
         let _trim = self.trim.lock();
         {
@@ -248,12 +248,18 @@ impl Partition {
             state.check_online(&self.path)?;
         }
         loop {
+            {
+                let mut state = self.state.write();
+                if state.is_as_found() {
+                    state.closed = true;
+                    return Ok(());
+                }
+            }
             self.sync_to_end()?;
             let mut state = self.state.write();
             if state.durable.offset < state.log_end.offset {
                 continue;
             }
-            self.write_owed_epoch(&mut state)?;
             if let Some(active) = state.active().cloned() {
                 self.with_reserve(|| active.seal_indexes(self.disk(), true))?;
                 self.with_reserve(|| self.write_snapshot(&mut state, true))?;
@@ -262,62 +268,6 @@ impl Partition {
             self.recount_unsynced(&mut state);
             return Ok(());
         }
-    }
-
-    /// Takes the partition out of service and its directory out of sight; the files go after `file.delete.delay.ms`.
-    pub fn delete(&self) -> Result<(), StorageError> {
-        let Some(target) = self.take_away()? else { return Ok(()) };
-        if let Some(parent) = self.path.parent() {
-            self.disk().sync_dir(parent).at("sync", parent)?;
-        }
-        self.host.remove_later(vec![target], true, self.config.load().file_delete_delay_ms);
-        Ok(())
-    }
-
-    /// The same for many, with one sync of each directory they lie in; what went wrong with which.
-    pub fn delete_all(partitions: &[Arc<Partition>]) -> Vec<(Arc<Partition>, StorageError)> {
-        let mut failed = Vec::new();
-        let mut taken: BTreeMap<&Path, Vec<(&Arc<Partition>, PathBuf)>> = BTreeMap::new();
-        for partition in partitions {
-            match (partition.take_away(), partition.path.parent()) {
-                (Ok(Some(target)), Some(parent)) => taken.entry(parent).or_default().push((partition, target)),
-                (Ok(_), _) => {}
-                (Err(error), _) => failed.push((partition.clone(), error)),
-            }
-        }
-        for (parent, taken) in taken {
-            let synced = taken[0].0.disk().sync_dir(parent).at("sync", parent);
-            for (partition, target) in taken {
-                match &synced {
-                    Ok(()) => {
-                        let delay_ms = partition.config.load().file_delete_delay_ms;
-                        partition.host.remove_later(vec![target], true, delay_ms);
-                    }
-                    // The names may come back with a power cut: then the files should be there.
-                    Err(error) => failed.push((partition.clone(), error.clone())),
-                }
-            }
-        }
-        failed
-    }
-
-    /// Out of service, and under another name, if it has a directory. That name is not synced.
-    fn take_away(&self) -> Result<Option<PathBuf>, StorageError> {
-        let disk = self.disk();
-        let _trim = self.trim.lock();
-        let mut state = self.state.write();
-        state.closed = true;
-        self.recount_unsynced(&mut state);
-        for segment in state.segments.iter() {
-            segment.mark_removed();
-        }
-        if !state.made {
-            return Ok(None);
-        }
-        let target = self.path.with_file_name(deleted_name(&self.name, &self.host.unique()));
-        disk.rename(&self.path, &target).at("rename", &self.path)?;
-        state.made = false;
-        Ok(Some(target))
     }
 }
 
@@ -332,12 +282,4 @@ fn sync_segment(disk: &dyn Disk, segment: &Segment) -> Result<(), StorageError> 
 
 fn is_not_found(error: &StorageError) -> bool {
     matches!(error, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-}
-
-/// Kafka's name of a deleted partition's directory, never longer than a file name may be.
-fn deleted_name(name: &str, unique: &str) -> String {
-    const NAME_MAX: usize = 255;
-    let suffix = format!(".{unique}{}", names::DELETE_DIR_SUFFIX);
-    let keep = NAME_MAX.saturating_sub(suffix.len()).min(name.len());
-    format!("{}{suffix}", &name[..keep])
 }

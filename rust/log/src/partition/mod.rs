@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! append    check, place, write, enter into indexes and producer state     read      a slice of one segment, never past the limit
-//! lookup    by timestamp, by epoch, earliest, latest                       flush     group commit, high watermark, close, delete
+//! lookup    by timestamp, by epoch, earliest, latest                       flush     group commit, high watermark, close
 //! trim      truncate, DeleteRecords, retention, roll                       recover   what opening finds and repairs
 //! offsets, epochs, producers, snapshot: the state, each with its own rules          marker    how far it was durable when the disk failed
 //! ending    where recovery must stop           replay    what good batches mean to producers and epochs
@@ -10,7 +10,7 @@
 //! compact   a pass of compaction, and its result put in place      listing   what files there are
 //! segments  the list, and in which of them a look-up by time begins
 //! slow      work under the lock that waits for the disk, and telling the observer what can be read now
-//! fold      the last record of each key, for coordinators that begin
+//! fold      the last record of each key, for coordinators that begin      delete    out of sight, and gone later
 //! ```
 //!
 //! One lock guards the state. Appends hold it for a write to the page cache; reads hold it to learn which segment and how far, and do
@@ -23,6 +23,7 @@ mod aborted;
 mod append;
 mod compact;
 pub mod config;
+mod delete;
 mod ending;
 mod epochs;
 mod flush;
@@ -61,6 +62,7 @@ use crate::health::{Health, with_reserve};
 use crate::{Offset, Offsets, PartitionConfig, TopicId};
 use compact::CleaningState;
 pub use compact::{Compaction, MapSize};
+pub use delete::Deletion;
 pub use fold::{Folded, FoldedRecord};
 pub(crate) use read::visit_batch;
 use state::State;

@@ -48,6 +48,7 @@ impl Partition {
                     let file = path.join(names::PARTITION_METADATA);
                     with_reserve(health.as_ref(), || checkpoint::write_topic_id(disk, &file, &identity.topic_id))?;
                 }
+                let found_clean = hint.clean && has_owner && is_as_closed(&loaded);
                 let (segment, position) =
                     loaded.segments.last().map_or((0, 0), |active| (active.base_offset(), active.size()));
                 let end = Mark { offset: loaded.log_end, segment, position };
@@ -62,6 +63,7 @@ impl Partition {
                     producers: loaded.producers,
                     snapshot_offset: loaded.snapshot_offset,
                     cleaned: hint.cleaned.map(|cleaned| cleaned.min(end.offset)),
+                    found_clean,
                     ..State::empty(leader_epoch)
                 };
                 state.producers.high_watermark_moved(end.offset);
@@ -76,7 +78,7 @@ impl Partition {
         state.health = health.clone();
         state.leader_epoch = leader_epoch.max(state.epochs.latest().unwrap_or(leader_epoch));
         // An empty log has an epoch too, as in Kafka: it begins where the leader found the log's end. It is written down with its first
-        // batch or at the stop: after a crash every partition begins one, and most are not written to.
+        // batch: at each start every partition begins one, and most are not written to.
         if state.epochs.is_news(leader_epoch) {
             state.epochs.assign(leader_epoch, state.log_end.offset);
             state.epoch_unwritten = state.made;
@@ -101,6 +103,14 @@ impl Partition {
         report.took_ms = host.env().clock().monotonic_ms() - began_ms;
         Ok((partition, report))
     }
+}
+
+/// Nothing was looked for, found wrong or made anew: all that a clean stop writes is there.
+fn is_as_closed(loaded: &recover::Loaded) -> bool {
+    let report = &loaded.report;
+    loaded.snapshot_offset == Some(loaded.log_end)
+        && (report.segments_scanned, report.bytes_cut, report.indexes_rebuilt) == (0, 0, 0)
+        && report.damage.is_empty()
 }
 
 /// A topic that was deleted and made again has another id: what its predecessor left in a directory of that name is not its own. A

@@ -132,12 +132,16 @@ pub struct State {
     pub leader_epoch: i32,
     pub producers: Producers,
     pub recent: Recent,
-    /// Names made in the directory, and how many of them a sync of it has covered. `parent` for the directory's own name.
+    /// Names made in the directory, and how many of them a sync of it has covered. `parent` for the directory's own name,
+    /// by its number ([`crate::new_names`]).
     pub names_made: u64,
     pub names_synced: u64,
-    pub parent_unsynced: bool,
-    /// The last of `epochs` is not in its file yet: it is written before the first batch of it.
+    pub parent_unsynced: Option<u64>,
+    /// The last of `epochs` is not in its file yet: it is written before the first batch of it. Until then no batch must be judged by it,
+    /// and the epoch of the next start begins where it does.
     pub epoch_unwritten: bool,
+    /// A clean stop left everything as it was found.
+    pub found_clean: bool,
     /// A group commit is queued or running.
     pub commit_running: bool,
     /// Who else is about to append, as far as the last commits tell.
@@ -176,8 +180,9 @@ impl State {
             recent: Recent::default(),
             names_made: 0,
             names_synced: 0,
-            parent_unsynced: false,
+            parent_unsynced: None,
             epoch_unwritten: false,
+            found_clean: false,
             commit_running: false,
             crowd: Crowd::default(),
             truncations: 0,
@@ -204,9 +209,21 @@ impl State {
         Ok(())
     }
 
+    /// What is being written is on the disk as a clean stop left it, with its indexes and the producers.
+    pub fn is_as_found(&self) -> bool {
+        self.found_clean && self.crowd.appends == 0 && self.names_made == 0 && self.truncations == 0
+    }
+
     /// Out of service, its directory renamed.
     pub fn is_deleted(&self) -> bool {
         self.closed && !self.made
+    }
+
+    /// It is written from now on.
+    pub fn begin_segment(&mut self, segment: Arc<Segment>) {
+        self.log_end = Mark { offset: self.log_end.offset, segment: segment.base_offset(), position: 0 };
+        self.segments.push(segment);
+        self.names_made += 1;
     }
 
     pub fn active(&self) -> Option<&Arc<Segment>> {

@@ -68,16 +68,15 @@ fn pages<'a>(
     request: &DescribeTopicPartitionsRequest<'a>,
     limit: usize,
 ) -> (Vec<TopicPage<'a>>, Option<Cursor<'a>>) {
-    let mut names: Vec<&'a str> = if request.topics.is_empty() {
-        image.by_name.keys().map(|name| &**name).collect()
+    let from = request.cursor.map_or("", |cursor| cursor.topic);
+    let names: Box<dyn Iterator<Item = &'a str> + 'a> = if request.topics.is_empty() {
+        Box::new(image.by_name.iter_from(from).map(|(name, _)| &**name))
     } else {
-        request.topics.clone()
+        let mut names: Vec<&'a str> = request.topics.iter().copied().filter(|name| *name >= from).collect();
+        names.sort_unstable();
+        names.dedup();
+        Box::new(names.into_iter())
     };
-    names.sort_unstable();
-    names.dedup();
-    if let Some(cursor) = request.cursor {
-        names.retain(|name| *name >= cursor.topic);
-    }
     let mut pages = Vec::new();
     let mut left = limit;
     for name in names {

@@ -19,6 +19,7 @@ use ottla_protocol::native::list_offsets::{
 };
 use ottla_protocol::wire::{Error, Writer};
 
+use crate::crew;
 use crate::dispatch::{Pending, RequestInfo};
 use crate::error_code::ErrorCode;
 use crate::image::Topic;
@@ -42,6 +43,10 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
         }
     }
     let image = plane.engine.image();
+    crew::open_all(request.topics.iter().flat_map(|(name, questions)| {
+        let topic = image.topic(name);
+        questions.iter().filter_map(move |question| Some(&topic?.partition(question.partition)?.replica))
+    }));
     let mut answers = Vec::with_capacity(request.topics.len());
     for (name, questions) in &request.topics {
         let topic = image.topic(name);

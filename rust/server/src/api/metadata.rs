@@ -14,12 +14,13 @@
 //!
 //! Version notes: 0 an empty list is all topics; 10 ids; 12 by id; 11 drops the cluster's operations.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ottla_protocol::native::metadata::{
-    BrokerAddress, Head, MetadataRequest, PartitionView, RequestedTopic, TopicHead, write_end, write_head,
-    write_partition, write_topic, write_topic_end,
+    BrokerAddress, FIRST_FLEXIBLE, Head, MetadataRequest, PartitionView, RequestedTopic, TopicHead, write_end,
+    write_head, write_partition, write_topic, write_topic_end,
 };
 use ottla_protocol::native::{Out, Written};
 use ottla_protocol::wire::{Error, Writer};
@@ -35,33 +36,41 @@ use crate::reply::Reply;
 const KEY: i16 = 3;
 const NO_ID: [u8; 16] = [0; 16];
 
-/// A request that outlives its frame: it may wait for topics to be created.
-struct Question {
+/// What is asked. The names are those of the frame, or its own if it outlives it: it may wait for topics to be created.
+struct Question<'q> {
     info: RequestInfo,
     /// `None`: all topics.
-    topics: Option<Vec<Named>>,
+    topics: Option<Vec<Named<'q>>>,
     include_cluster_operations: bool,
     include_topic_operations: bool,
 }
 
-enum Named {
-    Name(String),
+enum Named<'q> {
+    Name(Cow<'q, str>),
     Id([u8; 16]),
     /// As no version of the protocol allows.
     Wrongly,
 }
 
-impl Named {
-    fn all(topics: &[RequestedTopic<'_>], version: i16) -> Vec<Self> {
+impl<'q> Named<'q> {
+    fn all(topics: &[RequestedTopic<'q>], version: i16) -> Vec<Self> {
         let by_id = topics.iter().any(|topic| topic.topic_id != NO_ID);
         if by_id && version >= 12 {
             return topics.iter().map(|topic| topic.topic_id).filter(|id| *id != NO_ID).map(Self::Id).collect();
         }
         let named = topics.iter().map(|topic| match topic.name {
-            Some(name) if topic.topic_id == NO_ID => Self::Name(name.to_owned()),
+            Some(name) if topic.topic_id == NO_ID => Self::Name(Cow::Borrowed(name)),
             _ => Self::Wrongly,
         });
         named.collect()
+    }
+
+    fn into_owned(self) -> Named<'static> {
+        match self {
+            Self::Name(name) => Named::Name(Cow::Owned(name.into_owned())),
+            Self::Id(id) => Named::Id(id),
+            Self::Wrongly => Named::Wrongly,
+        }
     }
 }
 
@@ -81,21 +90,14 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
         include_cluster_operations: request.include_cluster_authorized_operations,
         include_topic_operations: request.include_topic_authorized_operations,
     };
+    let found = question.find(&image, &[]);
     let may_create = request.allow_auto_topic_creation && plane.limits.auto_create_topics;
-    let missing: BTreeSet<String> = match &question.topics {
-        Some(topics) if may_create => topics
-            .iter()
-            .filter_map(|topic| match topic {
-                Named::Name(name) if image.topic(name).is_none() && is_valid_topic_name(name) => Some(name.clone()),
-                _ => None,
-            })
-            .collect(),
-        _ => BTreeSet::new(),
-    };
+    let missing: BTreeSet<&str> = found.iter().filter(|_| may_create).filter_map(Found::absent).collect();
     if missing.is_empty() {
-        return Ok(Pending::made(question.respond(plane, &image, &[])));
+        return Ok(Pending::made(question.respond(plane, &image, &found)));
     }
-    let missing: Vec<String> = missing.into_iter().take(plane.limits.topics_created_max).collect();
+    let missing: Vec<String> = missing.into_iter().take(plane.limits.topics_created_max).map(str::to_owned).collect();
+    let question = question.into_owned();
     let bytes: usize = missing.iter().map(|name| name.len() + size_of::<String>()).sum();
     let (reply, created) = oneshot::channel::<Vec<(String, i16)>>();
     let control = Arc::clone(&plane.control);
@@ -108,7 +110,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
         async move {
             let errors = created.await.map_err(|_| "the control plane is gone".to_owned())?;
             let image = answering.engine.image();
-            question.respond(&answering, &image, &errors)
+            question.respond(&answering, &image, &question.find(&image, &errors))
         },
     ))
 }
@@ -124,9 +126,13 @@ pub fn is_valid_topic_name(name: &str) -> bool {
         && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
 }
 
+fn has_leader(image: &Image, partition: &PartitionState) -> bool {
+    image.brokers.iter().any(|broker| broker.id == partition.leader)
+}
+
 /// How a partition looks to a client: without a leader on any live broker it is leaderless.
 pub fn view<'a>(image: &Image, partition: &'a PartitionState) -> PartitionView<'a> {
-    let has_leader = image.brokers.iter().any(|broker| broker.id == partition.leader);
+    let has_leader = has_leader(image, partition);
     PartitionView {
         error_code: if has_leader { 0 } else { ErrorCode::LEADER_NOT_AVAILABLE.0 },
         index: partition.index,
@@ -138,17 +144,43 @@ pub fn view<'a>(image: &Image, partition: &'a PartitionState) -> PartitionView<'
     }
 }
 
-impl Question {
+impl Found<'_> {
+    fn partitions(&self) -> usize {
+        match self {
+            Self::Topic(topic) => topic.partitions.len(),
+            Self::Missing { .. } => 0,
+        }
+    }
+
+    /// Its name, if it is a topic that could be and is not.
+    fn absent(&self) -> Option<&str> {
+        match self {
+            Self::Missing { name, error: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => *name,
+            _ => None,
+        }
+    }
+}
+
+impl Question<'_> {
+    fn into_owned(self) -> Question<'static> {
+        let topics = self.topics.map(|topics| topics.into_iter().map(Named::into_owned).collect());
+        Question {
+            info: self.info,
+            topics,
+            include_cluster_operations: self.include_cluster_operations,
+            include_topic_operations: self.include_topic_operations,
+        }
+    }
+
     fn find<'a>(&'a self, image: &'a Image, errors: &[(String, i16)]) -> Vec<Found<'a>> {
         let Some(topics) = &self.topics else {
             return image.by_name.values().map(|topic| Found::Topic(topic)).collect();
         };
         let errors: HashMap<&str, i16> = errors.iter().map(|(name, code)| (&**name, *code)).collect();
-        let mut seen = HashSet::new();
         let found = topics.iter().map(|topic| match topic {
             Named::Name(name) => image.topic(name).map_or_else(
                 || {
-                    let told = errors.get(name.as_str()).map(|code| ErrorCode(*code));
+                    let told = errors.get(&**name).map(|code| ErrorCode(*code));
                     let error = match told {
                         Some(error) if error != ErrorCode::NONE => error,
                         _ if !is_valid_topic_name(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
@@ -165,18 +197,19 @@ impl Question {
                 }),
             Named::Wrongly => Found::Missing { name: None, id: NO_ID, error: ErrorCode::INVALID_REQUEST },
         });
+        let (mut seen, mut missed) = (HashSet::with_capacity(topics.len()), HashSet::new());
         found
             .filter(|found| match found {
-                Found::Topic(topic) => seen.insert((Some(&*topic.name), NO_ID)),
-                Found::Missing { name, id, .. } => seen.insert((*name, *id)),
+                Found::Topic(topic) => seen.insert(std::ptr::from_ref(*topic)),
+                Found::Missing { name, id, .. } => missed.insert((*name, *id)),
             })
             .collect()
     }
 
-    fn respond(&self, plane: &Plane, image: &Image, errors: &[(String, i16)]) -> Result<Option<Reply>, String> {
-        let topics = self.find(image, errors);
-        self.info.reply(KEY, 256 + 96 * topics.len(), |builder| {
-            self.write(plane, image, &topics, &mut Writer::new(builder.buffer()))
+    fn respond(&self, plane: &Plane, image: &Image, topics: &[Found<'_>]) -> Result<Option<Reply>, String> {
+        let partitions: usize = topics.iter().map(Found::partitions).sum();
+        self.info.reply(KEY, 256 + 96 * topics.len() + 32 * partitions, |builder| {
+            self.write(plane, image, topics, &mut Writer::new(builder.buffer()))
         })
     }
 
@@ -208,9 +241,7 @@ impl Question {
                         partition_count: topic.partitions.len(),
                     };
                     write_topic(writer, version, &head)?;
-                    for partition in &topic.partitions {
-                        write_partition(writer, version, &view(image, partition))?;
-                    }
+                    write_partitions(writer, version, image, topic)?;
                     let operations =
                         if self.include_topic_operations { ALL_TOPIC_OPERATIONS } else { OPERATIONS_OMITTED };
                     write_topic_end(writer, version, operations)?;
@@ -231,6 +262,27 @@ impl Question {
         let operations = if self.include_cluster_operations { ALL_CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED };
         write_end(writer, version, operations)
     }
+}
+
+/// Most answers say the same of a topic again and again: it is encoded once, as long as nothing about it changes. All flexible versions
+/// say it alike.
+fn write_partitions(writer: &mut Out<'_>, version: i16, image: &Image, topic: &Topic) -> Written {
+    let write_all = |writer: &mut Out<'_>| {
+        topic.partitions.iter().try_for_each(|partition| write_partition(writer, version, &view(image, partition)))
+    };
+    // A leader goes and comes with its broker, which is no change of the topic.
+    if version < FIRST_FLEXIBLE || !topic.partitions.iter().all(|partition| has_leader(image, partition)) {
+        return write_all(writer);
+    }
+    if let Some(described) = topic.described.get() {
+        writer.raw(described);
+        return Ok(());
+    }
+    let begin = writer.position();
+    write_all(writer)?;
+    let described = Box::from(&writer.buffer()[begin..]);
+    let _ = topic.described.set(described);
+    Ok(())
 }
 
 /// Names that are internal before they exist (Kafka: `Topic.isInternal`).

@@ -15,6 +15,8 @@
 //!
 //! Version notes: 13 names topics by id.
 
+mod first;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -330,6 +332,9 @@ async fn append_when_relieved(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan
 fn append(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut frame: Frame) -> Pending {
     let acks = plan.acks;
     let has_valid_acks = matches!(acks, ALL_IN_SYNC | NO_ANSWER | LEADER);
+    if has_valid_acks {
+        first::prepare(&plan, &frame);
+    }
     let mut awaited = Vec::new();
     for (topic_place, TopicPlan { target, partitions }) in plan.topics.iter_mut().enumerate() {
         for (place, partition) in partitions.iter_mut().enumerate() {

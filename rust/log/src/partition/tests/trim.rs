@@ -1,8 +1,12 @@
 //! Truncation, DeleteRecords, retention, deletion.
 
+use std::path::Path;
+
 use super::*;
 use crate::env::faulty::{Call, EIO, Fault};
 use crate::error::{ReadError, StorageError};
+use crate::partition::Deletion;
+use crate::segment::names;
 
 /// Truncating at every offset leaves exactly what lies before the batch that holds it, and appends go on there.
 #[test]
@@ -167,16 +171,40 @@ fn deleted_together() {
         partition
     };
     let there = || bench.host.env().disk().list("/data".as_ref()).unwrap().len();
-    let all: Vec<Arc<Partition>> = (0..4).map(open).collect();
+    let all = |range: std::ops::Range<i32>| -> Vec<Deletion> { range.map(open).map(Deletion::Opened).collect() };
+    let first = all(0..4);
     faults.fail(Fault::new(EIO).of(&[Call::Rename]).after(2).once());
     faults.trace();
-    let failed = Partition::delete_all(&all);
-    assert_eq!(failed.iter().map(|(partition, _)| partition.identity().partition).collect::<Vec<_>>(), [2]);
+    let failed = Partition::delete_all(&bench.host, &first);
+    assert_eq!(failed.iter().map(|(path, _)| *path).collect::<Vec<_>>(), [Path::new("/data/t-2")]);
     let syncs = faults.traced().into_iter().filter(|(call, _)| *call == Call::SyncDir).map(|(_, path)| path);
     assert_eq!(syncs.collect::<Vec<_>>(), [PathBuf::from("/data")]);
     assert_eq!(there(), 1);
-    let all: Vec<Arc<Partition>> = (4..6).map(open).collect();
+    let second = all(4..6);
     faults.fail(Fault::new(EIO).of(&[Call::SyncDir]).at("/data").once());
-    assert_eq!(Partition::delete_all(&all).len(), 2);
+    assert_eq!(Partition::delete_all(&bench.host, &second).len(), 2);
     assert_eq!(there(), 3);
+}
+
+/// A directory that nobody opened goes as one that somebody did: after the delay, and not a file of it is looked at.
+#[test]
+fn deleted_unopened() {
+    let (bench, faults) = brittle(Durability::Os, 0);
+    let partition = bench.open();
+    send_values(&partition, &["v"]);
+    partition.close().unwrap();
+    drop(partition);
+    faults.trace();
+    let deletions = [Deletion::Unopened { path: bench.path(), delay_ms: 1_000 }];
+    assert!(Partition::delete_all(&bench.host, &deletions).is_empty());
+    let calls: Vec<Call> = faults.traced().into_iter().map(|(call, _)| call).collect();
+    assert_eq!(calls, [Call::Rename, Call::SyncDir]);
+    let listed = || -> Vec<String> {
+        bench.host.env().disk().list("/data".as_ref()).unwrap().into_iter().map(|entry| entry.name).collect()
+    };
+    assert!(listed()[0].starts_with("t-0.") && listed()[0].ends_with(names::DELETE_DIR_SUFFIX));
+    assert_eq!(bench.open().offsets().log_end, 0);
+    bench.clock.turn(1_000);
+    assert_eq!(bench.host.remove_due(), 1);
+    assert!(listed().is_empty());
 }

@@ -2,11 +2,16 @@
 //!
 //! It begins on the network thread, where nothing waits for the disk. At a partition that needs that (not opened yet, held by somebody who
 //! makes a segment, its index or the begin of the records not in memory) the look as a whole moves to a thread of the [`Readers`], does a few there, and comes back.
+//!
+//! A few records from each of very many partitions are copied: a call of `sendfile` for each would cost more, and an answer that waits
+//! for a slow client would hold as many descriptors.
 
 use std::sync::Arc;
 
+use ottla_log::env::read_exact_at;
 use ottla_protocol::native::fetch::{DivergingEpoch, PartitionHead};
 
+use crate::crew;
 use crate::engine::Engine;
 use crate::error_code::ErrorCode;
 use crate::image::{Image, PartitionState};
@@ -17,18 +22,35 @@ use crate::sessions::{PartitionKey, Reader, Said, Target, TopicKey, Wanted};
 
 /// So many partitions at most are waited for by one piece of work.
 const WAITS_MAX: usize = 16;
+/// So many at most are opened ahead, side by side, where one has to be.
+const OPENED_AHEAD_MAX: usize = 256;
+/// Records of a partition up to here are copied, and up to here of all partitions of an answer.
+const COPY_BYTES_MAX: usize = 8 * 1024;
+const COPY_BYTES_OF_ALL: usize = 1024 * 1024;
+/// An answer with so many files is full. What the others have comes with the next one.
+const FILES_MAX: usize = 256;
 
 /// What was read of one partition.
 pub struct Read {
     pub head: PartitionHead,
     /// The topic or partition does not exist; such answers stand behind all others, as in Kafka.
     pub is_unknown: bool,
-    pub records: Option<FileRegion>,
+    pub records: Option<Records>,
+}
+
+/// Where they are.
+pub enum Records {
+    File(FileRegion),
+    Memory(Vec<u8>),
 }
 
 impl Read {
     pub fn bytes(&self) -> usize {
-        self.records.as_ref().map_or(0, |records| records.bytes)
+        match &self.records {
+            None => 0,
+            Some(Records::File(region)) => region.bytes,
+            Some(Records::Memory(bytes)) => bytes.len(),
+        }
     }
 
     /// Nobody waits with such an answer.
@@ -63,6 +85,8 @@ pub struct Look {
     /// Of the first targets, as far as it has come.
     pub reads: Vec<Read>,
     bytes_left: usize,
+    copy_bytes_left: usize,
+    files_left: usize,
     must_be_whole: bool,
 }
 
@@ -78,7 +102,15 @@ pub fn find<'a>(image: &'a Image, key: &PartitionKey) -> Result<&'a PartitionSta
 impl Look {
     pub fn new(reader: Reader, targets: Vec<Target>, bytes_max: usize) -> Self {
         let reads = Vec::with_capacity(targets.len());
-        Self { reader, targets, reads, bytes_left: bytes_max, must_be_whole: true }
+        Self {
+            reader,
+            targets,
+            reads,
+            bytes_left: bytes_max,
+            copy_bytes_left: COPY_BYTES_OF_ALL,
+            files_left: FILES_MAX,
+            must_be_whole: true,
+        }
     }
 
     /// What was to be looked at, and the bytes that were found. The records themselves are let go: while a fetch waits for more it keeps no
@@ -109,12 +141,26 @@ impl Look {
             let (engine, own) = (Arc::clone(engine), Arc::clone(&readers));
             self = readers
                 .run(move || {
-                    self.wait_for_some(&engine.image(), &own);
+                    let image = engine.image();
+                    self.open_ahead(&image, &own);
+                    self.wait_for_some(&image, &own);
                     self
                 })
                 .await?;
         }
         Some(self)
+    }
+
+    /// After a start nobody has used any yet.
+    fn open_ahead(&self, image: &Image, readers: &Arc<Readers>) {
+        let next = self.targets.iter().skip(self.reads.len()).take(OPENED_AHEAD_MAX);
+        let found = next.filter_map(|target| find(image, &target.key).ok()).map(|partition| &partition.replica);
+        crew::open_all(found.filter(|replica| Arc::ptr_eq(replica.readers(), readers)));
+    }
+
+    /// There may be more than this answer can have.
+    pub fn is_full(&self) -> bool {
+        self.files_left == 0
     }
 
     /// Goes on where waiting is allowed, as long as the disk is that of `readers`.
@@ -130,10 +176,32 @@ impl Look {
         }
     }
 
-    fn take(&mut self, read: Read) {
+    fn take(&mut self, mut read: Read) {
         self.bytes_left = self.bytes_left.saturating_sub(read.bytes());
         self.must_be_whole &= read.bytes() == 0;
+        if let Some(Records::File(region)) = &read.records {
+            if let Some(copy) = self.copy(region) {
+                self.copy_bytes_left -= copy.len();
+                read.records = Some(Records::Memory(copy));
+            } else {
+                self.files_left = self.files_left.saturating_sub(1);
+                if self.files_left == 0 {
+                    self.bytes_left = 0;
+                }
+            }
+        }
         self.reads.push(read);
+    }
+
+    /// A few records that are in memory. What cannot be read is left to the transport, which tells of it.
+    fn copy(&self, region: &FileRegion) -> Option<Vec<u8>> {
+        let is_small = region.bytes <= COPY_BYTES_MAX.min(self.copy_bytes_left);
+        if !is_small || !region.file.is_resident(region.position, region.bytes as u64) {
+            return None;
+        }
+        let mut copy = vec![0; region.bytes];
+        read_exact_at(region.file.as_ref(), &mut copy, region.position).ok()?;
+        Some(copy)
     }
 
     fn look_at(&self, image: &Image, target: &Target, patience: Patience) -> Result<Read, WouldWait> {
@@ -179,7 +247,7 @@ impl Look {
         wanted: &Wanted,
         patience: Patience,
         head: &mut PartitionHead,
-    ) -> Result<Option<Option<FileRegion>>, ErrorCode> {
+    ) -> Result<Option<Option<Records>>, ErrorCode> {
         if !self.reader.is_consumer {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
@@ -204,7 +272,7 @@ impl Look {
         };
         fill(head, read.offsets);
         head.aborted_transactions = read.aborted;
-        Ok(Some(read.region))
+        Ok(Some(read.region.map(Records::File)))
     }
 }
 

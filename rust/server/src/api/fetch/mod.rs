@@ -34,7 +34,7 @@ use crate::plane::Plane;
 use crate::replica::Isolation;
 use crate::reply::Reply;
 use crate::sessions::{Context, PartitionKey, Reader, Said, SessionRequest, Target, TopicKey, Wanted};
-use look::{Look, Read};
+use look::{Look, Read, Records};
 
 const KEY: i16 = 1;
 const CONSUMER: i32 = -1;
@@ -142,6 +142,7 @@ impl Fetch {
     fn is_satisfied_by(&self, look: &Look) -> bool {
         let asks_for_nothing = look.targets.is_empty() && !matches!(self.context, Context::Incremental(_));
         asks_for_nothing
+            || look.is_full()
             || look.reads.iter().any(Read::is_urgent)
             || look.reads.iter().map(Read::bytes).sum::<usize>() >= self.min_bytes
     }
@@ -182,8 +183,10 @@ impl Fetch {
                 write_topic(&mut Writer::new(builder.buffer()), version, topic, reads.len())?;
                 for read in reads {
                     write_partition(&mut Writer::new(builder.buffer()), version, &read.head, read.bytes())?;
-                    if let Some(records) = read.records {
-                        builder.file(records);
+                    match read.records {
+                        None => {}
+                        Some(Records::File(region)) => builder.file(region),
+                        Some(Records::Memory(bytes)) => builder.buffer().extend_from_slice(&bytes),
                     }
                     write_partition_end(&mut Writer::new(builder.buffer()), version, &read.head)?;
                 }

@@ -52,12 +52,13 @@ impl Fetch {
             };
             let moved = session.lock().moved(waiters(&plane.engine.image()));
             let look = Look::new(self.reader, moved, self.max_bytes).finish(&plane.engine).await?;
+            let is_full = look.is_full();
             let is_urgent = look.reads.iter().any(|read| read.is_urgent());
             for (target, now) in look.sizes() {
                 let before = found.insert(place(&target), (target, now)).map_or(0, |(_, before)| before);
                 bytes = bytes - before + now;
             }
-            if is_over || is_urgent || bytes >= self.min_bytes {
+            if is_over || is_urgent || is_full || bytes >= self.min_bytes {
                 // Once more in order, so that the limits are kept.
                 let targets = found.into_values().map(|(target, _)| target).collect();
                 return Look::new(self.reader, targets, self.max_bytes).finish(&plane.engine).await;

@@ -1,0 +1,325 @@
+//! Requests over many partitions: what waits for the disk is done side by side, and what is said of topics is whole through every change.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::gated_disk::{GatedDisk, Keeper};
+use common::{Client, FetchAsk, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
+use ottla_log::PartitionConfig;
+use ottla_protocol::native::api_versions::Features;
+use ottla_protocol::native::list_offsets::LATEST;
+use ottla_protocol::wire::Reader;
+use ottla_server::image::{Broker, Update};
+
+const ACKS_ALL: i16 = -1;
+const ACKS_LEADER: i16 = 1;
+const NOTHING: [u8; 16] = [0; 16];
+
+/// A Produce v7 of one record to each partition of topic `t`.
+fn send_to_all(client: &mut Client, partitions: i32, value: &str) {
+    send_records_to_all(client, partitions, &batch(&[value]));
+}
+
+fn send_records_to_all(client: &mut Client, partitions: i32, records: &[u8]) {
+    client.send(0, 7, |w| {
+        w.nullable_string(false, None).unwrap();
+        w.i16(ACKS_LEADER);
+        w.i32(30_000);
+        w.array(false, Some(1)).unwrap();
+        w.string(false, "t").unwrap();
+        w.array(false, Some(usize::try_from(partitions).unwrap())).unwrap();
+        for index in 0..partitions {
+            w.i32(index);
+            w.bytes(false, records).unwrap();
+        }
+    });
+}
+
+/// (index, error, base offset) of each partition.
+fn produced_to_all(answer: &[u8]) -> Vec<(i32, i16, i64)> {
+    let mut reader = Reader::new(answer);
+    assert_eq!(reader.array(false, 1, "topics").unwrap(), 1);
+    reader.string(false, "name").unwrap();
+    let count = reader.array(false, 1, "partitions").unwrap();
+    let one = |reader: &mut Reader<'_>| {
+        let one = (reader.i32("index").unwrap(), reader.i16("error").unwrap(), reader.i64("base offset").unwrap());
+        reader.i64("append time").unwrap();
+        reader.i64("log start").unwrap();
+        one
+    };
+    (0..count).map(|_| one(&mut reader)).collect()
+}
+
+/// A ListOffsets v1 of the first partitions of topic `t`; their offsets.
+fn send_listing(client: &mut Client, partitions: i32) {
+    client.send(2, 1, |w| {
+        w.i32(-1);
+        w.array(false, Some(1)).unwrap();
+        w.string(false, "t").unwrap();
+        w.array(false, Some(usize::try_from(partitions).unwrap())).unwrap();
+        for index in 0..partitions {
+            w.i32(index);
+            w.i64(LATEST);
+        }
+    });
+}
+
+fn listed(answer: &[u8]) -> Vec<(i16, i64)> {
+    let mut reader = Reader::new(answer);
+    assert_eq!(reader.array(false, 1, "topics").unwrap(), 1);
+    reader.string(false, "name").unwrap();
+    let count = reader.array(false, 1, "partitions").unwrap();
+    let one = |reader: &mut Reader<'_>| {
+        reader.i32("index").unwrap();
+        let error = reader.i16("error").unwrap();
+        reader.i64("timestamp").unwrap();
+        (error, reader.i64("offset").unwrap())
+    };
+    (0..count).map(|_| one(&mut reader)).collect()
+}
+
+/// The first records of a request make the files of all its partitions at the same time: the disk has the syncs of all of them before
+/// it has done one.
+#[test]
+fn first_records_side_by_side() {
+    let disk = GatedDisk::default();
+    let gate = Keeper(Arc::clone(&disk.gate));
+    let harness = Harness::with_fsync(disk);
+    harness.publish(2, vec![topic("t", TOPIC_ID, 8, PartitionConfig::default())], vec![]);
+    let mut client = harness.connect();
+    gate.hold_directories();
+    send_to_all(&mut client, 8, "x");
+    gate.await_syncs(8);
+    gate.release();
+    let expected: Vec<(i32, i16, i64)> = (0..8).map(|index| (index, 0, 0)).collect();
+    assert_eq!(produced_to_all(&client.receive().1), expected);
+    let answer = client.ask(0, 7, |w| produce_body(w, None, ACKS_LEADER, "t", 3, &batch(&["y"])));
+    assert_eq!(produced(&answer), (0, 1));
+}
+
+/// What is no batch makes no files: neither zeros, nor a batch cut short, nor one of another magic.
+#[test]
+fn refused_records_make_nothing() {
+    let harness = Harness::start();
+    harness.publish(2, vec![topic("t", TOPIC_ID, 8, PartitionConfig::default())], vec![]);
+    let mut client = harness.connect();
+    let whole = batch(&["x"]);
+    let mut of_old = whole.clone();
+    of_old[16] = 1;
+    let wrong = [vec![0; 100], whole[..whole.len() - 1].to_vec(), of_old];
+    for records in wrong {
+        send_records_to_all(&mut client, 8, &records);
+        assert!(produced_to_all(&client.receive().1).iter().all(|(_, error, _)| *error != 0));
+    }
+    let names = |directory: &str| harness.engine.env().disk().list(directory.as_ref()).unwrap();
+    assert!(names("/data").iter().all(|entry| !entry.name.starts_with("t-")));
+    send_records_to_all(&mut client, 8, &whole);
+    assert!(produced_to_all(&client.receive().1).iter().all(|(_, error, _)| *error == 0));
+    assert_eq!(names("/data").iter().filter(|entry| entry.name.starts_with("t-")).count(), 8);
+}
+
+/// Files that cannot be made concern their partitions alone.
+#[test]
+fn first_records_on_a_failing_disk() {
+    let disk = GatedDisk::default();
+    let gate = Keeper(Arc::clone(&disk.gate));
+    let harness = Harness::with_fsync(disk);
+    let mut client = harness.connect();
+    let answer = client.ask(0, 7, |w| produce_body(w, None, ACKS_ALL, "t", 0, &batch(&["x"])));
+    assert_eq!(produced(&answer), (0, 0));
+    harness.publish(2, vec![topic("t", TOPIC_ID, 4, PartitionConfig::default())], vec![]);
+    gate.hold_directories();
+    send_to_all(&mut client, 4, "x");
+    gate.await_syncs(3);
+    gate.release_broken();
+    assert_eq!(produced_to_all(&client.receive().1), [(0, 0, 1), (1, 56, -1), (2, 56, -1), (3, 56, -1)]);
+}
+
+/// Partitions that nobody has used yet are opened at the same time.
+#[test]
+fn opened_side_by_side() {
+    let disk = GatedDisk::default();
+    let (listing, gate) = (Keeper(Arc::clone(&disk.listing)), Keeper(Arc::clone(&disk.gate)));
+    let harness = Harness::with_fsync(disk);
+    harness.publish(2, vec![topic("t", TOPIC_ID, 8, PartitionConfig::default())], vec![]);
+    let mut client = harness.connect();
+    listing.hold();
+    send_listing(&mut client, 8);
+    listing.await_syncs(8);
+    listing.release();
+    assert_eq!(listed(&client.receive().1), [(0, 0); 8]);
+    drop(gate);
+}
+
+/// A Fetch of more partitions than it may hold files of brings few records of all, and many of as many as it may: the next one has the rest.
+#[test]
+fn records_of_many() {
+    const PARTITIONS: i32 = 300;
+    const FILES_MAX: usize = 256;
+    for (value, first) in [("x".repeat(100), 300), ("y".repeat(9_000), FILES_MAX)] {
+        let harness = Harness::start();
+        harness.publish(2, vec![topic("t", TOPIC_ID, PARTITIONS, PartitionConfig::default())], vec![]);
+        let mut client = harness.connect();
+        send_to_all(&mut client, PARTITIONS, &value);
+        assert!(produced_to_all(&client.receive().1).iter().all(|(_, error, offset)| (*error, *offset) == (0, 0)));
+        let records = batch(&[&value]).split_off(16);
+        let mut wanted: Vec<i32> = (0..PARTITIONS).collect();
+        for expected in [first, 300 - first] {
+            let partitions = wanted.iter().map(|index| (*index, 0)).collect();
+            // The clock stands still: what is full does not wait for more.
+            let min_bytes = if wanted.len() > FILES_MAX && first == FILES_MAX { 9_000 * 290 } else { 1 };
+            let ask =
+                FetchAsk { max_bytes: 1 << 26, min_bytes, max_wait_ms: 60_000, partitions, ..FetchAsk::default() };
+            if wanted.is_empty() {
+                break;
+            }
+            let answer = fetched(&client.ask(1, 7, |w| fetch_body(w, &ask)));
+            assert!(answer.partitions.iter().all(|(_, error, high_watermark, _)| (*error, *high_watermark) == (0, 1)));
+            let (whole, empty): (Vec<_>, Vec<_>) = answer.partitions.into_iter().partition(|told| !told.3.is_empty());
+            assert_eq!(whole.len(), expected);
+            // Behind base offset, length and leader epoch.
+            assert!(whole.iter().all(|told| told.3[16..] == records));
+            wanted = empty.into_iter().map(|told| told.0).collect();
+        }
+        assert!(wanted.is_empty());
+    }
+}
+
+/// A partition of a Metadata answer: error, index, leader, leader epoch, replicas, replicas in sync.
+type Told = (i16, i32, i32, i32, Vec<i32>, Vec<i32>);
+
+/// A topic of it: error, name, id, partitions.
+type ToldTopic = (i16, Option<String>, [u8; 16], Vec<Told>);
+
+/// Metadata v12 of these topics, or of all.
+fn metadata(client: &mut Client, names: Option<&[&str]>) -> Vec<ToldTopic> {
+    let answer = client.ask(3, 12, |w| {
+        w.array(true, names.map(<[&str]>::len)).unwrap();
+        for name in names.unwrap_or_default() {
+            w.uuid(&NOTHING);
+            w.nullable_string(true, Some(name)).unwrap();
+            w.no_tags(true);
+        }
+        (0..2).for_each(|_| w.bool(false));
+        w.no_tags(true);
+    });
+    let mut reader = Reader::new(&answer);
+    let reader = &mut reader;
+    reader.skip_tags(true).unwrap();
+    reader.i32("throttle").unwrap();
+    for _ in 0..reader.array(true, 1, "brokers").unwrap() {
+        reader.i32("id").unwrap();
+        reader.string(true, "host").unwrap();
+        reader.i32("port").unwrap();
+        reader.nullable_string(true, "rack").unwrap();
+        reader.skip_tags(true).unwrap();
+    }
+    reader.nullable_string(true, "cluster").unwrap();
+    reader.i32("controller").unwrap();
+    let topics: Vec<ToldTopic> = (0..reader.array(true, 1, "topics").unwrap()).map(|_| told_topic(reader)).collect();
+    reader.skip_tags(true).unwrap();
+    assert_eq!(reader.remaining(), 0);
+    topics
+}
+
+fn told_topic(reader: &mut Reader<'_>) -> ToldTopic {
+    let error = reader.i16("error").unwrap();
+    let name = reader.nullable_string(true, "name").unwrap().map(str::to_owned);
+    let id = reader.uuid("id").unwrap();
+    reader.bool("internal").unwrap();
+    let partitions = (0..reader.array(true, 1, "partitions").unwrap()).map(|_| told(reader)).collect();
+    reader.i32("operations").unwrap();
+    reader.skip_tags(true).unwrap();
+    (error, name, id, partitions)
+}
+
+fn told(reader: &mut Reader<'_>) -> Told {
+    let head = (reader.i16("error").unwrap(), reader.i32("index").unwrap());
+    let leader = (reader.i32("leader").unwrap(), reader.i32("epoch").unwrap());
+    let ids = |reader: &mut Reader<'_>| -> Vec<i32> {
+        (0..reader.array(true, 4, "ids").unwrap()).map(|_| reader.i32("id").unwrap()).collect()
+    };
+    let (replicas, isr, offline) = (ids(reader), ids(reader), ids(reader));
+    assert!(offline.is_empty());
+    reader.skip_tags(true).unwrap();
+    (head.0, head.1, leader.0, leader.1, replicas, isr)
+}
+
+/// What Metadata says of a topic is what was last published of it, however often it was asked before: more partitions, another leader
+/// epoch, a leader that is gone and one that is back, another topic of that name, none.
+#[test]
+fn metadata_through_changes() {
+    const LEADERLESS: i16 = 5;
+    const UNKNOWN: i16 = 3;
+    let harness = Harness::start();
+    let mut client = harness.connect();
+    let of = |index: i32, epoch: i32| (0, index, 1, epoch, vec![1], vec![1]);
+    let said = |partitions: Vec<Told>| (0, Some("t".to_owned()), TOPIC_ID, partitions);
+    let mut expect = |expected: ToldTopic| {
+        for _ in 0..2 {
+            assert_eq!(metadata(&mut client, Some(&["t", "t"])), std::slice::from_ref(&expected));
+            if expected.0 == 0 {
+                assert_eq!(metadata(&mut client, None), std::slice::from_ref(&expected));
+            }
+        }
+    };
+    expect(said(vec![of(0, 0), of(1, 0)]));
+    harness.publish(2, vec![topic("t", TOPIC_ID, 3, PartitionConfig::default())], vec![]);
+    expect(said(vec![of(0, 0), of(1, 0), of(2, 0)]));
+    let mut led_again = topic("t", TOPIC_ID, 3, PartitionConfig::default());
+    led_again.partitions[1].leader_epoch = 7;
+    harness.publish(3, vec![led_again], vec![]);
+    expect(said(vec![of(0, 0), of(1, 7), of(2, 0)]));
+    let without = |offset| {
+        let brokers: Vec<Broker> = vec![];
+        harness.engine.publish(Update {
+            offset,
+            controller_id: 1,
+            brokers,
+            features: Features::default(),
+            topics: vec![],
+            deleted: vec![],
+        });
+    };
+    without(4);
+    let leaderless = |index, epoch| (LEADERLESS, index, -1, epoch, vec![1], vec![1]);
+    expect(said(vec![leaderless(0, 0), leaderless(1, 7), leaderless(2, 0)]));
+    harness.publish(5, vec![], vec![]);
+    expect(said(vec![of(0, 0), of(1, 7), of(2, 0)]));
+    harness.publish(6, vec![topic("t", [8; 16], 1, PartitionConfig::default())], vec![TOPIC_ID]);
+    expect((0, Some("t".to_owned()), [8; 16], vec![of(0, 0)]));
+    harness.publish(7, vec![], vec![[8; 16]]);
+    expect((UNKNOWN, Some("t".to_owned()), NOTHING, vec![]));
+}
+
+/// Thousands of topics, made and deleted in several publications: Metadata of all has just those that are there, in order of their names,
+/// and each is found by its name.
+#[test]
+fn metadata_of_thousands() {
+    let harness = Harness::start();
+    let mut client = harness.connect();
+    let id = |number: u32| {
+        let mut id = [9; 16];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        id
+    };
+    let name = |number: u32| format!("topic-{number:04}");
+    let config = PartitionConfig::default;
+    for (offset, begin) in (2..).zip((0..3_000).step_by(500)) {
+        let topics = (begin..begin + 500).rev().map(|number| topic(&name(number), id(number), 2, config()));
+        harness.publish(offset, topics.collect(), vec![]);
+    }
+    harness.publish(100, vec![topic(&name(3), id(10_000), 1, config())], (0..3_000).step_by(3).map(id).collect());
+    let mut expected: Vec<String> = (0..3_000).filter(|number| number % 3 > 0 || *number == 3).map(name).collect();
+    expected.push("t".to_owned());
+    expected.sort();
+    let told = metadata(&mut client, None);
+    assert_eq!(told.iter().map(|topic| topic.1.clone().unwrap()).collect::<Vec<_>>(), expected);
+    let names: Vec<&str> = expected.iter().map(String::as_str).collect();
+    assert_eq!(metadata(&mut client, Some(&names)), told);
+    assert_eq!(told.iter().filter(|topic| topic.3.len() == 1).count(), 1);
+    assert_eq!(metadata(&mut client, Some(&[&name(6)]))[0].0, 3);
+}
