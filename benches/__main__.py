@@ -35,6 +35,7 @@ from benches import (
     iperf,
     kafka_tools,
     librdkafka,
+    many_partitions,
     produce,
     rebalance,
     recovery,
@@ -68,7 +69,7 @@ ON_PEERS = (
     "librdkafka",
     "bridge-control",
 )
-ALONE = ("limit", "storage", "recovery", "coordinators", "coordinator-recovery")
+ALONE = ("limit", "storage", "recovery", "coordinators", "coordinator-recovery", "partitions")
 WORKLOADS = ("start", *ON_PEERS, "durable", "bridge-embedded", *ALONE)
 RECOVERY_GIB, RECOVERY_FULL_GIB = 2.0, 10.0
 Results = Iterator[dict[str, Any]]
@@ -191,6 +192,8 @@ def without_peers(
     if "coordinator-recovery" in wanted:
         title = "restart of the coordinators after SIGKILL"
         yield from attempt("coordinator-recovery", title, partial(coordinator_recovery.run, folder / "killed", names))
+    if "partitions" in wanted:
+        yield from attempt("partitions", "many partitions", partial(many_partitions.run, folder / "many", names))
 
 
 def measure(

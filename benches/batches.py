@@ -1,4 +1,4 @@
-"""A record batch of one record: what `benches.transactions` and `benches.start` send, and no more.
+"""A record batch of one record: what `benches.transactions`, `start` and `many_requests` send, and no more.
 
 0 baseOffset 8 · 8 batchLength 4 · 12 partitionLeaderEpoch 4 · 16 magic 1 · 17 crc 4 (of everything behind it)
 21 attributes 2 · 23 lastOffsetDelta 4 · 27 baseTimestamp 8 · 35 maxTimestamp 8 · 43 producerId 8 · 51 producerEpoch 2

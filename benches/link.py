@@ -36,6 +36,7 @@ ASK_EVERY_S = 0.002
 # What a client of Kafka 4 speaks, by key. Topics are named by name.
 VERSIONS = {
     0: 12,  # Produce
+    1: 12,  # Fetch
     2: 7,  # ListOffsets
     3: 12,  # Metadata
     8: 9,  # OffsetCommit
@@ -51,6 +52,7 @@ VERSIONS = {
     26: 5,  # EndTxn
     65: 0,  # DescribeTransactions
     68: 1,  # ConsumerGroupHeartbeat
+    75: 0,  # DescribeTopicPartitions
 }
 CODEC = Codec()
 # Nothing that is asked here holds this number by chance.

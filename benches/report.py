@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benches import bridge, iperf, report_coordinators, report_data_plane
+from benches import bridge, iperf, report_coordinators, report_data_plane, report_partitions
 from benches.peers import WHOLE
 from benches.report_rows import row, shower
 
@@ -46,6 +46,7 @@ def markdown(results: dict[str, Any]) -> str:
             lines.append(row("of which loading its logs, by its own log, s", result["logs_s"], "{:.2f}".format))
             lines.append(row("past the recovery points of it, GiB", result["past_recovery_point_gib"], "{:.2f}".format))
         lines += report_coordinators.rows(result)
+        lines += report_partitions.rows(result)
     if len(lines) == above:  # nothing beside another broker
         del lines[1:]
     lines += report_data_plane.table(workloads, list(results["peers"]))
