@@ -106,14 +106,11 @@ mod tests {
     use crate::env::Disk;
     use crate::env::memory::MemoryDisk;
 
-    /// Where no segment can do without its files, appends to ever others look at a few of them each, not at all.
-    #[test]
-    fn written_in_turn() {
-        const MOST: usize = 64;
+    /// As many segments as are asked for, each with an append that is not synced.
+    fn written(count: usize) -> Vec<Arc<Segment>> {
         let disk = MemoryDisk::new();
         let directory = Path::new("/d");
         disk.create_dir_all(directory).unwrap();
-        let open_files = OpenFiles::new(MOST);
         let record = NewRecord { timestamp_ms: 0, key: None, value: None, headers: &[] };
         let batch = build(BatchShape::plain(Compression::None, -1), &[record]).unwrap();
         let header = BatchHeader::read(&batch).unwrap();
@@ -122,7 +119,15 @@ mod tests {
             segment.append(&disk, &header, &batch, 4096).unwrap();
             Arc::new(segment)
         };
-        let segments: Vec<Arc<Segment>> = (0..1_000).map(unsynced).collect();
+        (0..).take(count).map(unsynced).collect()
+    }
+
+    /// Where no segment can do without its files, appends to ever others look at a few of them each, not at all.
+    #[test]
+    fn written_in_turn() {
+        const MOST: usize = 64;
+        let open_files = OpenFiles::new(MOST);
+        let segments = written(1_000);
         let mut looked_at = 0;
         for segment in &segments {
             looked_at += open_files.used(segment);
@@ -132,5 +137,16 @@ mod tests {
         // Those that gave way come in again when they are written to.
         assert!(segments[0].enter_list());
         assert!(!segments[999].enter_list());
+    }
+
+    /// However many there are, one append takes their files from some hundred at most that are not synced.
+    #[test]
+    fn closed_by_one() {
+        let (segments, most) = (written(4_097), 4_096);
+        let open_files = OpenFiles::new(most);
+        segments.iter().for_each(|segment| _ = open_files.used(segment));
+        assert_eq!(open_files.segments.lock().len(), most - CLOSED_AT_ONCE);
+        let closed = segments.iter().filter(|segment| segment.enter_list()).count();
+        assert_eq!(closed, CLOSED_AT_ONCE + 1);
     }
 }

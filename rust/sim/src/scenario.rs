@@ -4,7 +4,7 @@
 //! What is promised: what lies below an offset that was told to be durable is there, byte for byte; nothing is there that was not
 //! appended, and nothing is missing in between; a log start that was written down does not go back; a producer's last batch is known and
 //! its next one taken; read_committed ends where it must and is told of the aborted transactions; an index leads to the batch it is asked
-//! for; a change of the metadata log that was synced is there. Compaction takes what it may and nothing else, and what a pass took that got
+//! for, and a leader epoch to where it ends; a change of the metadata log that was synced is there. Compaction takes what it may and nothing else, and what a pass took that got
 //! to its end does not come back.
 
 mod check;
@@ -191,9 +191,13 @@ impl World {
         }
     }
 
-    /// Opens everything, with cuts on the way, and looks for what was promised.
+    /// Opens everything, with cuts on the way, and looks for what was promised. As a rule partitions begin a leader epoch, as they do
+    /// after a crash.
     fn start(&mut self) -> Result<(), String> {
         loop {
+            if !self.random.one_in(4) {
+                self.topics.values_mut().for_each(|topic| topic.epoch += 1);
+            }
             if self.random.one_in(3) {
                 let operations = self.random.below(30) as u64;
                 self.disk.cut_after(Some(operations));
@@ -252,6 +256,10 @@ impl World {
         let opened = Partition::open(&self.host, path, identity, Arc::new(config), epoch, hint);
         let (partition, report) = self.unless_cut(opened, "opening a partition")?;
         self.note(format!("{name} opened with {hint:?}: {:?}, {report:?}", partition.offsets()));
+        // Written and synced before the first batch of an epoch.
+        if report.damage.iter().any(|damage| damage.contains("leader-epoch-checkpoint")) {
+            return Err(Failed::Broken(format!("{name}: {:?}", report.damage)));
+        }
         if let Some(topic) = self.topics.get_mut(name) {
             topic.partition = Some(partition);
         }

@@ -51,6 +51,7 @@ impl World {
             Self::check_bytes,
             Self::check_records,
             Self::check_lookups,
+            Self::check_epochs,
             Self::check_transactions,
             Self::check_committed,
             Self::check_producers,
@@ -150,6 +151,21 @@ impl World {
             let found = partition.lookup_timestamp(timestamp_ms).map_err(|error| error.to_string())?;
             if offsets.high_watermark == offsets.log_end && !expected.contains(&found.map(|found| found.offset)) {
                 return Err(format!("the first record from {timestamp_ms} on is one of {expected:?}, not {found:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The leader epoch of every batch is known, and lasts up to the first batch of the next one.
+    fn check_epochs(&self, _: &str, partition: &Partition) -> Result<(), String> {
+        let found = found_batches(partition)?;
+        for (place, batch) in found.iter().enumerate() {
+            let (epoch, next) = (batch.header.leader_epoch, batch.header.next_offset());
+            let later = found[place..].iter().map(|found| &found.header).find(|later| later.leader_epoch > epoch);
+            let last = later.map_or(partition.offsets().log_end, |later| later.base_offset);
+            let end = partition.end_offset_for_epoch(epoch);
+            if end.epoch != epoch || !(next..=last).contains(&end.end_offset) {
+                return Err(format!("leader epoch {epoch} ends between {next} and {last}, not as {end:?} says"));
             }
         }
         Ok(())
