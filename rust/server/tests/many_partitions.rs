@@ -9,10 +9,12 @@ use std::sync::Arc;
 use common::gated_disk::{GatedDisk, Keeper};
 use common::{Client, FetchAsk, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
 use ottla_log::PartitionConfig;
+use ottla_log::env::faulty::{Call, EIO, ENOSPC, Fault, FaultyDisk};
 use ottla_protocol::native::api_versions::Features;
 use ottla_protocol::native::list_offsets::LATEST;
 use ottla_protocol::wire::Reader;
 use ottla_server::image::{Broker, Update};
+use ottla_server::limits::Limits;
 
 const ACKS_ALL: i16 = -1;
 const ACKS_LEADER: i16 = 1;
@@ -152,6 +154,56 @@ fn opened_side_by_side() {
     listing.release();
     assert_eq!(listed(&client.receive().1), [(0, 0); 8]);
     drop(gate);
+}
+
+/// A disk that does not answer holds up those who ask for what lies on it, and nobody else, though they ask for what lies elsewhere too.
+#[test]
+fn one_disk_of_two_hangs() {
+    const PARTITIONS: i32 = 24;
+    /// More than the threads of a data directory that wait for the disk.
+    const CROWD: usize = 6;
+    let disk = GatedDisk::listing_below("/two");
+    let listing = Keeper(Arc::clone(&disk.listing));
+    let harness = Harness::with_directories(disk, &["/one", "/two"]);
+    harness.publish(2, vec![topic("t", TOPIC_ID, PARTITIONS, PartitionConfig::default())], vec![]);
+    let is_on_two = |index: &i32| harness.engine.replica("t", *index).unwrap().path().starts_with("/two");
+    let (on_two, on_one): (Vec<i32>, Vec<i32>) = (0..PARTITIONS).partition(is_on_two);
+    let ask = |wanted: &[i32]| FetchAsk {
+        partitions: wanted.iter().map(|index| (*index, 0)).collect(),
+        ..FetchAsk::default()
+    };
+    listing.hold();
+    let mut readers: Vec<Client> = (0..CROWD).map(|_| harness.connect()).collect();
+    for (place, reader) in readers.iter_mut().enumerate() {
+        let wanted = ask(&[on_one[place], on_two[2 * place], on_two[2 * place + 1]]);
+        reader.send(1, 7, |w| fetch_body(w, &wanted));
+    }
+    listing.await_syncs(4);
+    let answer = fetched(&harness.connect().ask(1, 7, |w| fetch_body(w, &ask(&on_one[CROWD..]))));
+    assert_eq!(answer.partitions.len(), on_one.len() - CROWD);
+    listing.release();
+    for mut reader in readers {
+        assert!(fetched(&reader.receive().1).partitions.iter().all(|(_, error, _, _)| *error == 0));
+    }
+}
+
+/// A sync of the data directory that failed speaks of all names that were made before it: also of one whose partition got no further then,
+/// and is tried again when a later sync has gone well.
+#[test]
+fn a_name_from_an_earlier_try() {
+    let disk = FaultyDisk::memory();
+    let faults = disk.faults();
+    let harness = Harness::over_disk(Arc::new(disk), Limits::default());
+    harness.publish(2, vec![topic("u", [8; 16], 3, PartitionConfig::default())], vec![]);
+    let mut client = harness.connect();
+    let mut send = |index| produced(&client.ask(0, 7, |w| produce_body(w, None, ACKS_ALL, "u", index, &batch(&["x"]))));
+    faults.fail(Fault::new(ENOSPC).of(&[Call::Create]).at("u-0/00000000000000000000.log").once());
+    assert_eq!(send(0).0, 56);
+    faults.fail(Fault::new(EIO).of(&[Call::SyncDir]).at("/data").once());
+    assert_eq!(send(1).0, 56);
+    assert_eq!(send(2), (0, 0));
+    assert_eq!(faults.tripped(), 2);
+    assert_eq!(send(0).0, 56);
 }
 
 /// A Fetch of more partitions than it may hold files of brings few records of all, and many of as many as it may: the next one has the rest.

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::env::memory::MemoryDisk;
@@ -100,8 +100,17 @@ pub struct GatedDisk {
     pub gate: Arc<Gate>,
     /// The gate in front of listing a directory of topic `t`, which opening a partition begins with.
     pub listing: Arc<Gate>,
+    /// It is only in front of those below this one.
+    listing_below: Option<PathBuf>,
     /// The gate in front of syncing the checkpoints of a data directory.
     pub checkpoints: Arc<Gate>,
+}
+
+impl GatedDisk {
+    /// One whose gate in front of listings lets all pass but those below this directory.
+    pub fn listing_below(directory: &str) -> Self {
+        Self { listing_below: Some(directory.into()), ..Self::default() }
+    }
 }
 
 #[derive(Debug)]
@@ -141,7 +150,7 @@ impl Disk for GatedDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        if is_directory_of_t(path) {
+        if is_directory_of_t(path) && self.listing_below.as_ref().is_none_or(|below| path.starts_with(below)) {
             self.listing.pass()?;
         }
         self.memory.list(path)

@@ -188,6 +188,12 @@ impl Harness {
         Self::over_with(env, Durability::Fsync, Limits::default(), host)
     }
 
+    /// The same with several data directories.
+    pub fn with_directories(disk: gated_disk::GatedDisk, directories: &[&str]) -> Self {
+        let env = Env::new(Arc::new(disk), Arc::new(SystemClock::new()));
+        Self::over_all(env, directories, Durability::Fsync, Limits::default(), HostSettings::default())
+    }
+
     /// Durability `os`, over that disk.
     pub fn over_disk(disk: Arc<dyn Disk>, limits: Limits) -> Self {
         Self::over(Env::new(disk, Arc::new(SystemClock::new())), Durability::Os, limits)
@@ -198,11 +204,15 @@ impl Harness {
     }
 
     fn over_with(env: Env, durability: Durability, limits: Limits, host: HostSettings) -> Self {
+        Self::over_all(env, &["/data"], durability, limits, host)
+    }
+
+    fn over_all(env: Env, directories: &[&str], durability: Durability, limits: Limits, host: HostSettings) -> Self {
         let clock = Arc::new(VirtualClock::new(1_700_000_000_000));
         let engine = Arc::new(
             Engine::open(EngineOptions {
                 env: env.with_clock(Arc::clone(&clock) as Arc<dyn Clock>),
-                data_dirs: vec![PathBuf::from("/data")],
+                data_dirs: directories.iter().map(PathBuf::from).collect(),
                 node_id: 1,
                 cluster_id: Some("test-cluster".to_owned()),
                 host: HostSettings { commit_threads: 1, ..host },
