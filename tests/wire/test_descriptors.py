@@ -1,4 +1,4 @@
-"""More clients than the process may have descriptors for: the log still gets its own."""
+"""More clients, and more partitions, than the process may have descriptors for: the log still gets what it needs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benches import many_partitions
+from benches.peers import Peer
 from tests.conftest import TEST_SETTINGS
 from tests.processes import OttlaProcess
 from tests.wire.batches import Batch, Record
@@ -65,3 +67,16 @@ def test_clients_do_not_take_the_files_descriptors(poor: Poor, unique: str) -> N
             client.close()
     assert "offline" not in poor.output()
     talk.close()
+
+
+def test_more_partitions_than_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand partitions are made, written to, read, stopped, killed and deleted by a process that has descriptors for a few: with
+    every record, and no error in any answer."""
+    monkeypatch.setattr(many_partitions, "CPU_S", 0.01)
+    process = Poor(tmp_path / "broker", TEST_SETTINGS)
+    try:
+        done = many_partitions.Play(Peer(process, "this"), 100, 10, lambda _: None).play()
+    finally:
+        process.kill()
+    assert 0 < done["descriptors"] < LIMIT
+    assert "offline" not in process.output()
