@@ -133,7 +133,7 @@ def most_of_all(name: str) -> Callable[[list[dict[str, Any]]], Figures | None]:
 
 def rows() -> list[Row]:
     """All of them, in the order of the table."""
-    return [*of_produce(), *of_fetch(), *of_latency(), *of_durable(), *of_processes()]
+    return [*of_produce(), *of_fetch(), *of_latency(), *of_durable(), *of_partitions(), *of_processes()]
 
 
 def of_produce() -> list[Row]:
@@ -212,6 +212,23 @@ def of_durable() -> list[Row]:
             find = figure("durable", name, sync_delay_ms=delay_ms)
             made.append(Row(f"durable, 50 producers, {words}: {title}", find, digits, factor, bar))
     return made
+
+
+def of_partitions() -> list[Row]:
+    return [
+        Row(
+            "created, 500 topics x 10 in a request: partitions/s",
+            figure("partitions", "created_per_s"),
+            0,
+            itself=Bar(least=2_000),
+        ),
+        Row(
+            "Metadata of 1,000 topics x 10: broker CPU, ms",
+            figure("partitions", "metadata_cpu_ms"),
+            itself=Bar(most=1),
+            unit=" ms",
+        ),
+    ]
 
 
 def of_processes() -> list[Row]:

@@ -12,6 +12,7 @@ from benches.__main__ import attempt, chosen
 from benches.comparison import compare
 from benches.data_plane import SATURATIONS
 from benches.link import Link, create_topic
+from benches.many_partitions import FIGURES
 from benches.peers import SETTINGS, Peer
 from benches.report import markdown
 from ottla.messages import ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic
@@ -44,6 +45,7 @@ def whole_run(*, ours: float, kafka: float, limit: float) -> dict[str, Any]:
         {"workload": "consumer-performance", "title": "consumer", "mib_per_s": told},
         {"workload": "end-to-end-latency", "title": "ping", "avg_ms": told},
         {"workload": "produce", "title": "producer", "mib_per_s": told},
+        {"workload": "partitions", "topics": 7, "partitions": 2, **dict.fromkeys(FIGURES, told)},
         {"workload": "recovery", "gib": 3, "restart_s": told},
     ]
     workloads += [
@@ -72,11 +74,11 @@ def verdict(run: dict[str, Any], title: str) -> bars.Verdict:
 def test_every_figure_has_a_row_with_its_verdict() -> None:
     """A whole run leaves no row without a verdict; an empty one says so in every row and judges none."""
     told = bars.verdicts(whole_run(ours=2, kafka=8, limit=1))
-    assert len(told) == 29
-    assert len({each.title for each in told}) == 29
+    assert len(told) == 31
+    assert len({each.title for each in told}) == 31
     assert None not in {each.met for each in told}
     none = bars.table({"workloads": []})
-    assert len(none) == 2 + 29
+    assert len(none) == 2 + 31
     assert all(line.endswith("| not measured |") for line in none[2:])
 
 
@@ -134,7 +136,7 @@ def test_the_readme_gets_its_part() -> None:
     assert "`python -m benches --workloads 'a b'`" in text
     assert "| tiny requests: requests/s | 9 (4 to 18) |" in text
     assert "| idle connection, KiB | 1.5 | 4.5 |" in text
-    assert "Of 29 rows" in text
+    assert "Of 31 rows" in text
     assert "not measured" not in text
     readme = f"before\n{figures.BEGIN}\nold\n{figures.END}\nbehind\n"
     assert figures.written(readme, "new") == f"before\n{figures.BEGIN}\nnew\n{figures.END}\nbehind\n"

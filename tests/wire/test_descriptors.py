@@ -70,8 +70,8 @@ def test_clients_do_not_take_the_files_descriptors(poor: Poor, unique: str) -> N
 
 
 def test_more_partitions_than_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand partitions are made, written to, read, stopped, killed and deleted by a process that has descriptors for a few: with
-    every record, and no error in any answer."""
+    """A thousand partitions are made, written to, read, stopped, killed and deleted by a process that has descriptors
+    for a few: every record is there, and no answer has an error."""
     monkeypatch.setattr(many_partitions, "CPU_S", 0.01)
     process = Poor(tmp_path / "broker", TEST_SETTINGS)
     try:
