@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`listener`] accepts, [`connection`] frames and orders, [`dispatch`] decides who answers, `api/`
 //! answers natively, [`control`] is the way up to everything else. [`engine`] owns the data directory and publishes
-//! the [`image`]; a [`replica`] is one partition with its waiters.
+//! the [`image`]; a [`replica`] is one partition with its waiters. What clients may make the broker hold is bounded in [`quotas`],
+//! [`memory`] and [`unsent`]. Who waits: [`waiting`] and [`sessions`] for records, [`readers`] and `crew` for the disk.
 //!
 //! No pyo3 here: who implements [`control::ControlPlane`] is not this crate's business.
 

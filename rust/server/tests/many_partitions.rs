@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::gated_disk::{GatedDisk, Keeper};
 use common::{Client, FetchAsk, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
 use ottla_log::PartitionConfig;
-use ottla_log::env::faulty::{Call, EIO, ENOSPC, Fault, FaultyDisk};
+use ottla_log::env::faulty::{Call, EIO, EMFILE, ENOSPC, Fault, FaultyDisk};
 use ottla_protocol::native::api_versions::Features;
 use ottla_protocol::native::list_offsets::LATEST;
 use ottla_protocol::wire::Reader;
@@ -204,6 +204,33 @@ fn a_name_from_an_earlier_try() {
     assert_eq!(send(2), (0, 0));
     assert_eq!(faults.tripped(), 2);
     assert_eq!(send(0).0, 56);
+}
+
+/// First records for which there is no descriptor are refused, and that is all: what is sent again is taken, wherever it was cut short.
+#[test]
+fn first_records_without_descriptors() {
+    const REFUSED: i16 = 56;
+    let mut refused = 0;
+    for calls in 0..24 {
+        let disk = FaultyDisk::memory();
+        let faults = disk.faults();
+        let harness = Harness::over_disk(Arc::new(disk), Limits::default());
+        harness.publish(2, vec![topic("t", TOPIC_ID, 4, PartitionConfig::default())], vec![]);
+        let mut client = harness.connect();
+        let needs_one = [Call::Open, Call::Create, Call::SyncDir, Call::List];
+        faults.fail(Fault::new(EMFILE).of(&needs_one).after(calls));
+        send_to_all(&mut client, 4, "x");
+        let first = produced_to_all(&client.receive().1);
+        faults.heal();
+        send_to_all(&mut client, 4, "x");
+        let again = produced_to_all(&client.receive().1);
+        for ((index, error, _), told) in first.into_iter().zip(again) {
+            assert!([0, REFUSED].contains(&error), "{error}");
+            assert_eq!(told, (index, 0, i64::from(error == 0)), "{calls}");
+            refused += i32::from(error == REFUSED);
+        }
+    }
+    assert!(refused > 24);
 }
 
 /// A Fetch of more partitions than it may hold files of brings few records of all, and many of as many as it may: the next one has the rest.
