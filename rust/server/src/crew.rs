@@ -124,16 +124,16 @@ mod tests {
         assert_eq!(crew.free.into_inner(), HANDS);
     }
 
-    /// While others have all the hands, who asks does it alone.
+    /// There are as many hands for all as for one; who finds none does it alone.
     #[test]
-    fn alone() {
-        let crew = Crew { free: AtomicUsize::new(0) };
-        let here = std::thread::current().id();
+    fn shared() {
+        let crew = Crew { free: AtomicUsize::new(3) };
+        let taken = [crew.take(2), crew.take(2), crew.take(2)];
+        assert_eq!(taken.each_ref().map(|taken| taken.count), [2, 1, 0]);
         let done = AtomicUsize::new(0);
-        crew.each(&[1, 2, 3], |_| {
-            assert_eq!(std::thread::current().id(), here);
-            done.fetch_add(1, Ordering::Relaxed);
-        });
+        crew.each(&[1, 2, 3], |_| _ = done.fetch_add(1, Ordering::Relaxed));
         assert_eq!(done.into_inner(), 3);
+        drop(taken);
+        assert_eq!(crew.free.into_inner(), 3);
     }
 }
