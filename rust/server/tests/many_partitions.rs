@@ -140,20 +140,31 @@ fn first_records_on_a_failing_disk() {
     assert_eq!(produced_to_all(&client.receive().1), [(0, 0, 1), (1, 56, -1), (2, 56, -1), (3, 56, -1)]);
 }
 
-/// Partitions that nobody has used yet are opened at the same time.
+/// Partitions that nobody has used yet are opened at the same time, whoever asks for them.
 #[test]
 fn opened_side_by_side() {
-    let disk = GatedDisk::default();
-    let (listing, gate) = (Keeper(Arc::clone(&disk.listing)), Keeper(Arc::clone(&disk.gate)));
-    let harness = Harness::with_fsync(disk);
-    harness.publish(2, vec![topic("t", TOPIC_ID, 8, PartitionConfig::default())], vec![]);
-    let mut client = harness.connect();
-    listing.hold();
-    send_listing(&mut client, 8);
-    listing.await_syncs(8);
-    listing.release();
-    assert_eq!(listed(&client.receive().1), [(0, 0); 8]);
-    drop(gate);
+    for is_fetch in [false, true] {
+        let disk = GatedDisk::default();
+        let listing = Keeper(Arc::clone(&disk.listing));
+        let harness = Harness::with_fsync(disk);
+        harness.publish(2, vec![topic("t", TOPIC_ID, 8, PartitionConfig::default())], vec![]);
+        let mut client = harness.connect();
+        listing.hold();
+        if is_fetch {
+            let all = FetchAsk { partitions: (0..8).map(|index| (index, 0)).collect(), ..FetchAsk::default() };
+            client.send(1, 7, |w| fetch_body(w, &all));
+        } else {
+            send_listing(&mut client, 8);
+        }
+        listing.await_syncs(8);
+        listing.release();
+        let answer = client.receive().1;
+        if is_fetch {
+            assert!(fetched(&answer).partitions.iter().all(|told| (told.1, told.2) == (0, 0)));
+        } else {
+            assert_eq!(listed(&answer), [(0, 0); 8]);
+        }
+    }
 }
 
 /// A disk that does not answer holds up those who ask for what lies on it, and nobody else, though they ask for what lies elsewhere too.
