@@ -28,6 +28,9 @@ use crate::wake::Wake;
 /// Bodies that one drain decodes, but for a last one that is larger.
 const DRAIN_BYTES_MAX: usize = 1024 * 1024;
 
+/// Who waits for an answer, and its bytes.
+type Encoded = (oneshot::Sender<Vec<u8>>, Vec<u8>);
+
 enum Item {
     Request(ControlRequest),
     Committed(u64),
@@ -184,11 +187,7 @@ impl Bridge {
     }
 
     /// An answer as bytes, and who waits for it; None if nobody does.
-    fn encoded(
-        &self,
-        py: Python<'_>,
-        answer: Bound<'_, PyAny>,
-    ) -> PyResult<Option<(oneshot::Sender<Vec<u8>>, Vec<u8>)>> {
+    fn encoded(&self, py: Python<'_>, answer: Bound<'_, PyAny>) -> PyResult<Option<Encoded>> {
         let pair = answer.cast_into::<PyTuple>()?;
         let token: u64 = pair.get_item(0)?.extract()?;
         let Some(Waiting::Request { api_key, api_version, reply }) = self.take(token) else {
