@@ -57,7 +57,7 @@ bench-full: $(VENV)/stamp-bench native-release ## Every figure beside Apache Kaf
 	@$(PY) -m benches --full $(ARGS)
 
 .PHONY: bench-instructions
-bench-instructions: | $(PY) ## Instructions of the storage engine beside the committed counts (valgrind needed)
+bench-instructions: | $(PY) ## Instructions of storage engine and wire beside the committed counts (valgrind needed)
 	@$(PY) -m benches.instructions $(ARGS)
 
 .PHONY: bench-crossings

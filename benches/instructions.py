@@ -1,8 +1,8 @@
-"""`make bench-instructions`: the instructions of the storage engine, beside the counts that are committed.
+"""`make bench-instructions`: instructions of the storage engine and of the wire, beside the counts that are committed.
 
-Callgrind counts what `rust/log/benches/instructions.rs` does, as often as not with the same result to the last digit,
-on a busy machine too. More than the tolerance above a committed count is a regression and ends with 1. Counts depend
-on the compiler: those of another version are compared all the same, with a word about it.
+Callgrind counts what `benches/instructions.rs` of each crate does, as often as not with the same result to the last
+digit, on a busy machine too. More than the tolerance above a committed count is a regression and ends with 1. Counts
+depend on the compiler: those of another version are compared all the same, with a word about it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMITTED = ROOT / "rust" / "log" / "benches" / "instructions.json"
+# Where the counts of each crate are committed.
+COMMITTED = {f"ottla-{name}": ROOT / "rust" / name / "benches" / "instructions.json" for name in ("log", "protocol")}
 CARGO = os.environ.get("CARGO", "cargo")
 TOLERANCE_PERCENT = 2.0
 
@@ -39,9 +40,9 @@ def missing() -> str | None:
     return f"{wanted} not found: cargo install gungraun-runner --version {locked[1]} --locked"
 
 
-def counted() -> dict[str, int]:
+def counted(crate: str) -> dict[str, int]:
     """Instructions by name, of the tree as it is."""
-    command = [CARGO, "bench", "--locked", "-p", "ottla-log", "--bench", "instructions", "--", "--output-format=json"]
+    command = [CARGO, "bench", "--locked", "-p", crate, "--bench", "instructions", "--", "--output-format=json"]
     said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     return dict(count_of(json.loads(line)) for line in said.splitlines() if line.startswith("{"))
 
@@ -82,19 +83,26 @@ def main() -> None:
     options = parser.parse_args()
     if absent := missing():
         sys.exit(absent)
-    place, now = here(), counted()
-    if options.refresh:
-        COMMITTED.write_text(json.dumps({**place, "instructions": now}, indent=2) + "\n")
-        print(f"{len(now)} counts written to {COMMITTED.relative_to(ROOT)}")
-        return
-    committed = json.loads(COMMITTED.read_text())
+    place = here()
+    failed = [crate for crate in COMMITTED if not unchanged(crate, place, refresh=options.refresh)]
+    if failed:
+        sys.exit(f"{', '.join(failed)}: more instructions than benches/instructions.json allows, or other benches")
+
+
+def unchanged(crate: str, place: Mapping[str, str], *, refresh: bool) -> bool:
+    """Whether a crate's counts are within the tolerance of those committed; or commits to them."""
+    path, now = COMMITTED[crate], counted(crate)
+    if refresh:
+        path.write_text(json.dumps({**place, "instructions": now}, indent=2) + "\n")
+        print(f"{len(now)} counts written to {path.relative_to(ROOT)}")
+        return True
+    committed = json.loads(path.read_text())
     lines, failed = compare(committed["instructions"], now)
-    print(f"{'instructions':32} {'committed':>12} {'now':>12} {'change':>9}")
+    print(f"{crate:32} {'committed':>12} {'now':>12} {'change':>9}")
     print("\n".join(lines))
     if other := {name: value for name, value in place.items() if committed[name] != value}:
         print(f"The committed counts are of {', '.join(committed[name] for name in other)}; these of {other}.")
-    if failed:
-        sys.exit(f"more instructions than {COMMITTED.relative_to(ROOT)} allows, or other benches than it knows")
+    return not failed
 
 
 if __name__ == "__main__":
