@@ -166,6 +166,22 @@ mod tests {
         }
     }
 
+    /// What is broken, or stops at the cap, leaves nothing behind that the next batch of the thread would meet.
+    #[test]
+    fn each_begins_anew() {
+        let bytes: Vec<u8> = (0..30_000u32).map(|byte| ((byte * byte) >> 5) as u8).collect();
+        for compression in ALL {
+            let (mut packed, mut unpacked) = (Vec::new(), Vec::new());
+            compress(compression, -1, &bytes, &mut packed);
+            for length in (0..packed.len()).step_by(97) {
+                let _ = decompress(compression, &packed[..length], bytes.len(), &mut unpacked);
+                let _ = decompress(compression, &packed, bytes.len() / 2, &mut unpacked);
+                decompress(compression, &packed, bytes.len(), &mut unpacked).unwrap();
+                assert_eq!(unpacked, bytes, "{compression:?} after {length} bytes");
+            }
+        }
+    }
+
     /// A packed form cut anywhere is an error or a shorter result, never a panic.
     #[test]
     fn cut_anywhere() {
