@@ -5,7 +5,9 @@
 mod scene;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use scene::{append, closed_index, compact, compactable, filled, find_time, read, scattered, search};
+use scene::{
+    append, closed_index, compact, compactable, filled, find_time, read, scattered, search, with_small_records,
+};
 
 /// A closed segment of many batches and the active one.
 const BATCHES: usize = 1024;
@@ -24,6 +26,18 @@ fn appending(criterion: &mut Criterion) {
             appends += 1;
             if appends % APPENDS_MAX == 0 {
                 scene = filled(0, 1 << 30, false);
+            }
+        });
+    });
+    let mut scene = with_small_records(filled(0, 1 << 30, false));
+    let mut appends = 0;
+    group.throughput(Throughput::Bytes(scene.batch.len() as u64));
+    group.bench_function("1,000 records of 100 B", |bencher| {
+        bencher.iter(|| {
+            append(&mut scene, 1);
+            appends += 1;
+            if appends % APPENDS_MAX == 0 {
+                scene = with_small_records(filled(0, 1 << 30, false));
             }
         });
     });

@@ -6,7 +6,9 @@ mod scene;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use ottla_log::index::offset::OffsetIndex;
-use scene::{Scene, append, closed_index, compact, compactable, filled, find_time, read, scattered, search};
+use scene::{
+    Scene, append, closed_index, compact, compactable, filled, find_time, read, scattered, search, with_small_records,
+};
 
 const TIMES: i64 = 16;
 
@@ -16,6 +18,12 @@ fn warm(batches: usize) -> Scene {
     append(&mut scene, 4);
     read(&scene, 0);
     find_time(&scene, 1);
+    scene
+}
+
+fn warm_with_small_records(batches: usize) -> Scene {
+    let mut scene = with_small_records(warm(batches));
+    append(&mut scene, 4);
     scene
 }
 
@@ -30,6 +38,7 @@ fn with_index(batches: usize) -> (Scene, OffsetIndex) {
 
 #[library_benchmark]
 #[bench::batches_of_64(args = (64), setup = warm)]
+#[bench::records_of_100_bytes(args = (64), setup = warm_with_small_records)]
 fn append_16(mut scene: Scene) -> Scene {
     append(&mut scene, TIMES as usize);
     scene

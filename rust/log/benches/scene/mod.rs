@@ -20,6 +20,8 @@ use tempfile::TempDir;
 
 pub const BATCH_RECORDS: usize = 64;
 const VALUE_BYTES: usize = 1000;
+const SMALL_BATCH_RECORDS: i64 = 1000;
+const SMALL_VALUE_BYTES: usize = 100;
 const BEGUN_MS: i64 = 1_700_000_000_000;
 
 /// A partition in a directory of its own, and a batch to append to it. On a disk, so that what the kernel does is no instruction of ours.
@@ -68,6 +70,16 @@ pub fn filled(batches: usize, segment_bytes: u32, compact: bool) -> Scene {
         }
     }
     Scene { partition, batch, path, host, _directory: directory }
+}
+
+/// The same with a batch of many small records without keys: what a producer that batches sends.
+pub fn with_small_records(mut scene: Scene) -> Scene {
+    let value = [b'v'; SMALL_VALUE_BYTES];
+    let record =
+        |number: i64| NewRecord { timestamp_ms: BEGUN_MS + number / 10, key: None, value: Some(&value), headers: &[] };
+    let records: Vec<NewRecord<'_>> = (0..SMALL_BATCH_RECORDS).map(record).collect();
+    scene.batch = build(BatchShape::plain(Compression::None, -1), &records).unwrap();
+    scene
 }
 
 /// As it arrives from the network: a frame whose offset is 0.
