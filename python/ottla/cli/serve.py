@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -18,7 +19,7 @@ from ottla import __version__
 from ottla.broker import Broker
 from ottla.config import Given
 from ottla.config.sources import read_config_file
-from ottla.errors import ConfigError, StorageError
+from ottla.errors import ConfigError, OttlaError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,12 @@ def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _br
     signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    broker.start()
+    try:
+        broker.start()
+    except OSError as error:
+        if hint := _elsewhere(str(error)):
+            raise OttlaError(f"{error}; {hint}") from error
+        raise
     try:
         click.echo(banner(broker.status(), str(broker.config["ottla.durability"])))
         started(broker)
@@ -107,6 +113,17 @@ def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _br
             broker.stop()
     if failures:
         raise StorageError(f"the broker has ended because it could change nothing any more: {failures[0]}")
+
+
+def _elsewhere(said: str) -> str | None:
+    """What to do about an address on which nobody can listen."""
+    if not said.startswith("cannot listen on "):
+        return None
+    if f"(os error {errno.EADDRINUSE})" in said:
+        who = "another process listens there, a broker that is running already perhaps: stop it, or "
+    else:
+        who = ""
+    return f"{who}choose another address with --listen HOST:PORT (or `listeners` in the configuration)"
 
 
 def raise_descriptor_limit() -> None:

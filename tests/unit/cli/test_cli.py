@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,28 @@ def test_every_problem_of_a_file_is_said_at_once(capsys: pytest.CaptureFixture[s
     assert code == 2
     assert [line.split(" ")[1].split("=")[0] for line in err.splitlines()] == ["num.partitions", "log.segment.bytes"]
     assert f"line 3 of {file}" in err
+
+
+@pytest.mark.parametrize(
+    "host, said",
+    [
+        ("127.0.0.1", "another process listens there, a broker that is running already perhaps: stop it, or choose"),
+        # Kept for documentation: no machine has it.
+        ("192.0.2.1", "choose"),
+    ],
+)
+def test_an_address_that_cannot_be_had(tmp_path: Path, host: str, said: str) -> None:
+    """One line says which address, what is wrong with it and what to do; who listened there still does."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"{host}:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "ottla", "serve", "--data-dir", str(tmp_path / "d"), "--listen", address]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        socket.create_connection(taken.getsockname()).close()
+    (line,) = [line for line in done.stderr.splitlines() if "cannot listen" in line]
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"cannot listen on {address}: " in line
+    assert line.endswith(f"; {said} another address with --listen HOST:PORT (or `listeners` in the configuration)")
+    assert "Traceback" not in done.stderr
 
 
 def test_settings_lists_the_table(capsys: pytest.CaptureFixture[str]) -> None:
