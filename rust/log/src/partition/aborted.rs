@@ -26,11 +26,11 @@ impl Partition {
         let mut upper = None;
         for ending_here in ending {
             // It went to retention; the caller sees to that.
-            match self.load_aborted(ending_here) {
+            let count = match self.load_aborted(ending_here) {
                 Err(_) if ending_here.is_removed() => return Ok(aborted),
                 result => result?,
-            }
-            if ending_here.has_no_aborted() {
+            };
+            if count == Some(0) {
                 continue;
             }
             let upper = match upper {
@@ -60,17 +60,21 @@ impl Partition {
         Ok(aborted)
     }
 
-    /// Sees to it that the segment's aborted transactions are in memory and right.
-    pub(super) fn load_aborted(&self, segment: &Arc<Segment>) -> Result<(), StorageError> {
-        if segment.has_loaded_aborted().at("search the indexes of", segment.log_path())? {
-            return Ok(());
+    /// Sees to it that the segment's aborted transactions are in memory and right. How many they are, if they were there.
+    pub(super) fn load_aborted(&self, segment: &Arc<Segment>) -> Result<Option<usize>, StorageError> {
+        let loaded = segment.loaded_aborted().at("search the indexes of", segment.log_path())?;
+        if loaded.is_some() {
+            return Ok(loaded);
         }
         allow_waiting().at("load the aborted transactions of", segment.log_path())?;
         let segments = self.state.read().segments.to_vec();
         let older = &segments[..segments.partition_point(|older| older.base_offset() < segment.base_offset())];
         let is_right = segment.load_aborted(self.disk(), older)?;
         self.host.open_files().used(segment);
-        if is_right { Ok(()) } else { self.rebuild_aborted(segment, older) }
+        if !is_right {
+            self.rebuild_aborted(segment, older)?;
+        }
+        Ok(None)
     }
 
     /// Makes the index of a segment anew from the log.

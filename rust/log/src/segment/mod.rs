@@ -241,8 +241,13 @@ impl Segment {
         !self.listed.load(Ordering::Relaxed) && !self.listed.swap(true, Ordering::Relaxed)
     }
 
-    /// Closes the descriptors of a segment nobody touched since the last call; always, if it `must` be. False: they stay.
+    /// Closes the descriptors of a segment nobody touched since the last call; if it `must` be, of any that nobody is looking something up
+    /// in, perhaps on the disk: for that nobody waits here. False: they stay.
     pub(crate) fn close_files(&self, must: bool) -> bool {
+        self.indexes.try_lock().is_some_and(|indexes| self.close_all(indexes, must))
+    }
+
+    fn close_all(&self, mut indexes: MutexGuard<'_, Indexes>, must: bool) -> bool {
         if self.pinned.load(Ordering::Acquire) {
             return false;
         }
@@ -251,7 +256,6 @@ impl Segment {
         }
         self.listed.store(false, Ordering::Relaxed);
         *self.log.lock() = None;
-        let mut indexes = self.indexes.lock();
         indexes.offset.file().release();
         indexes.time.file().release();
         indexes.release_aborted();
@@ -265,7 +269,7 @@ impl Segment {
 
     /// Nobody needs this segment for now: opening a partition looks into all that may be torn.
     pub fn release(&self) {
-        self.close_files(true);
+        self.close_all(self.indexes.lock(), true);
     }
 
     /// Bytes of offset and time index.

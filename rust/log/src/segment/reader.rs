@@ -27,13 +27,9 @@ impl Segment {
         self.indexes.lock().txn.as_ref().map_or(0, Vec::len)
     }
 
-    pub fn has_loaded_aborted(&self) -> io::Result<bool> {
-        Ok(self.indexes()?.txn.is_some())
-    }
-
-    /// None ended here; false as long as nothing is loaded.
-    pub fn has_no_aborted(&self) -> bool {
-        self.indexes.lock().txn.as_ref().is_some_and(Vec::is_empty)
+    /// How many aborted transactions ended here; None as long as they are not in memory.
+    pub fn loaded_aborted(&self) -> io::Result<Option<usize>> {
+        Ok(self.indexes()?.txn.as_ref().map(Vec::len))
     }
 
     /// Hands the transactions aborted in this segment at or after `from` to `look` one by one, until it says false. A reader at the tail

@@ -8,6 +8,7 @@ use crate::batch::Marker;
 use crate::env::OpenMode;
 use crate::env::faulty::Call;
 use crate::error::ReadError;
+use crate::open_files::OpenFiles;
 use crate::partition::Read;
 
 /// Everything but the file itself, and what of it is on the disk.
@@ -97,6 +98,32 @@ fn the_wait_of_another_is_not_shared() {
         assert!(matches!(at_once(&partition, 1, ReadUpTo::LastStable), Err(ReadError::WouldWait)));
         faults.cold.hold(false);
         assert!(waits.join().unwrap().slice.is_some());
+    });
+}
+
+/// Nor is it by who must close files, so that there are not too many: everybody who reads or writes does.
+#[test]
+fn a_look_up_holds_up_nobody_who_closes_files() {
+    let (_bench, faults, partition) = cold();
+    let segments = partition.state.read().segments.to_vec();
+    faults.cold.hold(true);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| segments[0].find(partition.disk(), 1, segments[0].size()));
+        faults.cold.await_waiting(1);
+        let (tell, told) = std::sync::mpsc::channel();
+        let files = OpenFiles::new(2);
+        let closes = segments[..5].to_vec();
+        scope.spawn(move || {
+            for segment in &closes {
+                files.used(segment);
+            }
+            files.make_room();
+            tell.send(()).unwrap();
+        });
+        let in_time = told.recv_timeout(std::time::Duration::from_secs(30));
+        faults.cold.hold(false);
+        in_time.unwrap();
+        assert!(waits.join().unwrap().unwrap().is_some());
     });
 }
 
