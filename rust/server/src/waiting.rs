@@ -8,7 +8,7 @@
 //! A fetch of a session registers nowhere: its session has left marks ([`crate::sessions::marks`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -53,9 +53,18 @@ pub struct Waiters {
     /// Of fetch sessions that found nothing here.
     marks: Mutex<Vec<Arc<Mark>>>,
     next_id: AtomicU64,
+    /// As last told.
+    high_watermark: AtomicI64,
 }
 
 impl Waiters {
+    /// The high watermark as last told, when everybody else has heard of it; 0 as long as it has not moved. Who registers first and then asks
+    /// misses no movement.
+    #[must_use]
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
     /// Registers a waiter for the high watermark to reach `target_offset`.
     pub fn register(self: &Arc<Self>, target_offset: i64, wakeup: &Arc<Wakeup>) -> Registration {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -73,25 +82,27 @@ impl Waiters {
         self.looks.lock().push((target_offset, Box::new(look)));
     }
 
-    /// The high watermark is now `high_watermark`: wakes those who waited for it.
+    /// The high watermark is now `high_watermark`: wakes those who waited for it. Sessions hear of it first: who is told that its records
+    /// are committed finds them with its next fetch.
     pub fn advanced_to(&self, high_watermark: i64) {
-        self.wake_if(|waiter| waiter.target_offset <= high_watermark);
         self.set_marks();
+        self.high_watermark.fetch_max(high_watermark, Ordering::AcqRel);
+        self.wake_if(|waiter| waiter.target_offset <= high_watermark);
         call_due(&self.notices, high_watermark);
         call_due(&self.looks, high_watermark);
     }
 
     /// Something else changed (offline, deleted, new leader epoch, last stable offset): everyone looks again.
     pub fn wake_all(&self) {
-        self.wake_if(|_| true);
         self.set_marks();
+        self.wake_if(|_| true);
         call_due(&self.looks, i64::MAX);
     }
 
     /// The log begins elsewhere: news to those who were told where it began, and who waits at an offset that has gone is to hear that.
     pub fn start_moved(&self) {
-        self.wake_if(|_| true);
         self.set_marks();
+        self.wake_if(|_| true);
     }
 
     pub(crate) fn add_mark(&self, mark: &Arc<Mark>) {

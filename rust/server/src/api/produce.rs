@@ -424,7 +424,7 @@ fn append_to_partition(
 
 /// Answers when the high watermark covers every append, or at the time-out with what is covered by then.
 fn wait_for_all(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut awaited: Vec<Awaited>) -> Pending {
-    awaited.retain(|append| append.replica.high_watermark() < append.end_offset);
+    awaited.retain(|append| append.replica.waiters().high_watermark() < append.end_offset);
     if awaited.is_empty() {
         return Pending::made(respond(info, &plan.topics));
     }
@@ -438,7 +438,7 @@ fn wait_for_all(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut awai
             registrations
                 .extend(awaited.iter().map(|append| append.replica.waiters().register(append.end_offset, &wakeup)));
             awaited.retain(|append| {
-                if append.replica.high_watermark() >= append.end_offset {
+                if append.replica.waiters().high_watermark() >= append.end_offset {
                     return false;
                 }
                 let Some(code) = append.replica.failure() else {
@@ -454,14 +454,14 @@ fn wait_for_all(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut awai
                 biased;
                 () = wakeup.woken() => {
                     // Most often that was the last.
-                    awaited.retain(|append| append.replica.high_watermark() < append.end_offset);
+                    awaited.retain(|append| append.replica.waiters().high_watermark() < append.end_offset);
                     if awaited.is_empty() {
                         break;
                     }
                 }
                 () = deadline.passed() => {
                     for append in awaited.drain(..) {
-                        if append.replica.high_watermark() < append.end_offset {
+                        if append.replica.waiters().high_watermark() < append.end_offset {
                             fail(&mut plan, &append, ErrorCode::REQUEST_TIMED_OUT);
                         }
                     }

@@ -79,7 +79,35 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Wake};
+
     use super::*;
+
+    /// When a Produce is told that its records are committed the session knows already: its next fetch may come before anything else is done.
+    #[test]
+    fn before_anybody_else() {
+        struct Look(Arc<Marks>, Mutex<Vec<Vec<u32>>>);
+        impl Wake for Look {
+            fn wake(self: Arc<Self>) {
+                self.1.lock().push(self.0.moved.lock().clone());
+            }
+        }
+        let (waiters, marks) = (Arc::new(Waiters::default()), Arc::new(Marks::default()));
+        let watch = Watch::begin(&waiters, &marks, 7);
+        let look = Arc::new(Look(Arc::clone(&marks), Mutex::default()));
+        let moves: [fn(&Waiters); 3] = [|all| all.advanced_to(1), Waiters::wake_all, Waiters::start_moved];
+        for moves in moves {
+            let wakeup = Arc::new(Wakeup::default());
+            let _registered = waiters.register(1, &wakeup);
+            let mut told = pin!(wakeup.woken());
+            assert!(told.as_mut().poll(&mut Context::from_waker(&Arc::clone(&look).into())).is_pending());
+            moves(&waiters);
+            marks.take();
+            watch.reset();
+        }
+        assert_eq!(*look.1.lock(), [[7], [7], [7]]);
+    }
 
     /// However often a partition moves it is in the list once, and again once its mark was reset.
     #[tokio::test]
