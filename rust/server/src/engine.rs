@@ -256,10 +256,12 @@ impl Engine {
                 *count = count.saturating_sub(1);
             }
         }
+        let mut published = Vec::with_capacity(update.topics.len());
         for update in update.topics {
             let topic = Arc::new(self.topic(&mut places, &before, update));
             by_name.insert(Arc::clone(&topic.name), Arc::clone(&topic));
-            by_id.insert(topic.id, topic);
+            by_id.insert(topic.id, Arc::clone(&topic));
+            published.push(topic);
         }
         let image = Arc::new(Image {
             offset: update.offset,
@@ -271,6 +273,7 @@ impl Engine {
         });
         let is_first = before.offset < 0;
         self.inner.image.store(Arc::clone(&image));
+        before.tell_of_new_epochs(&published);
         if is_first && !self.was_clean {
             recovery::open_in_parallel(&image, &self.paths, self.host.settings().recovery_threads);
         }

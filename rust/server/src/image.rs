@@ -66,6 +66,19 @@ pub struct Image {
 }
 
 impl Image {
+    /// Who waits at a partition that has a new leader epoch, and said which one it knows, looks again: what has taken the place of this image
+    /// says so by now.
+    pub(crate) fn tell_of_new_epochs(&self, published: &[Arc<Topic>]) {
+        for topic in published {
+            let Some(known) = self.topic_by_id(&topic.id) else { continue };
+            for state in &topic.partitions {
+                if known.partition(state.index).is_some_and(|known| known.leader_epoch < state.leader_epoch) {
+                    state.replica.waiters().wake_all();
+                }
+            }
+        }
+    }
+
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
         self.by_name.get(name)

@@ -304,9 +304,7 @@ impl Replica {
         };
         partition.set_config(config);
         if leader_epoch > before {
-            let noted = partition.set_leader_epoch(leader_epoch);
-            self.watch.waiters.wake_all();
-            noted?;
+            partition.set_leader_epoch(leader_epoch)?;
         }
         Ok(())
     }

@@ -9,11 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Client, FetchAsk, Fetched, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced};
+use common::{Client, FetchAsk, Fetched, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
 use ottla_log::env::faulty::FaultyDisk;
 use ottla_log::partition::ReadUpTo;
+use ottla_log::{Durability, PartitionConfig};
 use ottla_server::limits::Limits;
 
+const FENCED_LEADER_EPOCH: i16 = 74;
 const PARTITIONS: [(i32, i64); 2] = [(0, 0), (1, 0)];
 
 /// A consumer whose session of both partitions is open and has been told all there is.
@@ -169,4 +171,42 @@ fn who_waits_keeps_no_files() {
     (0..20).for_each(|_| produce(&harness, 0, &sent));
     assert!(session.told()[0].2 >= 1000);
     assert!(fetched(&client.receive().1).partitions[0].3.len() >= 1000);
+}
+
+/// A new leader epoch is told to who said which one it knows, also if its fetch looks again while the publication is still under way.
+#[test]
+fn a_new_leader_epoch_is_told() {
+    let disk = FaultyDisk::memory();
+    let faults = disk.faults();
+    let harness = Harness::over_disk(Arc::new(disk), Limits::default());
+    produce(&harness, 1, &batch(&["x"]));
+    let mut client = harness.connect();
+    let full = client.ask(1, 9, |w| {
+        [-1, 0, 1, 1 << 20].into_iter().for_each(|number| w.i32(number));
+        w.i8(0);
+        [0, 0].into_iter().for_each(|number| w.i32(number));
+        w.array(false, Some(1)).unwrap();
+        w.string(false, "t").unwrap();
+        w.array(false, Some(1)).unwrap();
+        // Partition and leader epoch, offset and log start, bytes.
+        [0, 0].into_iter().for_each(|number| w.i32(number));
+        [0, -1].into_iter().for_each(|number| w.i64(number));
+        w.i32(1 << 20);
+        w.array(false, Some(0)).unwrap();
+    });
+    let mut session = Session { client, id: fetched(&full).session_id, epoch: 1 };
+    assert_ne!(session.id, 0);
+    session.wait_for(&harness, 1);
+    // The other partition's epoch has to be written down, which comes after that of the first: the fetch has time to look.
+    let address = harness.address;
+    faults.when_opened("leader-epoch-checkpoint.tmp", move || {
+        let mut other = Client::to(address);
+        (0..100).for_each(|_| drop(other.ask(18, 0, |_| {})));
+    });
+    let config = PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() };
+    let mut changed = topic("t", TOPIC_ID, 2, config);
+    changed.partitions.iter_mut().for_each(|partition| partition.leader_epoch = 1);
+    harness.publish(2, vec![changed], vec![]);
+    assert!(!faults.has_hook());
+    assert_eq!(session.told(), [(0, FENCED_LEADER_EPOCH, 0)]);
 }
