@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::counters::Counter;
 use crate::crew::Crew;
+use crate::held_up::Crowd;
 use crate::workers::Workers;
 
 /// For each data directory.
@@ -43,6 +44,8 @@ pub struct Readers {
     workers: Workers,
     /// Who opens partitions of this directory, and makes their first files.
     pub(crate) crew: Crew,
+    /// Partitions of the directory that others hold while waiting for its disk.
+    pub crowd: Arc<Crowd>,
     /// Pieces of work that wait or are done.
     at_work: AtomicUsize,
     /// Pieces of answers that were not in memory.
@@ -58,6 +61,7 @@ impl Default for Readers {
         Self {
             workers: Workers::new("ottla-read", THREADS),
             crew: Crew::default(),
+            crowd: Arc::default(),
             at_work: AtomicUsize::new(0),
             waits: Counter::default(),
             aheads: Counter::default(),

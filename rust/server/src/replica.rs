@@ -6,16 +6,16 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ottla_log::commit::Host;
-use ottla_log::partition::{
-    AppendOptions, Appended, Deletion, OffsetAt, OpenHint, Origin, PartitionObserver, VerificationGuard,
-};
+use ottla_log::partition::{AppendOptions, Appended, Deletion, OpenHint, Origin, PartitionObserver, VerificationGuard};
 use ottla_log::{Identity, Offsets, Partition, PartitionConfig, ReadError, StorageError};
 use parking_lot::Mutex;
 use tracing::{error, info};
 
 pub use crate::batch_peek::BatchPeek;
 use crate::error_code::ErrorCode;
+use crate::held_up::HeldUp;
 pub use crate::isolation::Isolation;
+pub use crate::lookups::FoundOffset;
 use crate::readers::Readers;
 pub use crate::refusal::Refusal;
 use crate::reply::FileRegion;
@@ -25,14 +25,6 @@ use crate::waiting::Waiters;
 const FIRST_WITH_ZSTD: i16 = 7;
 /// From this version of Produce on a transactional producer gets a new epoch with every transaction (KIP-890).
 pub const FIRST_OF_TRANSACTIONS_2: i16 = 12;
-
-/// A place in a log, as ListOffsets answers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundOffset {
-    pub offset: i64,
-    pub timestamp_ms: i64,
-    pub leader_epoch: i32,
-}
 
 /// What a fetch gets from a partition.
 pub struct ReadResult {
@@ -46,6 +38,7 @@ pub struct ReadResult {
 struct Watch {
     waiters: Arc<Waiters>,
     is_offline: AtomicBool,
+    held_up: HeldUp,
 }
 
 impl PartitionObserver for Watch {
@@ -55,6 +48,10 @@ impl PartitionObserver for Watch {
 
     fn start_moved(&self, _partition: &Arc<Partition>, _offsets: Offsets) {
         self.waiters.start_moved();
+    }
+
+    fn slowness_changed(&self, is_slow: bool) {
+        if is_slow { self.held_up.begin() } else { self.held_up.end() }
     }
 
     fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError) {
@@ -111,6 +108,11 @@ pub(crate) fn off_the_network<T>(work: impl FnOnce() -> T) -> T {
 impl Replica {
     #[must_use]
     pub fn new(identity: Identity, place: Place, config: Arc<PartitionConfig>, leader_epoch: i32) -> Self {
+        let watch = Watch {
+            waiters: Arc::default(),
+            is_offline: AtomicBool::new(false),
+            held_up: HeldUp::new(Arc::clone(&place.readers.crowd)),
+        };
         Self {
             identity,
             place,
@@ -118,7 +120,7 @@ impl Replica {
             leader_epoch: AtomicI32::new(leader_epoch),
             partition: OnceLock::new(),
             opening: Mutex::new(()),
-            watch: Arc::new(Watch { waiters: Arc::default(), is_offline: AtomicBool::new(false) }),
+            watch: Arc::new(watch),
             is_deleted: AtomicBool::new(false),
             has_appended: AtomicBool::new(false),
         }
@@ -161,10 +163,10 @@ impl Replica {
         self.partition.get().is_none()
     }
 
-    /// Somebody waits for the disk with it, and whoever asks it for anything would too.
+    /// Whether somebody waits for the disk with it in hand: whoever asks it for anything would too.
     #[must_use]
-    pub fn is_slow(&self) -> bool {
-        self.opened().is_some_and(|partition| partition.is_slow())
+    pub fn held_up(&self) -> &HeldUp {
+        &self.watch.held_up
     }
 
     /// The high watermark that shows the next record; one that any advance reaches, where telling it would have to wait.
@@ -204,6 +206,7 @@ impl Replica {
         let opened = match self.partition.get() {
             Some(opened) => opened,
             None => {
+                let _hold = self.watch.held_up.hold();
                 let opened = self.place.host.with_descriptors(|| self.open());
                 if let Err(failure) = &opened {
                     error!("cannot open {}-{}: {failure}", self.identity.topic, self.identity.partition);
@@ -430,63 +433,5 @@ impl Replica {
             readers: Arc::clone(&self.place.readers),
         });
         Ok(Some(ReadResult { offsets: read.offsets, region, aborted }))
-    }
-
-    /// # Errors
-    /// The partition is deleted or offline.
-    pub fn earliest(&self) -> Result<FoundOffset, ErrorCode> {
-        Ok(self.live()?.earliest().into())
-    }
-
-    /// # Errors
-    /// The partition is deleted or offline.
-    pub fn latest(&self, isolation: Isolation) -> Result<FoundOffset, ErrorCode> {
-        Ok(self.live()?.latest(isolation.bound()).into())
-    }
-
-    /// The record with the largest timestamp, if the isolation level shows it (KIP-734).
-    ///
-    /// # Errors
-    /// The partition is deleted or offline.
-    pub fn with_max_timestamp(&self, isolation: Isolation) -> Result<Option<FoundOffset>, ErrorCode> {
-        let partition = self.live()?;
-        let found = off_the_network(|| partition.max_timestamp()).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
-        Ok(shown(found, partition.offsets(), isolation))
-    }
-
-    /// The first record not older than `timestamp_ms`, if the isolation level shows it.
-    ///
-    /// # Errors
-    /// The partition is deleted or offline.
-    pub fn at_timestamp(&self, timestamp_ms: i64, isolation: Isolation) -> Result<Option<FoundOffset>, ErrorCode> {
-        let partition = self.live()?;
-        let found =
-            off_the_network(|| partition.lookup_timestamp(timestamp_ms)).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
-        Ok(shown(found, partition.offsets(), isolation))
-    }
-
-    /// The largest epoch not above `epoch` and where it ends, if the log knows one.
-    ///
-    /// # Errors
-    /// The partition is deleted or offline.
-    pub fn end_of_epoch(&self, epoch: i32) -> Result<Option<(i32, i64)>, ErrorCode> {
-        let end = self.live()?.end_offset_for_epoch(epoch);
-        Ok((end.epoch >= 0).then_some((end.epoch, end.end_offset)))
-    }
-}
-
-/// What was found, unless it lies past what the isolation level shows (Kafka: the last fetchable offset of
-/// `Partition.fetchOffsetForTimestamp`).
-fn shown(found: Option<OffsetAt>, offsets: Offsets, isolation: Isolation) -> Option<FoundOffset> {
-    let end = match isolation {
-        Isolation::ReadUncommitted => offsets.high_watermark,
-        Isolation::ReadCommitted => offsets.last_stable,
-    };
-    found.map(FoundOffset::from).filter(|found| found.offset < end)
-}
-
-impl From<OffsetAt> for FoundOffset {
-    fn from(at: OffsetAt) -> Self {
-        Self { offset: at.offset, timestamp_ms: at.timestamp_ms, leader_epoch: at.leader_epoch.unwrap_or(-1) }
     }
 }

@@ -6,7 +6,6 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use common::{Client, FetchAsk, Harness, batch, fetch_body, fetched, produce_body, produced, topic};
@@ -216,52 +215,6 @@ fn reads_ahead() {
     }
     assert!(found == right);
     assert_eq!(scene.waits(), 1);
-}
-
-/// A segment that has to be made keeps only those waiting who need the partition it is made for, however many they are.
-#[test]
-fn a_roll_keeps_nobody_else_waiting() {
-    let scene = Scene::new();
-    let mut client = scene.harness.connect();
-    let sent = batch(&["0123456789"]);
-    for partition in [0, 1] {
-        produce(&mut client, partition, &sent);
-        produce(&mut client, partition, &sent);
-    }
-    let small = PartitionConfig { durability: Durability::Os, segment_bytes: 100, ..PartitionConfig::default() };
-    scene.make_partitions(small);
-    let (begun, begins) = channel();
-    let (go, gone) = channel::<()>();
-    scene.faults.when_opened(".log", move || {
-        begun.send(()).unwrap();
-        let _ = gone.recv();
-    });
-    let mut rolling = scene.harness.connect();
-    rolling.send(0, 7, |w| produce_body(w, None, 1, "t", 0, &sent));
-    begins.recv().unwrap();
-    let mut others: Vec<Client> = (0..4).map(|_| scene.harness.connect()).collect();
-    for (place, other) in others.iter_mut().enumerate() {
-        match place % 2 {
-            0 => other.send(0, 7, |w| produce_body(w, None, 1, "t", 0, &sent)),
-            _ => other.send(1, 7, |w| fetch_body(w, &ask(0, 0, 1 << 20))),
-        };
-    }
-    // Who only reads takes no thread of the network, however many they are: it waits with those that wait for the disk.
-    until(|| scene.at_work() == 2);
-    for partition in [2, 3, 2, 3] {
-        produce(&mut client, partition, &sent);
-    }
-    assert_eq!(fetch(&mut client, 1, 0, 1 << 20).len(), 2 * sent.len());
-    drop(go);
-    assert_eq!(produced(&rolling.receive().1), (0, 2));
-    for (place, other) in others.iter_mut().enumerate() {
-        let answer = other.receive().1;
-        if place % 2 == 0 {
-            assert_eq!(produced(&answer).0, 0);
-        } else {
-            assert!(records(&answer).len() >= 2 * sent.len());
-        }
-    }
 }
 
 /// Who has gone is not waited for: when the disk answers again it is for those who still want something.

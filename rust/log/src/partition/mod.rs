@@ -208,12 +208,15 @@ pub struct EpochEnd {
     pub end_offset: Offset,
 }
 
-/// Told what happened to a partition. Called without any lock of the partition held; must not block.
+/// Told what happened to a partition. Called without any lock of the partition held, but where it says otherwise; must not block.
 pub trait PartitionObserver: Send + Sync {
     /// More may be read: the high watermark or the last stable offset moved.
     fn readable_advanced(&self, partition: &Arc<Partition>, offsets: Offsets);
     /// The log begins elsewhere: retention, DeleteRecords.
     fn start_moved(&self, _partition: &Arc<Partition>, _offsets: Offsets) {}
+    /// Somebody begins to wait for the disk with the partition in hand, or has ended ([`Partition::is_slow`]). This alone may be called with
+    /// the lock held.
+    fn slowness_changed(&self, _is_slow: bool) {}
     /// The disk failed; every later operation fails with [`StorageError::Offline`].
     fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError);
 }

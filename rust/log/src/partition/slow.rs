@@ -1,6 +1,6 @@
 //! Work under the lock that waits for the disk: others see it coming. And what the observer is told once the lock is free.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::Partition;
 use crate::Offsets;
@@ -20,15 +20,25 @@ impl Partition {
 
     /// Work that waits for the disk, under the lock.
     pub(super) fn slowly<T>(&self, work: impl FnOnce() -> T) -> T {
-        struct Slow<'p>(&'p AtomicUsize);
+        struct Slow<'p>(&'p Partition);
         impl Drop for Slow<'_> {
             fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::AcqRel);
+                if self.0.slow.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    self.0.tell_slowness(false);
+                }
             }
         }
-        self.slow.fetch_add(1, Ordering::AcqRel);
-        let _slow = Slow(&self.slow);
+        if self.slow.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.tell_slowness(true);
+        }
+        let _slow = Slow(self);
         self.host.aside(work)
+    }
+
+    fn tell_slowness(&self, is_slow: bool) {
+        if let Some(slot) = self.observer.load_full() {
+            slot.0.slowness_changed(is_slow);
+        }
     }
 
     /// Tells the observer, if something else can be read than `before`. The lock must not be held.

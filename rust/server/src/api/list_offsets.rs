@@ -43,6 +43,13 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
         }
     }
     let image = plane.engine.image();
+    let partitions = request
+        .topics
+        .iter()
+        .flat_map(|(name, questions)| questions.iter().map(move |question| (*name, question.partition)));
+    if let Some(held_up) = super::held_up(&image, partitions) {
+        return Ok(super::when_released(held_up, plane, info, frame, answer));
+    }
     crew::open_all(request.topics.iter().flat_map(|(name, questions)| {
         let topic = image.topic(name);
         questions.iter().filter_map(move |question| Some(&topic?.partition(question.partition)?.replica))

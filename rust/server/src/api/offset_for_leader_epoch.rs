@@ -21,6 +21,11 @@ pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pe
     let mut reader = super::body(frame, info)?;
     let topics = read_request(&mut reader, info.version)?;
     let image = plane.engine.image();
+    let partitions =
+        topics.iter().flat_map(|(name, questions)| questions.iter().map(move |question| (*name, question.partition)));
+    if let Some(held_up) = super::held_up(&image, partitions) {
+        return Ok(super::when_released(held_up, plane, info, frame, answer));
+    }
     let answers: Vec<(&str, Vec<Answer>)> = topics
         .iter()
         .map(|(name, questions)| {

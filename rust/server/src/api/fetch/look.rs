@@ -1,7 +1,8 @@
 //! A look at partitions, in order, until all have answered.
 //!
-//! It begins on the network thread, where nothing waits for the disk. At a partition that needs that (not opened yet, held by somebody who
-//! makes a segment, its index or the begin of the records not in memory) the look as a whole moves to a thread of the [`Readers`], does a few there, and comes back.
+//! It begins on the network thread, where nothing waits for the disk. At a partition that needs that (not opened yet, its index or the begin of
+//! the records not in memory) the look as a whole moves to a thread of the [`Readers`], does a few there, and comes back. For one that somebody
+//! else holds, who makes a segment say, it waits on no thread.
 //!
 //! A few records from each of very many partitions are copied: a call of `sendfile` for each would cost more, and an answer that waits
 //! for a slow client would hold as many descriptors.
@@ -16,7 +17,7 @@ use crate::engine::Engine;
 use crate::error_code::ErrorCode;
 use crate::image::{Image, PartitionState};
 use crate::readers::Readers;
-use crate::replica::{Isolation, Patience};
+use crate::replica::{Isolation, Patience, Replica};
 use crate::reply::FileRegion;
 use crate::sessions::{PartitionKey, Reader, Said, Target, TopicKey, Wanted};
 
@@ -78,6 +79,14 @@ impl Read {
 /// The disk must be waited for.
 struct WouldWait;
 
+/// What a look cannot go on without.
+pub enum Needs {
+    /// These threads, which may wait for the disk.
+    Readers(Arc<Readers>),
+    /// That somebody else lets the partition go.
+    Release(Arc<Replica>),
+}
+
 /// See the module.
 pub struct Look {
     reader: Reader,
@@ -121,13 +130,18 @@ impl Look {
         self.targets.into_iter().zip(bytes.into_iter().chain(std::iter::repeat(0)))
     }
 
-    /// Goes on without waiting for the disk. `Some`: it came to a partition that needs these.
-    pub fn go_on(&mut self, image: &Image) -> Option<Arc<Readers>> {
+    /// Goes on without waiting for the disk. `Some`: it came to a partition that needs this.
+    pub fn go_on(&mut self, image: &Image) -> Option<Needs> {
         while let Some(target) = self.targets.get(self.reads.len()) {
             match self.look_at(image, target, Patience::None) {
                 Ok(read) => self.take(read),
                 Err(WouldWait) => {
-                    return find(image, &target.key).ok().map(|found| Arc::clone(found.replica.readers()));
+                    let replica = &find(image, &target.key).ok()?.replica;
+                    return Some(if replica.held_up().is_now() {
+                        Needs::Release(Arc::clone(replica))
+                    } else {
+                        Needs::Readers(Arc::clone(replica.readers()))
+                    });
                 }
             }
         }
@@ -136,7 +150,14 @@ impl Look {
 
     /// The same to the end, with the disk. `None`: the engine is being closed.
     pub async fn finish(mut self, engine: &Arc<Engine>) -> Option<Self> {
-        while let Some(readers) = self.go_on(&engine.image()) {
+        while let Some(needed) = self.go_on(&engine.image()) {
+            let readers = match needed {
+                Needs::Readers(readers) => readers,
+                Needs::Release(replica) => {
+                    replica.held_up().until_over().await;
+                    continue;
+                }
+            };
             readers.lookups.add_one();
             let (engine, own) = (Arc::clone(engine), Arc::clone(&readers));
             self = readers
@@ -167,11 +188,11 @@ impl Look {
     fn wait_for_some(&mut self, image: &Image, readers: &Arc<Readers>) {
         for _ in 0..WAITS_MAX {
             let Some(target) = self.targets.get(self.reads.len()) else { return };
-            if let Ok(read) = self.look_at(image, target, Patience::Any) {
-                self.take(read);
-            }
-            if self.go_on(image).is_none_or(|next| !Arc::ptr_eq(&next, readers)) {
-                return;
+            let Ok(read) = self.look_at(image, target, Patience::Any) else { return };
+            self.take(read);
+            match self.go_on(image) {
+                Some(Needs::Readers(next)) if Arc::ptr_eq(&next, readers) => {}
+                _ => return,
             }
         }
     }
@@ -223,7 +244,8 @@ impl Look {
                 return Ok(Read { head, is_unknown: true, records: None });
             }
         };
-        if patience == Patience::None && (partition.replica.must_be_opened() || partition.replica.is_slow()) {
+        let replica = &partition.replica;
+        if replica.held_up().is_now() || (patience == Patience::None && replica.must_be_opened()) {
             return Err(WouldWait);
         }
         let records = match self.records(partition, wanted, patience, &mut head) {

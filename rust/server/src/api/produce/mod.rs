@@ -9,13 +9,15 @@
 //!   NOT_ENOUGH_REPLICAS
 //! - the batch: structure, CRC, sizes, timestamps, producer state (crate `ottla-log`)
 //! - with `ottla.flush.wait.bytes` or more not on the disk yet, nothing is appended before there is less, or
-//!   REQUEST_TIMED_OUT; Kafka has no such limit
+//!   REQUEST_TIMED_OUT; Kafka has no such limit. The same while a partition of the request waits for its disk with somebody
+//!   else, for a new segment say: in Kafka each such request keeps a thread
 //! - acks 1 is answered at append, acks -1 when the high watermark covers the batch, or REQUEST_TIMED_OUT
 //! - acks 0 has no answer; an error then closes the connection, the only way to tell
 //!
 //! Version notes: 13 names topics by id.
 
 mod first;
+mod wait;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use crate::image::{Image, PartitionState, Topic};
 use crate::plane::Plane;
 use crate::replica::{BatchPeek, FIRST_OF_TRANSACTIONS_2, Replica};
 use crate::reply::Reply;
-use crate::waiting::{Registration, Wakeup};
+use wait::{Awaited, must_wait, until_possible, wait_for_all};
 
 const ALL_IN_SYNC: i16 = -1;
 const NO_ANSWER: i16 = 0;
@@ -139,7 +141,7 @@ impl Target {
 /// Serves a Produce: appends at once, unless a transaction must be verified first.
 pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: Frame) -> Result<Outcome, Error> {
     let image = plane.engine.image();
-    let mut plan = {
+    let plan = {
         let mut reader = super::body(&frame, info)?;
         let request = ProduceRequest::read_as(
             &mut reader,
@@ -155,29 +157,40 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: Frame) -> Result<Out
         }
     };
     drop(image);
+    if must_wait(plane, &plan) {
+        // Nothing of this connection overtakes it, and nothing more of it is read.
+        let (plane, info) = (Arc::clone(plane), info.clone());
+        return Ok(Outcome::Answer(Pending::later(async move {
+            if !until_possible(&plane, &plan).await {
+                return refused(&info, plan, ErrorCode::REQUEST_TIMED_OUT).finished().await;
+            }
+            match go_on(&plane, &info, plan, frame) {
+                Outcome::Answer(pending) | Outcome::Pipelined(pending) => pending.finished().await,
+                Outcome::Close(reason) => Err(reason),
+            }
+        })));
+    }
+    Ok(go_on(plane, info, plan, frame))
+}
+
+fn go_on(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, frame: Frame) -> Outcome {
     let verification = match transaction_of(&plan, &frame) {
         None => None,
         Some(_) if plan.transactional_id.is_none() => {
             // Kafka authorizes the transactional id before anything else; a missing one is not authorized.
             let error = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-            return Ok(Outcome::Answer(refused(info, plan, error)));
+            return Outcome::Answer(refused(info, plan, error));
         }
         Some(_) => match only_producer(&plan, &frame) {
             Err(OtherProducer) => {
-                return Ok(Outcome::Answer(refused(info, plan, ErrorCode::INVALID_PRODUCER_ID_MAPPING)));
+                return Outcome::Answer(refused(info, plan, ErrorCode::INVALID_PRODUCER_ID_MAPPING));
             }
             Ok(None) => None,
             Ok(Some(producer)) => needed_verification(&mut plan, &frame, producer, info.version),
         },
     };
     let Some(Verification { producer, partitions }) = verification else {
-        if plane.engine.is_over() {
-            // Nothing of this connection overtakes it, and nothing more of it is read.
-            let (plane, info) = (Arc::clone(plane), info.clone());
-            let waiting = async move { append_when_relieved(&plane, &info, plan, frame).await.finished().await };
-            return Ok(Outcome::Answer(Pending::later(waiting)));
-        }
-        return Ok(Outcome::Pipelined(append(plane, info, plan, frame)));
+        return Outcome::Pipelined(append(plane, info, plan, frame));
     };
     let (reply, verdict) = oneshot::channel();
     let bytes = partitions.len() * size_of::<(Arc<str>, i32)>();
@@ -195,13 +208,16 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: Frame) -> Result<Out
         });
     };
     let (answering, answered) = (Arc::clone(plane), info.clone());
-    Ok(Outcome::Answer(Pending::ask(plane, &info.peer, bytes, ask, async move {
+    Outcome::Answer(Pending::ask(plane, &info.peer, bytes, ask, async move {
         let code = verdict.await.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode);
         if code != ErrorCode::NONE {
             refuse_unverified(&mut plan, told_to_client(code, answered.version));
         }
-        append_when_relieved(&answering, &answered, plan, frame).await.finished().await
-    })))
+        if !until_possible(&answering, &plan).await {
+            return refused(&answered, plan, ErrorCode::REQUEST_TIMED_OUT).finished().await;
+        }
+        append(&answering, &answered, plan, frame).finished().await
+    }))
 }
 
 /// What the first transactional batch of the request says of its producer, if there is one.
@@ -308,27 +324,6 @@ fn respond(info: &RequestInfo, topics: &[TopicPlan]) -> Result<Option<Reply>, St
     })
 }
 
-/// An append that acks=-1 waits for: where its answer lies, and the high watermark it needs.
-struct Awaited {
-    topic: usize,
-    partition: usize,
-    replica: Arc<Replica>,
-    end_offset: i64,
-}
-
-/// Appends once the disk has caught up (`ottla.flush.wait.bytes`), or refuses after the request's time-out: nothing was appended.
-async fn append_when_relieved(plane: &Arc<Plane>, info: &RequestInfo, plan: Plan, frame: Frame) -> Pending {
-    if plane.engine.is_over() {
-        let deadline = plane.deadlines.after(plan.timeout);
-        tokio::select! {
-            biased;
-            () = plane.engine.relieved() => {}
-            () = deadline.passed() => return refused(info, plan, ErrorCode::REQUEST_TIMED_OUT),
-        }
-    }
-    append(plane, info, plan, frame)
-}
-
 fn append(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut frame: Frame) -> Pending {
     let acks = plan.acks;
     let has_valid_acks = matches!(acks, ALL_IN_SYNC | NO_ANSWER | LEADER);
@@ -419,64 +414,5 @@ fn append_to_partition(
             plan.answer.log_start_offset = refusal.log_start_offset;
             None
         }
-    }
-}
-
-/// Answers when the high watermark covers every append, or at the time-out with what is covered by then.
-fn wait_for_all(plane: &Arc<Plane>, info: &RequestInfo, mut plan: Plan, mut awaited: Vec<Awaited>) -> Pending {
-    awaited.retain(|append| append.replica.waiters().high_watermark() < append.end_offset);
-    if awaited.is_empty() {
-        return Pending::made(respond(info, &plan.topics));
-    }
-    let (plane, info) = (Arc::clone(plane), info.clone());
-    Pending::later(async move {
-        let deadline = plane.deadlines.after(plan.timeout);
-        let wakeup = Arc::new(Wakeup::default());
-        let mut registrations: Vec<Registration> = Vec::with_capacity(awaited.len());
-        loop {
-            registrations.clear();
-            registrations
-                .extend(awaited.iter().map(|append| append.replica.waiters().register(append.end_offset, &wakeup)));
-            awaited.retain(|append| {
-                if append.replica.waiters().high_watermark() >= append.end_offset {
-                    return false;
-                }
-                let Some(code) = append.replica.failure() else {
-                    return true;
-                };
-                fail(&mut plan, append, code);
-                false
-            });
-            if awaited.is_empty() {
-                break;
-            }
-            tokio::select! {
-                biased;
-                () = wakeup.woken() => {
-                    // Most often that was the last.
-                    awaited.retain(|append| append.replica.waiters().high_watermark() < append.end_offset);
-                    if awaited.is_empty() {
-                        break;
-                    }
-                }
-                () = deadline.passed() => {
-                    for append in awaited.drain(..) {
-                        if append.replica.waiters().high_watermark() < append.end_offset {
-                            fail(&mut plan, &append, ErrorCode::REQUEST_TIMED_OUT);
-                        }
-                    }
-                    break;
-                }
-            }
-        }
-        respond(&info, &plan.topics)
-    })
-}
-
-fn fail(plan: &mut Plan, append: &Awaited, error: ErrorCode) {
-    if let Some(partition) =
-        plan.topics.get_mut(append.topic).and_then(|topic| topic.partitions.get_mut(append.partition))
-    {
-        partition.answer.error_code = error.0;
     }
 }
