@@ -33,6 +33,8 @@ from tests.processes import Process
 BLKIO = Path("/sys/fs/cgroup/blkio")
 MIB = 1 << 20
 COLD, LIVE = "old", "live"
+# Whether the old records that are read are on the disk only; None: nobody reads them.
+KINDS = {"alone": None, "resident": False, "cold": True}
 FIGURES = ("p50_us", "p99_us", "p99.9_us", "max_us")
 
 
@@ -80,7 +82,7 @@ def throttled(broker: Process, read_mib: float | None) -> Iterator[None]:
 
 
 def round_of(program: Path, broker: Process, options: argparse.Namespace, *, cold: bool | None) -> dict[str, Any]:
-    """One measurement; `cold` None: nobody reads old records."""
+    """One measurement."""
     paths = files_of(broker, COLD)
     if cold:
         # A byte that is asked for may bring its neighbours: what was looked at is dropped once more.
@@ -135,13 +137,13 @@ def measure(program: Path, peers: list[Peer], options: argparse.Namespace) -> di
         peer.process.start()
         fill(program, peer.process, options)
     for number in range(-1, options.rounds):
-        for kind, cold in (("alone", None), ("resident", False), ("cold", True)):
+        for kind in options.kinds.split(","):
             for peer in peers if number % 2 else peers[::-1]:
-                result = round_of(program, peer.process, options, cold=cold)
+                result = round_of(program, peer.process, options, cold=KINDS[kind])
                 line = f"{peer.name:6} {kind:8}" + ("  (warming)" if number < 0 else "")
                 for who in ("produce", "tail"):
                     line += f"  {who} " + " ".join(f"{value:9.0f}" for value in latency(result, who).values())
-                mib = result["old"]["bytes"] / MIB / options.seconds if result["old"] else 0
+                mib = result["old"]["mib_per_s"] if result["old"] else 0
                 print(f"{line} us  old {mib:5.0f} MiB/s  cpu {result['broker_cpu_s']:.2f} s", flush=True)
                 if number >= 0:
                     results.setdefault(f"{peer.name} {kind}", []).append(result)
@@ -153,6 +155,7 @@ def main() -> int:
     parser.add_argument("--brokers", default="ottla,kafka")
     parser.add_argument("--gib", type=float, default=2.5)
     parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--rate", type=float, default=1000, help="records per second of the live producer")
@@ -179,10 +182,10 @@ def main() -> int:
         for who in ("produce", "tail"):
             p99 = {
                 kind: statistics.median(latency(result, who)["p99_us"] for result in results[f"{name} {kind}"])
-                for kind in ("alone", "resident", "cold")
+                for kind in options.kinds.split(",")
             }
-            ratio = p99["cold"] / p99["resident"]
-            print(f"{name:6} {who:8} {p99}  cold / resident {ratio:.2f}")
+            ratio = f"{p99['cold'] / p99['resident']:.2f}" if {"cold", "resident"} <= set(p99) else "-"
+            print(f"{name:6} {who:8} {p99}  cold / resident {ratio}")
     return 0
 
 
