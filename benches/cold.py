@@ -39,7 +39,8 @@ FIGURES = ("p50_us", "p99_us", "p99.9_us", "max_us")
 
 
 def files_of(broker: Process, topic: str) -> list[Path]:
-    return [path for folder in broker.data_dir.glob(f"{topic}-*") for path in folder.iterdir() if path.stat().st_size]
+    """Those of records: Kafka maps its indexes into memory, where they stay."""
+    return [path for path in broker.data_dir.glob(f"{topic}-*/*.log") if path.stat().st_size]
 
 
 def resident_share(paths: list[Path]) -> float:
