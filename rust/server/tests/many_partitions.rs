@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use common::gated_disk::{GatedDisk, Keeper};
 use common::{Client, FetchAsk, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
-use ottla_log::PartitionConfig;
 use ottla_log::env::faulty::{Call, EIO, EMFILE, ENOSPC, Fault, FaultyDisk};
+use ottla_log::{Durability, PartitionConfig};
 use ottla_protocol::native::api_versions::Features;
 use ottla_protocol::native::list_offsets::LATEST;
 use ottla_protocol::wire::Reader;
@@ -251,7 +251,9 @@ fn records_of_many() {
     const FILES_MAX: usize = 256;
     for (value, first) in [("x".repeat(100), 300), ("y".repeat(9_000), FILES_MAX)] {
         let harness = Harness::start();
-        harness.publish(2, vec![topic("t", TOPIC_ID, PARTITIONS, PartitionConfig::default())], vec![]);
+        // What is appended can be read, without a commit.
+        let config = PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() };
+        harness.publish(2, vec![topic("t", TOPIC_ID, PARTITIONS, config)], vec![]);
         let mut client = harness.connect();
         send_to_all(&mut client, PARTITIONS, &value);
         assert!(produced_to_all(&client.receive().1).iter().all(|(_, error, offset)| (*error, *offset) == (0, 0)));
