@@ -308,9 +308,9 @@ def test_bounds_of_connections_are_altered_for_one_broker_and_for_all() -> None:
     assert holds() == (30, 7)
     assert told("1") == {
         name: ("30", 2, [("30", 2), ("20", 3), ("10", 4), (str(unbounded), 5)]),
-        rate: ("7", 3, [("7", 3), (str(unbounded), 5)]),
+        rate: ("7", 3, [(" 7 ", 3), (str(unbounded), 5)]),
     }
-    assert told("") == {name: ("20", 3, [("20", 3)]), rate: ("7", 3, [("7", 3)])}
+    assert told("") == {name: ("20", 3, [("20", 3)]), rate: (" 7 ", 3, [(" 7 ", 3)])}
     alter("1", (name, DELETE, None), ("log.retention.ms", DELETE, None))
     assert holds() == (20, 7)
     alter("", (name, DELETE, None), (rate, DELETE, None))

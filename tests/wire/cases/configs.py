@@ -278,6 +278,17 @@ def incremental_alter_configs_of_brokers(talk: Talk, version: int) -> None:
             assert time.monotonic() < deadline, found
         talk.note(f"{label} of {broker!r}", found)
 
+    def may_be_altered(broker: str, *changes: tuple[str, int, str | None]) -> None:
+        """Returns once it would be taken: Kafka judges by what its broker has applied, a moment after the answer."""
+        configs = [{"name": key, "config_operation": how, "value": value} for key, how, value in changes]
+        resource = {"resource_type": BROKER, "resource_name": broker, "configs": configs}
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            found = talk.quietly("incremental_alter_configs", version, resources=[resource], validate_only=True)
+            if found["responses"][0]["error_code"] == "none":
+                return
+            assert time.monotonic() < deadline, found
+
     most, of_host, rate = CONNECTION_LIMITS
     unbounded = str(2**31 - 1)
     talk.note("untouched", described("1"))
@@ -310,6 +321,7 @@ def incremental_alter_configs_of_brokers(talk: Talk, version: int) -> None:
     # Kafka looks only at what this broker would have: its own value hides the other. Elsewhere that ends a start.
     alter("hidden by one's own", "", (OVERRIDES, SET, "10.0.0.1"))
     alter("hidden by one's own, back", "", (OVERRIDES, SET, "10.0.0.1:7"))
+    may_be_altered("1", (OVERRIDES, DELETE, None))
     alter("another broker", "2", (most, SET, "5000"))
     alter("no broker", "one", (most, SET, "5000"))
     alter("of one, back", "1", (most, DELETE, None), (OVERRIDES, DELETE, None))
