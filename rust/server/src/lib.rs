@@ -41,6 +41,7 @@ pub mod refusal;
 pub mod replica;
 pub mod reply;
 pub mod room;
+mod same_machine;
 pub mod sessions;
 pub mod shared_map;
 mod slow_stop;

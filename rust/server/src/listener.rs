@@ -24,6 +24,7 @@ use crate::control::Peer;
 use crate::limits::Limits;
 use crate::plane::Plane;
 use crate::quotas::{Slot, TooMany};
+use crate::same_machine::send_unpaced;
 
 /// Pause after a failed `accept` (descriptor limit reached), so that the loop does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -175,6 +176,7 @@ impl Accept {
                         info!("connection from {from} was gone before it was served: {error}");
                         continue;
                     }
+                    send_unpaced(&stream);
                     match self.slot(from).await {
                         Some(Ok(slot)) => self.serve(stream, from, slot),
                         Some(Err(TooMany(max))) => {
