@@ -38,6 +38,8 @@ TEST_SETTINGS = {
     "group.consumer.min.heartbeat.interval.ms": "100",
     "group.consumer.session.timeout.ms": "3000",
     "group.consumer.min.session.timeout.ms": "2000",
+    # Nothing goes between two looks of a test: shared brokers live longer than the ten minutes between two checks.
+    "offsets.retention.check.interval.ms": "86400000",
     "offsets.topic.num.partitions": "4",
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.num.partitions": "4",
