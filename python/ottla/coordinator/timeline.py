@@ -78,8 +78,9 @@ class TimelineDict(Generic[K, V]):
         self._current: dict[K, V] = {}
         # The newest value of a key: the dict's own method, which is asked several times with every request.
         self.get: Callable[[K], V | None] = self._current.get
-        # For each key with uncommitted changes the values before each of them, oldest first. Nearly always one.
-        self._before: dict[K, list[V]] = {}
+        # For each key with uncommitted changes the values before each of them, oldest first: nearly always one. Where a
+        # disk hangs they may be very many, hence a deque for two and more, which is slower to make.
+        self._before: dict[K, list[V] | deque[V]] = {}
 
     def __len__(self) -> int:
         return len(self._current)
@@ -139,7 +140,8 @@ class TimelineDict(Generic[K, V]):
         if len(before) == 1:
             del self._before[key]
         else:
-            del before[0]
+            assert isinstance(before, deque)
+            before.popleft()
 
     def restore_newest(self, key: K) -> None:
         """The newest uncommitted change of the key is taken back (called by `Timeline.undo`)."""
@@ -157,6 +159,8 @@ class TimelineDict(Generic[K, V]):
         before = self._before.get(key)
         if before is None:
             self._before[key] = [value]
-        else:
+        elif isinstance(before, deque):
             before.append(value)
+        else:
+            self._before[key] = deque((*before, value))
         self._timeline.changed(self, key)
