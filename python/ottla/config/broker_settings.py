@@ -183,11 +183,13 @@ _NETWORK = [
     Setting(
         name="socket.send.buffer.bytes",
         kind=Kind.INT,
-        default=102_400,
-        doc="Send buffer of each connection (SO_SNDBUF); -1 lets the system adapt it, which takes more of the "
-        "processor. No more than this is sent in the time of a round trip: consumers far away may want -1.",
+        default=524_288,
+        doc="Send buffer of each connection (SO_SNDBUF), if the system allows as much (net.core.wmem_max); -1 lets the "
+        "system adapt it. No more than this is sent in the time of a round trip: consumers far away may want -1. "
+        "Kafka has 102400, which takes more of the processor.",
         low=-1,
         not_zero=True,
+        own_default=True,
     ),
     Setting(
         name="socket.receive.buffer.bytes",
