@@ -3,6 +3,9 @@
     with ottla.Broker() as broker:
         ...  # any Kafka client, at broker.bootstrap_servers
 
+    with ottla.Log("orders") as log:
+        log.append(b"...")  # on the disk when it returns
+
 Names are imported when they are first used, so that `import ottla` costs next to nothing.
 """
 
@@ -13,17 +16,38 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ottla.broker import Broker, BrokerStatus
-    from ottla.errors import ConfigError, DirectoryInUse, NewerFormat, OttlaError, StorageError
+    from ottla.embed.log import Columns, Log, LogStatus, Record
+    from ottla.errors import (
+        Closed,
+        ConfigError,
+        DirectoryInUse,
+        Forked,
+        NewerFormat,
+        NoRoom,
+        OffsetOutOfRange,
+        OttlaError,
+        RecordTooLarge,
+        StorageError,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Broker",
     "BrokerStatus",
+    "Closed",
+    "Columns",
     "ConfigError",
     "DirectoryInUse",
+    "Forked",
+    "Log",
+    "LogStatus",
     "NewerFormat",
+    "NoRoom",
+    "OffsetOutOfRange",
     "OttlaError",
+    "Record",
+    "RecordTooLarge",
     "StorageError",
     "__version__",
 ]
@@ -31,10 +55,19 @@ __all__ = [
 _HOME = {
     "Broker": "ottla.broker",
     "BrokerStatus": "ottla.broker",
+    "Closed": "ottla.errors",
+    "Columns": "ottla.embed.log",
     "ConfigError": "ottla.errors",
     "DirectoryInUse": "ottla.errors",
+    "Forked": "ottla.errors",
+    "Log": "ottla.embed.log",
+    "LogStatus": "ottla.embed.log",
     "NewerFormat": "ottla.errors",
+    "NoRoom": "ottla.errors",
+    "OffsetOutOfRange": "ottla.errors",
     "OttlaError": "ottla.errors",
+    "Record": "ottla.embed.log",
+    "RecordTooLarge": "ottla.errors",
     "StorageError": "ottla.errors",
 }
 

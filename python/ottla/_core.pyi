@@ -7,22 +7,31 @@ Times: `now_ms` is wall-clock milliseconds since 1970, `monotonic_ms` never goes
 Uuids are 16 bytes. Errors are those of `ottla.errors`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Self, TypeAlias, final
 
 from msgspec import Struct
+from typing_extensions import Buffer
 
 __all__ = [
+    "Arrival",
     "Bridge",
     "Codec",
+    "Columns",
     "Engine",
     "Journal",
     "Load",
+    "Log",
+    "LogDirectory",
     "MarkersWritten",
     "MetadataLog",
+    "Record",
+    "Records",
     "Server",
+    "View",
     "VirtualClock",
     "__version__",
+    "after_fork_in_child",
     "check_pattern",
     "flush_logs",
     "match_patterns",
@@ -340,3 +349,282 @@ class Server:
         """Stop accepting, let acknowledgements drain for at most `timeout_ms`, close everything."""
 
     def status(self) -> dict[str, int]: ...
+
+# ---- a log of one's own ------------------------------------------------------------------------------------------
+
+# A mapping, or pairs; keys may repeat among pairs.
+Headers: TypeAlias = Mapping[str, Buffer | None] | Iterable[tuple[str, Buffer | None]]
+# What `append_many` takes.
+NewRecord: TypeAlias = (
+    Buffer
+    | Record
+    | tuple[Buffer | None, Buffer | None]
+    | tuple[Buffer | None, Buffer | None, Headers | None]
+    | tuple[Buffer | None, Buffer | None, Headers | None, int | None]
+    | None
+)
+# Values end to end; where each begins, and behind the last where it ends (64-bit integers); a byte for each value, not
+# 0 where it is null. The layout of Arrow's LargeBinary, but for the nulls, which are bits there.
+ColumnTuple: TypeAlias = tuple[bytes, memoryview, bytes | None]
+GivenColumn: TypeAlias = tuple[Buffer, Buffer] | tuple[Buffer, Buffer, Buffer | None]
+
+def after_fork_in_child() -> None:
+    """Every log that is open belongs to the parent process from now on. To be called in the child, before anything
+    else."""
+
+@final
+class LogDirectory:
+    """A data directory that is not open as a log yet: its lock is held, its metadata log can be read and written.
+
+    Raises `DirectoryInUse`, `NewerFormat`, `StorageError`; one that holds something else is refused before anything is
+    written.
+    """
+
+    def __new__(cls, path: str, *, virtual_clock: VirtualClock | None = None) -> LogDirectory: ...
+    @property
+    def node_id(self) -> int: ...
+    @property
+    def clean_shutdown(self) -> bool: ...
+    @property
+    def log_end_offset(self) -> int: ...
+    @property
+    def leader_epoch(self) -> int: ...
+    def now_ms(self) -> int: ...
+    def monotonic_ms(self) -> int: ...
+    def append(self, values: Sequence[bytes], timestamp_ms: int) -> int:
+        """Append the values as one batch, and return its last offset once it is on the disk."""
+
+    def read(self, start_offset: int, max_bytes: int) -> list[tuple[int, int, int, bytes]]:
+        """Records as (offset, leader epoch, timestamp, value), control records left out."""
+
+    def latest_snapshot(self) -> tuple[int, int, list[bytes]] | None:
+        """The newest whole snapshot: (offset it ends before, epoch, values)."""
+
+    def write_snapshot(self, end_offset: int, epoch: int, values: Sequence[bytes], timestamp_ms: int) -> None:
+        """Write a snapshot of everything before `end_offset`, then drop the log before it."""
+
+@final
+class Record:
+    """One record. It keeps the batch it came in in memory: take what you need of it, and let go of the rest."""
+
+    @property
+    def offset(self) -> int:
+        """Its place in the log, from 0 on. Offsets grow; some may be missing (deleted, compacted, not for readers)."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970 (UTC), as given, else the time of the append. -1: it has none."""
+
+    @property
+    def key(self) -> bytes | None:
+        """A copy, made anew each time it is asked for; None if it has no key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """A copy, made anew each time it is asked for; None: the key was deleted (a tombstone)."""
+
+    @property
+    def key_view(self) -> memoryview | None:
+        """The key where it lies, read-only, not copied."""
+
+    @property
+    def value_view(self) -> memoryview | None:
+        """The value where it lies, read-only, not copied."""
+
+    @property
+    def headers(self) -> tuple[tuple[str, bytes | None], ...]:
+        """In the order they were given; keys may repeat. Bytes of a key that are no UTF-8 are shown as U+FFFD."""
+
+@final
+class Records:
+    """An iterator over records. One thread at a time; RuntimeError for the other.
+
+    Raises `Closed`, `OffsetOutOfRange` (what comes next was deleted), `StorageError` (also: damage on the disk).
+    """
+
+    def __iter__(self) -> Records: ...
+    def __next__(self) -> Record: ...
+    def take_ready(self) -> Record | None:
+        """The next record if there is one now; never waits for more to be appended."""
+
+    @property
+    def next_offset(self) -> int:
+        """Where it goes on: every record below was given, or is not for readers."""
+
+    def arrival(self) -> Arrival:
+        """Tells an event loop that there may be more."""
+
+@final
+class Arrival:
+    """A descriptor that is readable when a log has moved since the last `clear`, or was closed."""
+
+    def fileno(self) -> int: ...
+    def clear(self) -> None: ...
+
+@final
+class View:
+    """Bytes of a record, through the buffer protocol."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Columns:
+    """Records as a few buffers."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def next_offset(self) -> int:
+        """Where to go on."""
+
+    @property
+    def offsets(self) -> memoryview:
+        """64-bit integers, one for each record."""
+
+    @property
+    def timestamps(self) -> memoryview:
+        """64-bit integers, milliseconds since 1970."""
+
+    @property
+    def keys(self) -> ColumnTuple: ...
+    @property
+    def values(self) -> ColumnTuple: ...
+    def __len__(self) -> int: ...
+
+class Log:
+    """The native part of `ottla.Log`; see there. Every call may come from any thread.
+
+    All raise `Closed`, `Forked`, and `StorageError` once the disk failed.
+    """
+
+    def __new__(
+        cls,
+        directory: LogDirectory,
+        topic: str,
+        topic_id: bytes,
+        leader_epoch: int,
+        settings: Sequence[tuple[str, str]],
+    ) -> Self: ...
+    def append(
+        self,
+        value: Buffer | None,
+        *,
+        key: Buffer | None = None,
+        headers: Headers | None = None,
+        timestamp: int | None = None,
+        cursors: Mapping[str, int] | None = None,
+        wait: bool = True,
+    ) -> int:
+        """Append a record and return its offset.
+
+        `value`, `key`: bytes or anything else with the buffer protocol; None is null. `timestamp`: milliseconds since
+        1970; None: now. `cursors`: named positions that move with this record: after a crash both are there or
+        neither. `wait=False`: return before it is on the disk, where the durability is "fsync"; `sync` waits for all.
+
+        Raises `TypeError`, `InvalidInput` (a negative timestamp; no key, where the log is compacted), `RecordTooLarge`
+        (more than `segment_bytes`), `NoRoom`. Then nothing was appended. After a KeyboardInterrupt it was appended, and
+        may not be on the disk yet.
+        """
+
+    def append_many(
+        self,
+        records: Iterable[NewRecord],
+        *,
+        atomic: bool = False,
+        cursors: Mapping[str, int] | None = None,
+        wait: bool = True,
+    ) -> int | None:
+        """Append many records and return the offset of the last, None if there were none.
+
+        Each is a value, a tuple (key, value), (key, value, headers) or (key, value, headers, timestamp), or a `Record`.
+        They go in batches of about a megabyte; if one is refused, or the iterable raises, batches before it stay.
+        `atomic`: all in one batch, whole or not at all, offsets without a gap; `RecordTooLarge` if no segment has room
+        for it. `cursors` (see `append`) need it.
+        """
+
+    def append_columns(
+        self,
+        values: GivenColumn,
+        *,
+        keys: GivenColumn | None = None,
+        timestamps: Buffer | None = None,
+        wait: bool = True,
+    ) -> int | None:
+        """Append many records that lie in a few buffers, in one crossing; the offset of the last, None without any.
+
+        A column is (data, places) or (data, places, nulls): bytes end to end, 64-bit integers where each begins and
+        behind the last where it ends, and a byte for each value, not 0 for null. `timestamps`: 64-bit integers.
+        Raises `TypeError`, `ValueError` for buffers that do not fit together: then nothing was appended.
+        """
+
+    def read(self, start: int | None = None, stop: int | None = None) -> Records:
+        """Records from `start` (None: the first there is) to below `stop` (None: what may be read now).
+
+        Raises `OffsetOutOfRange` for an offset that is negative, was deleted or lies behind the end.
+        """
+
+    def read_columns(
+        self, start: int | None = None, stop: int | None = None, *, max_bytes: int = 67_108_864
+    ) -> Columns:
+        """The same as a few buffers, in one crossing: whole batches until there are `max_bytes` of keys and values."""
+
+    def follow_records(self, start: int | None = None, timeout_ms: int | None = None) -> Records:
+        """What `Log.follow` iterates."""
+
+    @property
+    def start_offset(self) -> int:
+        """The first offset that may be read."""
+
+    @property
+    def end_offset(self) -> int:
+        """The offset the next record gets."""
+
+    @property
+    def readable_offset(self) -> int:
+        """Readers see what lies below: with durability "fsync", what is on the disk."""
+
+    @property
+    def durable_offset(self) -> int:
+        """What lies below is on the disk."""
+
+    def offset_at(self, timestamp: int) -> int:
+        """The offset of the first record that is not older than `timestamp` (milliseconds since 1970); that of the end
+        if all are."""
+
+    def sync(self) -> None:
+        """Return once everything appended so far is on the disk."""
+
+    def truncate(self, offset: int) -> None:
+        """Take away every record from `offset` on, for good. Cursors stay where they are.
+
+        Raises `InvalidInput` if it lies inside a batch (`append_many` makes long ones), `OffsetOutOfRange`.
+        """
+
+    def delete_before(self, offset: int) -> int:
+        """Let nobody read below `offset` any more, and remove the files that lie below; the start offset.
+
+        Raises `OffsetOutOfRange` if it lies beyond what may be read.
+        """
+
+    def compact(self) -> tuple[int, int]:
+        """Keep the last record of each key, of all there are now; how many records were read, and kept.
+
+        Raises `InvalidInput` unless the log is `compacted`.
+        """
+
+    def cursor(self, name: str) -> int | None:
+        """Where a named cursor stands: the offset of the record to be read next. None: there is none."""
+
+    def commit(self, cursors: Mapping[str, int]) -> None:
+        """Move cursors; on the disk when it returns. Raises `InvalidInput` for a name, or a position beyond the end."""
+
+    def forget_cursor(self, name: str) -> bool:
+        """Remove a cursor; False if there is none."""
+
+    def status_values(self) -> dict[str, Any]:
+        """What `Log.status` shows."""
+
+    @property
+    def closed(self) -> bool: ...
+    def close(self) -> None:
+        """Write everything to the disk and let go of the directory. In a forked child nothing happens."""

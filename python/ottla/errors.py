@@ -5,11 +5,16 @@ Our own exceptions are sorted by what the caller does next:
     OttlaError
     |-- Retry                try again: the state that refused will pass
     |   |-- NotReady         still starting, or already stopping
+    |   |-- NoRoom           the disk is full: nothing was appended, and reading goes on
     |   `-- Unreachable      no broker answered in time at the address given
     |-- InvalidInput         fix what was given
     |   |-- ConfigError      settings: all problems at once, each with name, value and allowed range
+    |   |-- OffsetOutOfRange no record is, or will be, at this offset: it was deleted, or lies beyond the end
+    |   |-- RecordTooLarge   it does not fit in a segment
     |   `-- RequestError     one request or item of it; carries the `ErrorCode` the client is answered
     |-- Reopen               this opening cannot go on; opening again may
+    |   |-- Closed           it was closed
+    |   |-- Forked           it belongs to the process that this one was forked from
     |   |-- DirectoryInUse   another holder has the data directory
     |   `-- StorageError     the disk refused; what was acknowledged is safe, the rest is not known
     |       `-- NewerFormat  the directory was written by a later version
@@ -42,6 +47,10 @@ class NotReady(Retry):
     """The broker is still starting, or already stopping."""
 
 
+class NoRoom(Retry):
+    """The disk is full. Nothing was appended; what is there can be read, and deleted."""
+
+
 class Unreachable(Retry):
     """A broker cannot be connected to, or did not answer in time, or what answers is no broker."""
 
@@ -67,8 +76,31 @@ class RequestError(InvalidInput):
         super().__init__(self.message)
 
 
+class OffsetOutOfRange(InvalidInput):
+    """No record can be read at `requested`: the log holds those from `start` to below `end`."""
+
+    def __init__(self, requested: int, start: int, end: int) -> None:
+        self.requested = requested
+        self.start = start
+        self.end = end
+        where = "was deleted" if 0 <= requested < start else "is no offset of this log"
+        super().__init__(f"offset {requested} {where}: it holds {start} to below {end}")
+
+
+class RecordTooLarge(InvalidInput):
+    """A record, or an atomic batch, does not fit in a segment. Nothing was appended."""
+
+
 class Reopen(OttlaError):
     """This opening cannot go on; opening again may."""
+
+
+class Closed(Reopen):
+    """The log was closed."""
+
+
+class Forked(Reopen):
+    """The log belongs to the process that this one was forked from: open it again, here or there."""
 
 
 class DirectoryInUse(Reopen):

@@ -138,6 +138,10 @@ impl DataDirectory {
         &self.path
     }
 
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        self.host.env().disk().as_ref()
+    }
+
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
     }
@@ -403,7 +407,7 @@ fn new_id(random: &mut dyn FnMut() -> [u8; 16]) -> TopicId {
     id
 }
 
-fn read_meta(disk: &dyn Disk, path: &Path) -> Result<Option<BTreeMap<String, String>>, StorageError> {
+pub(crate) fn read_meta(disk: &dyn Disk, path: &Path) -> Result<Option<BTreeMap<String, String>>, StorageError> {
     let path = path.join(META_PROPERTIES);
     let bytes = match read_file(disk, &path, META_BYTES_MAX) {
         Ok(bytes) => bytes,

@@ -2,6 +2,7 @@
 //! network and no Python. `FORMAT.md` beside this crate draws every file.
 //!
 //! ```text
+//! local         a log that a program keeps for itself: one topic in a data directory, without a broker
 //! directory     a data directory: lock, meta.properties, checkpoints, which partitions lie there
 //! partition     append, read, look up, truncate, recover: the partition as the broker sees it
 //! metadata_log  __cluster_metadata-0 and its snapshots, over a partition
@@ -30,6 +31,7 @@ pub mod env;
 pub mod error;
 pub mod health;
 pub mod index;
+pub mod local;
 pub mod maintenance;
 pub mod metadata_log;
 mod new_names;

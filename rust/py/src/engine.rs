@@ -36,6 +36,12 @@ pub struct VirtualClock {
     clock: Arc<NativeVirtualClock>,
 }
 
+impl VirtualClock {
+    pub fn native(&self) -> &Arc<NativeVirtualClock> {
+        &self.clock
+    }
+}
+
 #[pymethods]
 impl VirtualClock {
     #[new]

@@ -48,3 +48,25 @@ pub fn request(code: i16, message: impl std::fmt::Display) -> PyErr {
         made().unwrap_or_else(|error| error)
     })
 }
+
+/// A class of `ottla.errors` that nothing here raises often.
+pub fn named(class: &str, message: impl std::fmt::Display) -> PyErr {
+    Python::attach(|py| {
+        let made = || -> PyResult<PyErr> {
+            let class = py.import("ottla.errors")?.getattr(class)?;
+            Ok(PyErr::from_value(class.call1((message.to_string(),))?))
+        };
+        made().unwrap_or_else(|error| error)
+    })
+}
+
+/// Nothing is at this offset, or nothing more.
+pub fn out_of_range(requested: i64, log_start: i64, log_end: i64) -> PyErr {
+    Python::attach(|py| {
+        let made = || -> PyResult<PyErr> {
+            let class = py.import("ottla.errors")?.getattr("OffsetOutOfRange")?;
+            Ok(PyErr::from_value(class.call1((requested, log_start, log_end))?))
+        };
+        made().unwrap_or_else(|error| error)
+    })
+}

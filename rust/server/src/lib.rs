@@ -33,7 +33,7 @@ pub mod lookups;
 pub mod memory;
 pub mod plane;
 pub mod quotas;
-mod random;
+pub mod random;
 pub mod rate;
 pub mod readers;
 mod recovery;

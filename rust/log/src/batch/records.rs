@@ -22,6 +22,11 @@ impl<'a> RecordView<'a> {
         Headers { left: self.header_count, bytes: self.headers, at: 0 }
     }
 
+    /// As they lie there, for [`Headers::new`].
+    pub fn header_bytes(&self) -> &'a [u8] {
+        self.headers
+    }
+
     pub fn header_count(&self) -> usize {
         usize::try_from(self.header_count).unwrap_or(0)
     }
@@ -188,6 +193,13 @@ pub struct Headers<'a> {
     left: i32,
     bytes: &'a [u8],
     at: usize,
+}
+
+impl<'a> Headers<'a> {
+    /// Of a record that was walked before: `count` of them.
+    pub fn new(bytes: &'a [u8], count: usize) -> Headers<'a> {
+        Headers { left: i32::try_from(count).unwrap_or(0), bytes, at: 0 }
+    }
 }
 
 impl<'a> Iterator for Headers<'a> {

@@ -1,0 +1,194 @@
+"""`ottla.Log`: a durable log inside a program, as sqlite3 is a database inside one.
+
+    with ottla.Log("orders") as log:
+        offset = log.append(b"...", key=b"4711")
+        for record in log.read(offset):
+            print(record.offset, record.timestamp, record.key, record.value)
+
+The directory is a data directory with one topic of one partition: `ottla serve --data-dir orders` serves it, and
+Kafka's tools read it. The hot methods are native (`_core.Log`); this module is how it is opened, followed and ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
+
+from msgspec import Struct, convert
+
+from ottla import _core
+from ottla._core import Columns, Record
+from ottla.embed.topic import find_or_make
+from ottla.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from types import TracebackType
+    from typing import Literal
+
+__all__ = ["Columns", "Follow", "Log", "LogStatus", "Record"]
+
+_MS_PER_S = 1000
+
+
+class LogStatus(Struct, frozen=True):
+    """Figures of an open log. Offsets are exclusive ends, but for `start_offset`."""
+
+    path: str
+    start_offset: int
+    end_offset: int
+    # Below it lies what may be read; with durability "fsync" that is what is on the disk.
+    readable_offset: int
+    durable_offset: int
+    segments: int
+    bytes: int
+    # What a power cut would take.
+    unsynced_bytes: int
+    # Whether the last owner had closed it.
+    clean_start: bool
+    # Why nothing more can be written or read, if so.
+    offline: str | None
+    cursors: Mapping[str, int]
+
+
+class Log(_core.Log):
+    """A log in the directory `path`, which is made when it is missing. One process has it open at a time.
+
+    `topic`: which topic of the directory; without it the only one there, or a new one with the directory's name.
+    `durability`: "fsync" (the default): `append` returns once the record is on the disk, and nothing is read that a
+    power cut can take back; "os": it returns once the record is with the operating system, which survives the end of
+    the process. Appends of many threads share a sync. `segment_bytes`: when a new file begins. `retention_ms`,
+    `retention_bytes`: what is older, or too much, goes (a segment at a time); -1, the default, keeps all.
+    `compression`: "none", "gzip", "snappy", "lz4" or "zstd". `compacted`: of each key the last record is kept.
+    `config`: further settings of the topic by Kafka's names. What is not given stays as it was.
+
+    Use it from any number of threads. After a fork the child must open it again. Programs that end without `close`
+    close it all the same; one that is killed loses nothing that was promised.
+
+    Raises `DirectoryInUse`, `InvalidInput` (a name or a setting; a directory that holds something else is a
+    `StorageError`), `NewerFormat`, `StorageError`.
+    """
+
+    def __new__(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        topic: str | None = None,
+        durability: Literal["fsync", "os"] | None = None,
+        segment_bytes: int | None = None,
+        retention_ms: int | None = None,
+        retention_bytes: int | None = None,
+        compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] | None = None,
+        compacted: bool | None = None,
+        config: Mapping[str, str] | None = None,
+        virtual_clock: _core.VirtualClock | None = None,
+    ) -> Self:
+        """Open or make the log."""
+        asked: dict[str, str] = dict(config or {})
+        if durability is not None:
+            asked["ottla.durability"] = durability
+        if compression is not None:
+            asked["compression.type"] = "uncompressed" if compression == "none" else compression
+        if compacted is not None:
+            asked["cleanup.policy"] = "compact" if compacted else "delete"
+        for name, number in (
+            ("segment.bytes", segment_bytes),
+            ("retention.ms", retention_ms),
+            ("retention.bytes", retention_bytes),
+        ):
+            if number is not None:
+                asked[name] = str(number)
+        place = Path(path)
+        if place.exists() and not place.is_dir():
+            raise InvalidInput(f"{place} is a file: a log is a directory")
+        directory = _core.LogDirectory(str(place), virtual_clock=virtual_clock)
+        found = find_or_make(directory, _core.Codec(), topic, place.resolve().name, asked)
+        log = super().__new__(cls, directory, found.name, found.topic_id, found.leader_epoch, list(found.settings))
+        log.topic = found.name
+        _open.add(log)
+        return log
+
+    topic: str
+    """The topic's name, as `ottla serve` and Kafka's clients know it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.read()
+
+    def follow(self, start: int | None = None, *, timeout_ms: int | None = None) -> Follow:
+        """Records from `start` on, and then those that come: `for` waits in this thread, `async for` in an event loop.
+
+        Without a start it begins with what comes next. It ends once nothing came for `timeout_ms`, or the log is
+        closed. Raises `OffsetOutOfRange` if what it would read next was deleted.
+        """
+        return Follow(self, start, timeout_ms)
+
+    def status(self) -> LogStatus:
+        """Give figures of this log."""
+        return convert(self.status_values(), LogStatus)
+
+
+class Follow:
+    """What `Log.follow` returns; iterate it once, by `for` or by `async for`."""
+
+    def __init__(self, log: Log, start: int | None, timeout_ms: int | None) -> None:
+        self._log = log
+        self._timeout_ms = timeout_ms
+        self._records = log.follow_records(start, timeout_ms)
+
+    @property
+    def next_offset(self) -> int:
+        """Where it goes on."""
+        return self._records.next_offset
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._records
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        """Read on the loop's thread, a piece at a time; only the waiting is asynchronous."""
+        loop = asyncio.get_running_loop()
+        arrival, arrived = self._records.arrival(), asyncio.Event()
+        loop.add_reader(arrival.fileno(), arrived.set)
+        try:
+            while True:
+                # Cleared before the look: what comes after it rings again.
+                arrival.clear()
+                arrived.clear()
+                while not self._log.closed and (record := self._records.take_ready()) is not None:
+                    yield record
+                if self._log.closed or not await self._arrival(arrived):
+                    return
+        finally:
+            loop.remove_reader(arrival.fileno())
+
+    async def _arrival(self, arrived: asyncio.Event) -> bool:
+        if self._timeout_ms is None:
+            return await arrived.wait()
+        try:
+            return await asyncio.wait_for(arrived.wait(), self._timeout_ms / _MS_PER_S)
+        except TimeoutError:
+            return False
+
+
+_open: WeakSet[Any] = WeakSet()
+
+
+def _close_all() -> None:
+    """Threads that wait in a log are woken before the interpreter goes, and the directories are left clean."""
+    for log in list(_open):
+        log.close()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_core.after_fork_in_child)

@@ -1,0 +1,339 @@
+//! Named cursors: positions that readers keep in a log.
+//!
+//! A cursor that is committed with an append stands in the batch itself, as headers of its last record, so that both are there or
+//! neither: a batch is what a torn tail leaves whole or cuts.
+//!
+//! ```text
+//! header key    ottla.cursor                     one for each cursor
+//! header value  <name>=<position>
+//! ```
+//!
+//! One that is committed alone, and sooner or later every other, stands in `.ottla_cursors` of the data directory, which is replaced as a
+//! whole:
+//!
+//! ```text
+//! version: 0
+//! log: 4ZHfBuCaTYu0xUGNJXpthg 1042             topic id; records below this offset were looked through
+//! cursor: 4ZHfBuCaTYu0xUGNJXpthg billing 17    topic id, name, position
+//! crc32c: 9a71bb4c                             of the lines before
+//! ```
+//!
+//! What the file says comes from records that are on the disk, so an opening folds: the file, then the headers of the records from its
+//! offset on. Before records are deleted, compacted or cut the file is written, so that none is the last to know of a cursor.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use super::scan::Batches;
+use crate::batch::records::Records;
+use crate::checkpoint::{format_id, parse_id};
+use crate::directory::DataDirectory;
+use crate::env::{read_file, replace_file};
+use crate::error::{IoContext, ReadError, StorageError};
+use crate::partition::{Appended, Partition, ReadUpTo};
+use crate::{Offset, TopicId};
+
+/// The header that carries a cursor.
+pub const CURSOR_HEADER: &str = "ottla.cursor";
+const FILE: &str = ".ottla_cursors";
+const FILE_BYTES_MAX: u64 = 64 << 20;
+const NAME_BYTES_MAX: usize = 249;
+
+/// Where a reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub position: Offset,
+    /// The record it was committed with, if that is not on the disk yet.
+    pub pending_at: Option<Offset>,
+}
+
+#[derive(Clone, Debug, Error)]
+pub enum CursorError {
+    #[error("{0}")]
+    Name(String),
+    #[error("cursor {name} cannot stand at {position}: the log ends at {log_end}")]
+    BeyondTheEnd { name: String, position: Offset, log_end: Offset },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Names are those of topics: they stand in a text file, between spaces.
+pub fn check_name(name: &str) -> Result<(), CursorError> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(legal) {
+        let what = format!("{name:?} is no name for a cursor: 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, '.', '_', '-'");
+        return Err(CursorError::Name(what));
+    }
+    Ok(())
+}
+
+fn parse_header(value: &[u8]) -> Option<(String, Offset)> {
+    let (name, position) = std::str::from_utf8(value).ok()?.rsplit_once('=')?;
+    check_name(name).ok()?;
+    Some((name.to_owned(), position.parse().ok().filter(|position| *position >= 0)?))
+}
+
+/// One that came with a record.
+#[derive(Debug)]
+struct Pending {
+    at: Offset,
+    name: String,
+    position: Offset,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// From records that are on the disk, and from commits.
+    settled: BTreeMap<String, Offset>,
+    /// In the order of their records.
+    pending: VecDeque<Pending>,
+    /// The file is older than `settled`.
+    moved: bool,
+    /// Those of other topics in the directory, as they stand in the file.
+    others: Vec<String>,
+}
+
+impl Known {
+    fn get(&self, name: &str) -> Option<Cursor> {
+        let pending = self.pending.iter().rev().find(|pending| pending.name == name);
+        match pending {
+            Some(pending) => Some(Cursor { position: pending.position, pending_at: Some(pending.at) }),
+            None => self.settled.get(name).map(|position| Cursor { position: *position, pending_at: None }),
+        }
+    }
+
+    /// What lies below `durable` is settled.
+    fn settle(&mut self, durable: Offset) {
+        while let Some(pending) = self.pending.pop_front_if(|pending| pending.at < durable) {
+            self.settled.insert(pending.name, pending.position);
+            self.moved = true;
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Cursors {
+    topic_id: TopicId,
+    /// Held by who writes the file. Taken before `known`.
+    writing: Mutex<()>,
+    known: Mutex<Known>,
+    /// Held from an append with cursors until `known` has them. Taken before the partition's locks.
+    appending: Mutex<()>,
+}
+
+impl Cursors {
+    pub(super) fn load(directory: &DataDirectory, partition: &Arc<Partition>) -> Result<Cursors, StorageError> {
+        let topic_id = partition.identity().topic_id;
+        let (mut known, looked_through) = read(directory, partition, &topic_id)?;
+        let offsets = partition.offsets();
+        let from = looked_through.clamp(offsets.log_start, offsets.log_end);
+        let mut batches = Batches::new(partition.clone(), from, ReadUpTo::LogEnd);
+        let damaged = |error: ReadError| match error {
+            ReadError::Storage(error) => error,
+            other => StorageError::invalid(partition.path(), other),
+        };
+        while let Some(batch) = batches.next(Offset::MAX).map_err(damaged)? {
+            for record in Records::new(&batch.bytes[batch.at..batch.end], batch.header.record_count) {
+                let record = record.map_err(|what| StorageError::corrupt(partition.path(), 0, what))?;
+                for (key, value) in record.headers() {
+                    if key == CURSOR_HEADER.as_bytes()
+                        && let Some((name, position)) = value.and_then(parse_header)
+                    {
+                        known.settled.insert(name, position);
+                        known.moved = true;
+                    }
+                }
+            }
+        }
+        Ok(Cursors { topic_id, writing: Mutex::new(()), known: Mutex::new(known), appending: Mutex::new(()) })
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Cursor> {
+        self.known.lock().get(name)
+    }
+
+    pub(super) fn list(&self) -> Vec<(String, Offset)> {
+        let known = self.known.lock();
+        let mut cursors = known.settled.clone();
+        cursors.extend(known.pending.iter().map(|pending| (pending.name.clone(), pending.position)));
+        cursors.into_iter().collect()
+    }
+
+    /// Runs an append, which gives its last offset, with these. Nobody notes that the log was looked through so far before they are known.
+    pub(super) fn append_with<E>(
+        &self,
+        cursors: &[(String, Offset)],
+        append: impl FnOnce() -> Result<Appended, E>,
+    ) -> Result<Appended, E> {
+        let _one = self.appending.lock();
+        let appended = append()?;
+        let (mut known, at) = (self.known.lock(), appended.last_offset);
+        for (name, position) in cursors {
+            known.pending.push_back(Pending { at, name: name.clone(), position: *position });
+        }
+        Ok(appended)
+    }
+
+    /// Up to where the log is on the disk. The cursors of all that lies below are known.
+    fn durable(&self, partition: &Partition) -> Offset {
+        let _none = self.appending.lock();
+        partition.offsets().durable
+    }
+
+    pub(super) fn commit(
+        &self,
+        directory: &DataDirectory,
+        partition: &Partition,
+        cursors: &[(String, Offset)],
+    ) -> Result<(), CursorError> {
+        for (name, position) in cursors {
+            check_name(name)?;
+            let log_end = partition.offsets().log_end;
+            if *position < 0 || *position > log_end {
+                return Err(CursorError::BeyondTheEnd { name: name.clone(), position: *position, log_end });
+            }
+        }
+        self.change(directory, partition, |settled| {
+            settled.extend(cursors.iter().cloned());
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn forget(
+        &self,
+        directory: &DataDirectory,
+        partition: &Partition,
+        name: &str,
+    ) -> Result<bool, CursorError> {
+        check_name(name)?;
+        if self.get(name).is_none() {
+            return Ok(false);
+        }
+        self.change(directory, partition, |settled| {
+            settled.remove(name);
+        })?;
+        Ok(true)
+    }
+
+    /// Changes the settled ones, on the disk first: what cannot be written has not happened.
+    fn change(
+        &self,
+        directory: &DataDirectory,
+        partition: &Partition,
+        change: impl Fn(&mut BTreeMap<String, Offset>),
+    ) -> Result<(), StorageError> {
+        let _one = self.writing.lock();
+        // Positions are promised for good, and with them the records they stand behind. Then nothing that came with a record before
+        // this change is looked at again behind it.
+        partition.flush()?;
+        let durable = self.durable(partition);
+        let text = {
+            let mut known = self.known.lock();
+            known.settle(durable);
+            let mut settled = known.settled.clone();
+            change(&mut settled);
+            self.render(&settled, &known.others, durable)
+        };
+        write(directory, &text)?;
+        let mut known = self.known.lock();
+        change(&mut known.settled);
+        known.moved = false;
+        Ok(())
+    }
+
+    /// Brings the file up to date, if it is not.
+    pub(super) fn save_if_moved(&self, directory: &DataDirectory, partition: &Partition) -> Result<(), StorageError> {
+        let _one = self.writing.lock();
+        {
+            let known = self.known.lock();
+            if known.pending.is_empty() && !known.moved {
+                return Ok(());
+            }
+        }
+        partition.flush()?;
+        let durable = self.durable(partition);
+        let text = {
+            let mut known = self.known.lock();
+            known.settle(durable);
+            self.render(&known.settled, &known.others, durable)
+        };
+        write(directory, &text)?;
+        self.known.lock().moved = false;
+        Ok(())
+    }
+
+    fn render(&self, settled: &BTreeMap<String, Offset>, others: &[String], looked_through: Offset) -> String {
+        let id = format_id(&self.topic_id);
+        let mut text = format!("version: 0\nlog: {id} {looked_through}\n");
+        for (name, position) in settled {
+            text += &format!("cursor: {id} {name} {position}\n");
+        }
+        for line in others {
+            text += line;
+            text.push('\n');
+        }
+        let crc = crc_fast::crc32_iscsi(text.as_bytes());
+        text + &format!("crc32c: {crc:08x}\n")
+    }
+}
+
+fn path(directory: &DataDirectory) -> PathBuf {
+    directory.path().join(FILE)
+}
+
+fn write(directory: &DataDirectory, text: &str) -> Result<(), StorageError> {
+    let path = path(directory);
+    let disk = directory.disk();
+    directory.health().with_reserve(|| replace_file(disk, &path, text.as_bytes()).at("write", &path))
+}
+
+/// What the file knows of the topic, and the offset to go on from. Without the file everything in the log is looked through; a damaged one
+/// is an error, since positions that were committed alone stand nowhere else.
+fn read(
+    directory: &DataDirectory,
+    partition: &Partition,
+    topic_id: &TopicId,
+) -> Result<(Known, Offset), StorageError> {
+    let path = path(directory);
+    let bytes = match read_file(directory.disk(), &path, FILE_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((Known::default(), partition.offsets().log_start));
+        }
+        Err(error) => return Err(StorageError::io("read", &path, error)),
+    };
+    let damaged = || StorageError::invalid(&path, "is damaged: the positions of cursors are not known. Remove it to begin without them");
+    let text = String::from_utf8(bytes).map_err(|_| damaged())?;
+    parse(&text, topic_id).ok_or_else(damaged)
+}
+
+fn parse(text: &str, topic_id: &TopicId) -> Option<(Known, Offset)> {
+    let body = text.rfind("crc32c: ").map(|at| &text[..at])?;
+    let crc = crc_fast::crc32_iscsi(body.as_bytes());
+    if text[body.len()..] != format!("crc32c: {crc:08x}\n") {
+        return None;
+    }
+    let mut lines = body.lines();
+    if lines.next()? != "version: 0" {
+        return None;
+    }
+    let (mut known, mut looked_through) = (Known::default(), 0);
+    for line in lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["log:" | "cursor:", id, ..] if parse_id(id)? != *topic_id => known.others.push(line.to_owned()),
+            ["log:", _, offset] => looked_through = offset.parse().ok()?,
+            ["cursor:", _, name, position] => {
+                known.settled.insert((*name).to_owned(), position.parse().ok()?);
+            }
+            _ => return None,
+        }
+    }
+    Some((known, looked_through))
+}

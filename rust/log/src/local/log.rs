@@ -1,0 +1,335 @@
+//! The open log: the partition, the threads beside it, and its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::cursors::{Cursor, CursorError, Cursors};
+use super::directory::LocalDirectory;
+use super::progress::{Move, Progress, Subscription, Watch};
+use super::scan::Batches;
+use crate::cleaner::{Cleaner, CleanerConfig};
+use crate::compaction::Unhurried;
+use crate::error::{AppendError, ReadError, StorageError};
+use crate::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
+use crate::partition::{AppendOptions, Appended, MapSize, OffsetAt, Origin, PartitionStatus, ReadUpTo};
+use crate::{Identity, Offset, Offsets, Partition, PartitionConfig, TopicId};
+
+/// Memory for the keys of one compaction.
+const MAP_BYTES: u64 = 64 << 20;
+const MAP_LOAD_FACTOR: f64 = 0.9;
+
+/// What metrics and people are told.
+#[derive(Clone, Debug)]
+pub struct LocalStatus {
+    pub partition: PartitionStatus,
+    pub unsynced_bytes: u64,
+    pub was_clean: bool,
+    pub cursors: Vec<(String, Offset)>,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The record at the offset is as safe as the durability promises: with `fsync`, on the disk.
+    Settled(Offset),
+    /// It may be read, too: no transaction that a broker's client began before it is still open.
+    Readable(Offset),
+}
+
+/// What the threads see.
+struct Inner {
+    /// None once closed: that lets go of the directory's lock, whoever still holds the rest.
+    directory: Mutex<Option<Arc<LocalDirectory>>>,
+    partition: Arc<Partition>,
+    cursors: Cursors,
+    progress: Arc<Progress>,
+}
+
+impl Inner {
+    fn directory(&self) -> Option<Arc<LocalDirectory>> {
+        self.directory.lock().clone()
+    }
+
+    /// Before records go, the cursors in them are brought to safety; if that fails nothing may go.
+    fn cursors_are_safe(&self) -> bool {
+        let Some(directory) = self.directory() else { return false };
+        match self.cursors.save_if_moved(&directory.directory, &self.partition) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(partition = ?self.partition, %error, "cursors are not on the disk: nothing is deleted or compacted");
+                false
+            }
+        }
+    }
+}
+
+impl PartitionSource for Inner {
+    fn partitions(&self) -> Vec<Arc<Partition>> {
+        let metadata = self.directory().map(|directory| directory.metadata.partition().clone());
+        std::iter::once(self.partition.clone()).chain(metadata).collect()
+    }
+
+    /// Asked for before retention.
+    fn with_idle(&self) -> Vec<Arc<Partition>> {
+        let mut partitions = self.partitions();
+        if !self.cursors_are_safe() {
+            partitions.retain(|partition| !Arc::ptr_eq(partition, &self.partition));
+        }
+        partitions
+    }
+
+    /// Asked for before compaction.
+    fn compacted(&self) -> Vec<Arc<Partition>> {
+        if self.partition.config().cleanup_policy.compact && self.cursors_are_safe() {
+            vec![self.partition.clone()]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn checkpoint(&self, partitions: &[Arc<Partition>]) {
+        let Some(directory) = self.directory() else { return };
+        if let Err(error) = directory.directory.checkpoint(partitions) {
+            tracing::error!(partition = ?self.partition, %error, "checkpoints were not written");
+        }
+        // So that an opening after a crash has little to look through.
+        self.cursors_are_safe();
+    }
+}
+
+/// See the module. Shared by reference between threads.
+pub struct LocalLog {
+    inner: Arc<Inner>,
+    maintenance: Mutex<Option<Maintenance>>,
+    cleaner: Mutex<Option<Cleaner>>,
+    hash_key: [u8; 16],
+    was_clean: bool,
+    is_closed: AtomicBool,
+}
+
+impl LocalLog {
+    pub(super) fn open(
+        directory: Arc<LocalDirectory>,
+        topic: &str,
+        topic_id: TopicId,
+        leader_epoch: i32,
+        config: PartitionConfig,
+        hash_key: [u8; 16],
+    ) -> Result<LocalLog, AppendError> {
+        let identity = Identity { topic: topic.into(), topic_id, partition: 0 };
+        let path = directory.directory.partition_path(topic, 0);
+        let hint = directory.directory.hint(topic, 0);
+        let (partition, _) = Partition::open(&directory.host, path, identity, Arc::new(config), leader_epoch, hint)?;
+        let cursors = Cursors::load(&directory.directory, &partition)?;
+        let progress = Arc::<Progress>::default();
+        partition.set_observer(Arc::new(Watch(progress.clone())));
+        let (host, was_clean) = (directory.host.clone(), directory.was_clean());
+        let lost = Arc::downgrade(&partition);
+        directory.directory.health().set_observer(Box::new(move |reason| {
+            if let Some(partition) = lost.upgrade() {
+                partition.take_offline(reason);
+            }
+        }));
+        let inner = Arc::new(Inner { directory: Mutex::new(Some(directory)), partition, cursors, progress });
+        let source = inner.clone() as Arc<dyn PartitionSource>;
+        let cleaner = inner.partition.config().cleanup_policy.compact.then(|| {
+            let config = CleanerConfig { hash_key, map_bytes_max: MAP_BYTES, ..CleanerConfig::default() };
+            Cleaner::start(&host, &source, &config)
+        });
+        let maintenance = Maintenance::start(&host, source, MaintenanceConfig::default());
+        Ok(LocalLog {
+            inner,
+            maintenance: Mutex::new(Some(maintenance)),
+            cleaner: Mutex::new(cleaner),
+            hash_key,
+            was_clean,
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    pub fn partition(&self) -> &Arc<Partition> {
+        &self.inner.partition
+    }
+
+    pub fn offsets(&self) -> Offsets {
+        self.inner.partition.offsets()
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        self.inner.partition.host().env().clock().now_ms()
+    }
+
+    fn check_open(&self) -> Result<(), StorageError> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(StorageError::Closed { path: self.inner.partition.path().to_path_buf() });
+        }
+        Ok(())
+    }
+
+    fn directory(&self) -> Result<Arc<LocalDirectory>, StorageError> {
+        self.check_open()?;
+        let closed = || StorageError::Closed { path: self.inner.partition.path().to_path_buf() };
+        self.inner.directory().ok_or_else(closed)
+    }
+
+    /// Appends one built batch, whole or not at all, and with it the cursors that its last record names.
+    pub fn append(&self, batch: &mut [u8], cursors: &[(String, Offset)]) -> Result<Appended, AppendError> {
+        self.check_open()?;
+        let options = AppendOptions { size_limited: false, ..AppendOptions::default() };
+        let append = || self.inner.partition.append(batch, Origin::Coordinator, options);
+        if cursors.is_empty() { append() } else { self.inner.cursors.append_with(cursors, append) }
+    }
+
+    pub fn wait_for(&self, what: Wait, timeout: Duration) -> Move {
+        let come = |offsets: &Offsets| match what {
+            Wait::Settled(offset) => offsets.high_watermark > offset,
+            Wait::Readable(offset) => offsets.last_stable > offset,
+        };
+        self.inner.progress.wait_for(&self.inner.partition, come, timeout)
+    }
+
+    /// `hook` is called whenever there may be more to read, or never will be.
+    pub fn subscribe(&self, hook: impl Fn() + Send + 'static) -> Subscription {
+        Subscription::new(&self.inner.progress, hook)
+    }
+
+    /// Why nothing will move any more.
+    pub fn ended(&self) -> Option<StorageError> {
+        self.inner.progress.ended()
+    }
+
+    pub fn batches(&self, start: Offset) -> Batches {
+        Batches::new(self.inner.partition.clone(), start, ReadUpTo::LastStable)
+    }
+
+    /// Everything appended so far is on the disk when this returns.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        self.check_open()?;
+        self.inner.partition.flush()
+    }
+
+    pub fn lookup_timestamp(&self, timestamp_ms: i64) -> Result<Option<OffsetAt>, StorageError> {
+        self.check_open()?;
+        self.inner.partition.lookup_timestamp(timestamp_ms)
+    }
+
+    /// Cuts the log at `offset`, which must be the begin of a batch or the log end. Err with the batch around it when it is not.
+    pub fn truncate(&self, offset: Offset) -> Result<(), TruncateError> {
+        let directory = self.directory()?;
+        let offsets = self.offsets();
+        if offset < offsets.log_start || offset > offsets.log_end {
+            let (log_start, log_end) = (offsets.log_start, offsets.log_end);
+            return Err(ReadError::OffsetOutOfRange { requested: offset, log_start, log_end }.into());
+        }
+        if offset == offsets.log_end {
+            return Ok(());
+        }
+        let read = self.inner.partition.read(offset, 1, ReadUpTo::LogEnd, true)?;
+        if read.slice.is_some() && read.first_offset < offset {
+            return Err(TruncateError::InsideBatch(read.first_offset));
+        }
+        self.inner.cursors.save_if_moved(&directory.directory, &self.inner.partition)?;
+        directory.directory.truncate(&self.inner.partition, offset)?;
+        Ok(())
+    }
+
+    /// Nobody reads below `offset` any more; segments that lie below go at once. The log start as it is then, on the disk.
+    pub fn delete_before(&self, offset: Offset) -> Result<Offset, ReadError> {
+        let directory = self.directory()?;
+        self.inner.cursors.save_if_moved(&directory.directory, &self.inner.partition)?;
+        self.inner.partition.delete_records_before(offset)?;
+        directory.directory.checkpoint(std::slice::from_ref(&self.inner.partition))?;
+        self.inner.partition.enforce_retention(self.now_ms())?;
+        Ok(self.offsets().log_start)
+    }
+
+    /// Ends the segment being written and compacts all before it: of each key the last record stays. Records read and kept.
+    pub fn compact(&self) -> Result<(u64, u64), StorageError> {
+        let directory = self.directory()?;
+        self.inner.partition.flush()?;
+        self.inner.cursors.save_if_moved(&directory.directory, &self.inner.partition)?;
+        self.inner.partition.roll()?;
+        let size = MapSize { bytes_max: MAP_BYTES, load_factor: MAP_LOAD_FACTOR, hash_key: self.hash_key };
+        let (mut read, mut kept) = (0, 0);
+        // A map that could not hold all keys ends a pass early.
+        while let Some(done) = self.inner.partition.compact(size, &mut Unhurried)? {
+            read += done.stats.records_read;
+            kept += done.stats.records_kept;
+            if done.cleaned >= done.plan.until {
+                break;
+            }
+        }
+        directory.directory.checkpoint(std::slice::from_ref(&self.inner.partition))?;
+        Ok((read, kept))
+    }
+
+    pub fn cursor(&self, name: &str) -> Option<Cursor> {
+        self.inner.cursors.get(name)
+    }
+
+    /// Moves cursors of this log; they are on the disk when this returns.
+    pub fn commit(&self, cursors: &[(String, Offset)]) -> Result<(), CursorError> {
+        let directory = self.directory()?;
+        self.inner.cursors.commit(&directory.directory, &self.inner.partition, cursors)
+    }
+
+    /// Forgets a cursor; false if there is none.
+    pub fn forget(&self, name: &str) -> Result<bool, CursorError> {
+        let directory = self.directory()?;
+        self.inner.cursors.forget(&directory.directory, &self.inner.partition, name)
+    }
+
+    pub fn status(&self) -> LocalStatus {
+        LocalStatus {
+            partition: self.inner.partition.status(),
+            unsynced_bytes: self.inner.partition.unsynced_bytes(),
+            was_clean: self.was_clean,
+            cursors: self.inner.cursors.list(),
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Wakes who waits, syncs, writes what a clean stop leaves, and lets go of the directory. Idempotent. After an error the directory is
+    /// let go all the same, without the mark of a clean stop.
+    pub fn close(&self) -> Result<(), StorageError> {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let partition = &self.inner.partition;
+        if let Some(cleaner) = self.cleaner.lock().take() {
+            cleaner.stop();
+        }
+        if let Some(maintenance) = self.maintenance.lock().take() {
+            maintenance.stop();
+        }
+        let Some(directory) = self.inner.directory() else { return Ok(()) };
+        let mut closed = self.inner.cursors.save_if_moved(&directory.directory, partition);
+        closed = closed.and(partition.close());
+        self.inner.progress.end(StorageError::Closed { path: partition.path().to_path_buf() });
+        closed = closed.and(directory.metadata.close());
+        directory.host.stop();
+        if closed.is_ok() && !directory.leaves_unchecked {
+            closed = directory.directory.close(&[partition.clone(), directory.metadata.partition().clone()]);
+        }
+        self.inner.directory.lock().take();
+        closed
+    }
+}
+
+/// Why a log was not cut.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TruncateError {
+    /// The batch that begins there reaches past the offset: it can only be kept or go as a whole.
+    #[error("the offset lies inside the batch that begins at {0}")]
+    InsideBatch(Offset),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

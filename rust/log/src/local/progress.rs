@@ -1,0 +1,121 @@
+//! Who waits for a log to move: threads on a condition, and hooks for those who wait elsewhere (an event loop).
+//!
+//! A waiter looks at the log with the lock held that who moves it must take before it wakes anybody, so that no movement between the look
+//! and the wait is missed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::StorageError;
+use crate::partition::{Partition, PartitionObserver};
+use crate::Offsets;
+
+/// What ended a wait.
+#[derive(Clone, Debug)]
+pub enum Move {
+    Reached,
+    TimedOut,
+    /// The log was closed, or its disk failed: it will not come.
+    Ended(StorageError),
+}
+
+type Hook = Box<dyn Fn() + Send>;
+
+#[derive(Default)]
+struct Waiting {
+    ended: Option<StorageError>,
+    hooks: BTreeMap<u64, Hook>,
+    next_hook: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Progress {
+    waiting: Mutex<Waiting>,
+    moved: Condvar,
+}
+
+impl Progress {
+    /// Waits until the offsets of `partition` are as `come` wants them.
+    pub(super) fn wait_for(
+        &self,
+        partition: &Partition,
+        come: impl Fn(&Offsets) -> bool,
+        timeout: Duration,
+    ) -> Move {
+        let until = Instant::now().checked_add(timeout);
+        let mut waiting = self.waiting.lock();
+        loop {
+            if come(&partition.offsets()) {
+                return Move::Reached;
+            }
+            if let Some(reason) = &waiting.ended {
+                return Move::Ended(reason.clone());
+            }
+            let timed_out = match until {
+                Some(until) => self.moved.wait_until(&mut waiting, until).timed_out(),
+                None => {
+                    self.moved.wait(&mut waiting);
+                    false
+                }
+            };
+            if timed_out && !come(&partition.offsets()) {
+                return Move::TimedOut;
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let waiting = self.waiting.lock();
+        self.moved.notify_all();
+        waiting.hooks.values().for_each(|hook| hook());
+    }
+
+    /// Nobody need wait any more. The first reason stays.
+    pub(super) fn end(&self, reason: StorageError) {
+        self.waiting.lock().ended.get_or_insert(reason);
+        self.tell();
+    }
+
+    pub(super) fn ended(&self) -> Option<StorageError> {
+        self.waiting.lock().ended.clone()
+    }
+}
+
+/// `hook` is called whenever the log moved or ended, until this is dropped. It must not block.
+pub struct Subscription {
+    progress: Arc<Progress>,
+    number: u64,
+}
+
+impl Subscription {
+    pub(super) fn new(progress: &Arc<Progress>, hook: impl Fn() + Send + 'static) -> Subscription {
+        let mut waiting = progress.waiting.lock();
+        let number = waiting.next_hook;
+        waiting.next_hook += 1;
+        waiting.hooks.insert(number, Box::new(hook));
+        Subscription { progress: progress.clone(), number }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.progress.waiting.lock().hooks.remove(&self.number);
+    }
+}
+
+/// What the partition tells.
+pub(super) struct Watch(pub Arc<Progress>);
+
+impl PartitionObserver for Watch {
+    fn readable_advanced(&self, _partition: &Arc<Partition>, _offsets: Offsets) {
+        self.0.tell();
+    }
+
+    fn went_offline(&self, _partition: &Arc<Partition>, reason: &StorageError) {
+        self.0.end(StorageError::Offline { reason: Arc::new(reason.clone()) });
+    }
+}

@@ -1,0 +1,137 @@
+//! `_core.LogDirectory`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_log::commit::HostSettings;
+use ottla_log::env::{Clock, Env};
+use ottla_log::local::LocalDirectory;
+use ottla_log::{AppendError, ReadError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::process::Owned;
+use super::refusal;
+use crate::engine::{VirtualClock, append_error, storage_error};
+use crate::gil::released;
+
+/// One thread syncs one log; the other its metadata.
+const COMMIT_THREADS: usize = 2;
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "ottla._core")]
+pub struct LogDirectory {
+    native: Owned<Arc<LocalDirectory>>,
+}
+
+impl LogDirectory {
+    pub fn native(&self) -> PyResult<&Arc<LocalDirectory>> {
+        self.native.get()
+    }
+}
+
+pub fn random_bytes() -> [u8; 16] {
+    ottla_server::random::random_bytes()
+}
+
+#[pymethods]
+impl LogDirectory {
+    #[new]
+    #[pyo3(signature = (path, *, virtual_clock=None))]
+    fn new(py: Python<'_>, path: PathBuf, virtual_clock: Option<&VirtualClock>) -> PyResult<Self> {
+        let env = match virtual_clock {
+            Some(clock) => Env::system().with_clock(Arc::clone(clock.native()) as Arc<dyn Clock>),
+            None => Env::system(),
+        };
+        let settings = HostSettings { commit_threads: COMMIT_THREADS, ..HostSettings::default() };
+        let native = released(py, || LocalDirectory::open(env, &path, settings, &mut random_bytes))
+            .map_err(|error| refusal::append(&error))?;
+        Ok(Self { native: Owned::new(Arc::new(native)) })
+    }
+
+    #[getter]
+    fn node_id(&self) -> PyResult<i32> {
+        Ok(self.native()?.node_id())
+    }
+
+    #[getter]
+    fn clean_shutdown(&self) -> PyResult<bool> {
+        Ok(self.native()?.was_clean())
+    }
+
+    #[getter]
+    fn log_end_offset(&self, py: Python<'_>) -> PyResult<i64> {
+        let native = self.native()?;
+        Ok(released(py, || native.metadata().partition().offsets().log_end))
+    }
+
+    #[getter]
+    fn leader_epoch(&self) -> PyResult<i32> {
+        Ok(self.native()?.metadata().leader_epoch())
+    }
+
+    fn now_ms(&self) -> PyResult<i64> {
+        Ok(self.native()?.env().clock().now_ms())
+    }
+
+    fn monotonic_ms(&self) -> PyResult<i64> {
+        Ok(self.native()?.env().clock().monotonic_ms())
+    }
+
+    /// Returns once it is on the disk.
+    fn append(&self, py: Python<'_>, values: Vec<Bound<'_, PyBytes>>, timestamp_ms: i64) -> PyResult<i64> {
+        let native = self.native()?;
+        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        released(py, || {
+            let offset = native.metadata().append(&values, timestamp_ms)?;
+            native.metadata().sync()?;
+            Ok::<_, AppendError>(offset)
+        })
+        .map_err(|error: AppendError| append_error(&error))
+    }
+
+    fn read<'py>(&self, py: Python<'py>, start_offset: i64, max_bytes: u32) -> PyResult<Bound<'py, PyList>> {
+        let native = self.native()?;
+        let records = released(py, || {
+            // What the opening wrote is read too.
+            native.metadata().sync()?;
+            let mut at = start_offset;
+            loop {
+                let (records, next) = native.metadata().read(at, max_bytes)?;
+                if !records.is_empty() || next == at {
+                    return Ok::<_, ReadError>(records);
+                }
+                at = next;
+            }
+        })
+        .map_err(|error: ReadError| refusal::read(&error))?;
+        let list = PyList::empty(py);
+        for record in records {
+            list.append((record.offset, record.leader_epoch, record.timestamp_ms, PyBytes::new(py, &record.value)))?;
+        }
+        Ok(list)
+    }
+
+    fn latest_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Option<(i64, i32, Bound<'py, PyList>)>> {
+        let native = self.native()?;
+        let snapshot =
+            released(py, || native.metadata().latest_snapshot()).map_err(|error| refusal::storage(&error))?;
+        let Some(snapshot) = snapshot else { return Ok(None) };
+        let values = PyList::new(py, snapshot.values.iter().map(|value| PyBytes::new(py, value)))?;
+        Ok(Some((snapshot.end_offset, snapshot.epoch, values)))
+    }
+
+    fn write_snapshot(
+        &self,
+        py: Python<'_>,
+        end_offset: i64,
+        epoch: i32,
+        values: Vec<Bound<'_, PyBytes>>,
+        timestamp_ms: i64,
+    ) -> PyResult<()> {
+        let native = self.native()?;
+        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        released(py, || native.metadata().write_snapshot(end_offset, epoch, &values, timestamp_ms))
+            .map_err(|error| storage_error(&error))
+    }
+}

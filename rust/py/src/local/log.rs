@@ -1,0 +1,418 @@
+//! `_core.Log`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::batch::builder::BatchBuilder;
+use ottla_log::batch::{Compression, NewRecord};
+use ottla_log::local::{LocalLog, Move, Wait, check_name};
+use ottla_log::{AppendError, CompressionSetting, Durability, Offsets, StorageError};
+use ottla_server::engine::partition_config;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::columns::{Columns, Gathered, GivenColumn, timestamps_of};
+use super::directory::{LogDirectory, random_bytes};
+use super::encode::{Draft, Field, Shape, headers_of, timestamp_of};
+use super::process::Owned;
+use super::records::{Patience, Records, SIGNALS_EVERY, wait_for};
+use super::refusal;
+use crate::gil::released;
+
+/// See `_core.pyi`.
+#[pyclass(subclass, frozen, module = "ottla._core")]
+pub struct Log {
+    native: Owned<Arc<LocalLog>>,
+    shape: Shape,
+    is_fsync: bool,
+}
+
+/// A program that let go of its log has closed it.
+impl Drop for Log {
+    fn drop(&mut self) {
+        let Ok(native) = self.native.get() else { return };
+        if native.is_closed() {
+            return;
+        }
+        // Without an interpreter to attach to there is none whose threads the closing could hold up.
+        let closed = Python::try_attach(|py| released(py, || native.close())).unwrap_or_else(|| native.close());
+        if let Err(error) = closed {
+            tracing::error!(partition = ?native.partition(), %error, "a log that was let go of was not closed cleanly");
+        }
+    }
+}
+
+/// Cursors that are to go with an append.
+type Moves = Vec<(String, i64)>;
+
+impl Log {
+    fn open(&self) -> PyResult<&Arc<LocalLog>> {
+        let native = self.native.get()?;
+        if native.is_closed() { Err(refusal::closed()) } else { Ok(native) }
+    }
+
+    /// Appends what was built; the last offset.
+    fn append_built(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves) -> PyResult<i64> {
+        let native = self.open()?;
+        let Some(mut batch) = builder.finish() else {
+            return Err(refusal::too_large("a batch is shorter than 2 GiB; nothing was appended"));
+        };
+        self.shape.check_fits(batch.len())?;
+        released(py, || native.append(&mut batch, cursors))
+            .map(|appended| appended.last_offset)
+            .map_err(|error| refusal::append(&error))
+    }
+
+    /// Waits until `offset` is as safe as this log promises.
+    fn settle(&self, py: Python<'_>, offset: i64, wait: bool) -> PyResult<()> {
+        if !wait || !self.is_fsync {
+            return Ok(());
+        }
+        let native = self.native.get()?;
+        loop {
+            match wait_for(py, native, Wait::Settled(offset), SIGNALS_EVERY) {
+                Move::Reached => return Ok(()),
+                Move::TimedOut => py.check_signals()?,
+                // Closed by another thread: then it was synced before.
+                Move::Ended(StorageError::Closed { .. }) if released(py, || native.offsets()).durable > offset => return Ok(()),
+                Move::Ended(error) => return Err(refusal::storage(&error)),
+            }
+        }
+    }
+
+    /// An append may hold the partition's lock while it writes: asked without the GIL.
+    fn offsets(&self, py: Python<'_>) -> PyResult<Offsets> {
+        let native = self.open()?;
+        Ok(released(py, || native.offsets()))
+    }
+
+    fn range(&self, py: Python<'_>, start: Option<i64>, stop: Option<i64>) -> PyResult<(i64, i64)> {
+        let offsets = self.offsets(py)?;
+        let start = start.unwrap_or(offsets.log_start);
+        for asked in [Some(start), stop].into_iter().flatten() {
+            if asked < 0 {
+                return Err(refusal::out_of_range(asked, offsets.log_start, offsets.log_end));
+            }
+        }
+        if start < offsets.log_start || start > offsets.log_end {
+            return Err(refusal::out_of_range(start, offsets.log_start, offsets.log_end));
+        }
+        Ok((start, stop.unwrap_or(i64::MAX).min(offsets.last_stable)))
+    }
+}
+
+fn moves_of(given: Option<&Bound<'_, PyDict>>) -> PyResult<Moves> {
+    let Some(given) = given else { return Ok(Vec::new()) };
+    let mut moves = Moves::with_capacity(given.len());
+    for (name, position) in given {
+        let (name, position): (String, i64) = (name.extract()?, position.extract()?);
+        check_name(&name).map_err(|error| refusal::cursor(&error))?;
+        if position < 0 {
+            return Err(refusal::invalid(format!("cursor {name} cannot stand at {position}")));
+        }
+        moves.push((name, position));
+    }
+    Ok(moves)
+}
+
+#[pymethods]
+impl Log {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        directory: &LogDirectory,
+        topic: &str,
+        topic_id: [u8; 16],
+        leader_epoch: i32,
+        settings: Vec<(String, String)>,
+    ) -> PyResult<Self> {
+        let config = partition_config(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            .map_err(PyValueError::new_err)?;
+        let compression = match config.compression {
+            CompressionSetting::Always(compression) => compression,
+            CompressionSetting::Producer => Compression::None,
+        };
+        let shape =
+            Shape { compression, level: config.level_of(compression), segment_bytes: config.segment_bytes as usize };
+        let is_fsync = config.durability == Durability::Fsync;
+        let native = Arc::clone(directory.native()?);
+        let log = released(py, || native.open_log(topic, topic_id, leader_epoch, config, random_bytes()))
+            .map_err(|error: AppendError| refusal::append(&error))?;
+        Ok(Self { native: Owned::new(Arc::new(log)), shape, is_fsync })
+    }
+
+    #[pyo3(signature = (value, *, key=None, headers=None, timestamp=None, cursors=None, wait=true))]
+    #[expect(clippy::too_many_arguments, reason = "one keyword for each part of a record")]
+    fn append(
+        &self,
+        py: Python<'_>,
+        value: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        timestamp: Option<&Bound<'_, PyAny>>,
+        cursors: Option<&Bound<'_, PyDict>>,
+        wait: bool,
+    ) -> PyResult<i64> {
+        let native = self.open()?;
+        let draft = Draft {
+            key: Field::given("key", key)?,
+            value: Field::of("value", value)?,
+            headers: headers_of(headers)?,
+            timestamp_ms: timestamp.map_or(Ok(None), timestamp_of)?,
+        };
+        let moves = moves_of(cursors)?;
+        self.shape.check_fits(draft.need_bytes() - 64)?;
+        let mut builder = self.shape.builder();
+        draft.push(&mut builder, native.now_ms(), &moves);
+        let offset = self.append_built(py, builder, &moves)?;
+        self.settle(py, offset, wait)?;
+        Ok(offset)
+    }
+
+    #[pyo3(signature = (records, *, atomic=false, cursors=None, wait=true))]
+    fn append_many(
+        &self,
+        py: Python<'_>,
+        records: &Bound<'_, PyAny>,
+        atomic: bool,
+        cursors: Option<&Bound<'_, PyDict>>,
+        wait: bool,
+    ) -> PyResult<Option<i64>> {
+        let native = self.open()?;
+        let moves = moves_of(cursors)?;
+        if !moves.is_empty() && !atomic {
+            return Err(refusal::invalid("cursors go with one batch: give atomic=True"));
+        }
+        let mut last = None;
+        let mut builder = self.shape.builder();
+        let mut now_ms = native.now_ms();
+        let mut bytes = 0;
+        // Held back by one: the last record of a batch carries its cursors.
+        let mut held: Option<Draft<'_>> = None;
+        for item in records.try_iter()? {
+            let draft = Draft::of(&item?)?;
+            let need = draft.need_bytes();
+            self.shape.check_fits(need - 64)?;
+            if atomic {
+                bytes += need;
+                // What a batch cannot be is found out before all of it is in memory.
+                if bytes > i32::MAX as usize {
+                    return Err(refusal::too_large("a batch is shorter than 2 GiB; nothing was appended"));
+                }
+                if let Some(before) = held.replace(draft) {
+                    before.push(&mut builder, now_ms, &[]);
+                }
+                continue;
+            }
+            if self.shape.is_full(&builder, need) {
+                let full = std::mem::replace(&mut builder, self.shape.builder());
+                last = Some(self.append_built(py, full, &moves)?);
+                py.check_signals()?;
+                now_ms = native.now_ms();
+            }
+            draft.push(&mut builder, now_ms, &[]);
+        }
+        if let Some(draft) = held {
+            draft.push(&mut builder, now_ms, &moves);
+        }
+        if !builder.is_empty() {
+            last = Some(self.append_built(py, builder, &moves)?);
+        } else if !moves.is_empty() {
+            return Err(refusal::invalid("cursors go with a record, and there is none: call commit"));
+        }
+        if let Some(last) = last {
+            self.settle(py, last, wait)?;
+        }
+        Ok(last)
+    }
+
+    #[pyo3(signature = (values, *, keys=None, timestamps=None, wait=true))]
+    fn append_columns(
+        &self,
+        py: Python<'_>,
+        values: &Bound<'_, PyAny>,
+        keys: Option<&Bound<'_, PyAny>>,
+        timestamps: Option<&Bound<'_, PyAny>>,
+        wait: bool,
+    ) -> PyResult<Option<i64>> {
+        let native = self.open()?;
+        let values = GivenColumn::of(values)?;
+        let keys = keys.map(GivenColumn::of).transpose()?;
+        if let Some(keys) = keys.as_ref().filter(|keys| keys.len() != values.len()) {
+            return Err(PyValueError::new_err(format!("{} keys for {} values", keys.len(), values.len())));
+        }
+        let timestamps = timestamps.map(|given| timestamps_of(given, values.len())).transpose()?;
+        let mut largest = 0;
+        for index in 0..values.len() {
+            let of = |column: &GivenColumn| column.get(index).map_or(0, <[u8]>::len);
+            largest = largest.max(of(&values) + keys.as_ref().map_or(0, of));
+        }
+        self.shape.check_fits(largest)?;
+        let shape = self.shape;
+        let append = || -> Result<Option<i64>, AppendError> {
+            let (mut last, mut builder, now_ms) = (None, shape.builder(), native.now_ms());
+            let mut send = |builder: BatchBuilder| -> Result<(), AppendError> {
+                if let Some(mut batch) = builder.finish() {
+                    last = Some(native.append(&mut batch, &[])?.last_offset);
+                }
+                Ok(())
+            };
+            for index in 0..values.len() {
+                let key = keys.as_ref().and_then(|keys| keys.get(index));
+                let value = values.get(index);
+                let need = 64 + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+                if shape.is_full(&builder, need) {
+                    send(std::mem::replace(&mut builder, shape.builder()))?;
+                }
+                let timestamp_ms = timestamps.as_ref().map_or(now_ms, |timestamps| timestamps[index]);
+                builder.push(&NewRecord { timestamp_ms, key, value, headers: &[] });
+            }
+            if !builder.is_empty() {
+                send(builder)?;
+            }
+            Ok(last)
+        };
+        let last = released(py, append).map_err(|error| refusal::append(&error))?;
+        if let Some(last) = last {
+            self.settle(py, last, wait)?;
+        }
+        Ok(last)
+    }
+
+    #[pyo3(signature = (start=None, stop=None, *, max_bytes=67_108_864))]
+    fn read_columns(
+        &self,
+        py: Python<'_>,
+        start: Option<i64>,
+        stop: Option<i64>,
+        max_bytes: usize,
+    ) -> PyResult<Columns> {
+        let native = self.open()?;
+        let (start, stop) = self.range(py, start, stop)?;
+        let (gathered, next) = released(py, || Gathered::read(&mut native.batches(start), start, stop, max_bytes))
+            .map_err(|error| refusal::read(&error))?;
+        Columns::new(py, gathered, next)
+    }
+
+    #[pyo3(signature = (start=None, stop=None))]
+    fn read(&self, py: Python<'_>, start: Option<i64>, stop: Option<i64>) -> PyResult<Records> {
+        let (start, stop) = self.range(py, start, stop)?;
+        Ok(Records::new(self.open()?, start, stop, Patience::None))
+    }
+
+    #[pyo3(signature = (start=None, timeout_ms=None))]
+    fn follow_records(&self, py: Python<'_>, start: Option<i64>, timeout_ms: Option<u64>) -> PyResult<Records> {
+        let native = self.open()?;
+        let start = match start {
+            Some(start) => self.range(py, Some(start), None)?.0,
+            None => self.offsets(py)?.last_stable,
+        };
+        let patience = timeout_ms.map_or(Patience::ForEver, |timeout_ms| Patience::For(Duration::from_millis(timeout_ms)));
+        Ok(Records::new(native, start, i64::MAX, patience))
+    }
+
+    #[getter]
+    fn start_offset(&self, py: Python<'_>) -> PyResult<i64> {
+        Ok(self.offsets(py)?.log_start)
+    }
+
+    #[getter]
+    fn end_offset(&self, py: Python<'_>) -> PyResult<i64> {
+        Ok(self.offsets(py)?.log_end)
+    }
+
+    #[getter]
+    fn readable_offset(&self, py: Python<'_>) -> PyResult<i64> {
+        Ok(self.offsets(py)?.last_stable)
+    }
+
+    #[getter]
+    fn durable_offset(&self, py: Python<'_>) -> PyResult<i64> {
+        Ok(self.offsets(py)?.durable)
+    }
+
+    fn offset_at(&self, py: Python<'_>, timestamp: i64) -> PyResult<i64> {
+        let native = self.open()?;
+        let found = released(py, || native.lookup_timestamp(timestamp)).map_err(|error| refusal::storage(&error))?;
+        let end = self.offsets(py)?.last_stable;
+        Ok(found.map_or(end, |found| found.offset.min(end)))
+    }
+
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        let native = self.open()?;
+        released(py, || native.sync()).map_err(|error| refusal::storage(&error))
+    }
+
+    fn truncate(&self, py: Python<'_>, offset: i64) -> PyResult<()> {
+        let native = self.open()?;
+        released(py, || native.truncate(offset)).map_err(|error| refusal::truncate(&error, offset))
+    }
+
+    fn delete_before(&self, py: Python<'_>, offset: i64) -> PyResult<i64> {
+        let native = self.open()?;
+        if offset < 0 {
+            let offsets = self.offsets(py)?;
+            return Err(refusal::out_of_range(offset, offsets.log_start, offsets.log_end));
+        }
+        released(py, || native.delete_before(offset)).map_err(|error| refusal::read(&error))
+    }
+
+    fn compact(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
+        let native = self.open()?;
+        if !native.partition().config().cleanup_policy.compact {
+            return Err(refusal::invalid("this log keeps every record: open it with compacted=True"));
+        }
+        released(py, || native.compact()).map_err(|error| refusal::storage(&error))
+    }
+
+    fn cursor(&self, py: Python<'_>, name: &str) -> PyResult<Option<i64>> {
+        check_name(name).map_err(|error| refusal::cursor(&error))?;
+        let native = self.open()?;
+        Ok(released(py, || native.cursor(name)).map(|cursor| cursor.position))
+    }
+
+    fn commit(&self, py: Python<'_>, cursors: &Bound<'_, PyDict>) -> PyResult<()> {
+        let native = self.open()?;
+        let moves = moves_of(Some(cursors))?;
+        released(py, || native.commit(&moves)).map_err(|error| refusal::cursor(&error))
+    }
+
+    fn forget_cursor(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        let native = self.open()?;
+        released(py, || native.forget(name)).map_err(|error| refusal::cursor(&error))
+    }
+
+    fn status_values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let native = self.open()?;
+        let status = released(py, || native.status());
+        let values = PyDict::new(py);
+        let offsets = status.partition.offsets;
+        values.set_item("path", native.partition().path().display().to_string())?;
+        values.set_item("start_offset", offsets.log_start)?;
+        values.set_item("end_offset", offsets.log_end)?;
+        values.set_item("readable_offset", offsets.last_stable)?;
+        values.set_item("durable_offset", offsets.durable)?;
+        values.set_item("segments", status.partition.segments)?;
+        values.set_item("bytes", status.partition.bytes)?;
+        values.set_item("unsynced_bytes", status.unsynced_bytes)?;
+        values.set_item("clean_start", status.was_clean)?;
+        values.set_item("offline", native.ended().map(|error| error.to_string()))?;
+        values.set_item("cursors", status.cursors.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
+        Ok(values)
+    }
+
+    #[getter]
+    fn closed(&self) -> PyResult<bool> {
+        Ok(self.native.get()?.is_closed())
+    }
+
+    /// Nothing happens in a forked child: the log is its parent's.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.native.is_ours() {
+            return Ok(());
+        }
+        let native = self.native.get()?;
+        released(py, || native.close()).map_err(|error| refusal::storage(&error))
+    }
+}

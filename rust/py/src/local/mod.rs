@@ -1,0 +1,28 @@
+//! `_core.LogDirectory` and `_core.Log`: `ottla_log::local` as Python sees it.
+//!
+//! ```text
+//! directory  a data directory whose metadata Python reads, and writes where the topic is new
+//! log        append, read, trim, close
+//! encode     Python's values into a batch          columns   many records in one crossing
+//! records    an iterator, which may wait           record    one record: a place in a batch that is in memory
+//! view       that place as a buffer, not copied
+//! process    nothing here outlives a fork          refusal   errors as `ottla.errors`
+//! ```
+
+mod columns;
+mod directory;
+mod encode;
+mod log;
+mod process;
+mod record;
+mod records;
+mod refusal;
+mod view;
+
+pub use columns::Columns;
+pub use directory::LogDirectory;
+pub use log::Log;
+pub use process::after_fork_in_child;
+pub use record::Record;
+pub use records::{Arrival, Records};
+pub use view::View;

@@ -1,0 +1,199 @@
+//! `_core.Records`: the records of a log from a place on, one after another. One that follows waits for more.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_log::StorageError;
+use ottla_log::batch::records::Records as Walk;
+use ottla_log::local::{Batches, LocalLog, Move, Subscription, UnpackedBatch, Wait};
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
+use super::process::Owned;
+use super::record::Record;
+use super::refusal;
+use crate::gil::released;
+use crate::wake::Wake;
+
+/// A thread that waits looks so often whether Python has a signal for it.
+pub const SIGNALS_EVERY: Duration = Duration::from_millis(50);
+
+struct Current {
+    batch: UnpackedBatch,
+    left: i32,
+}
+
+/// What follows waits at most so long for the next record.
+#[derive(Clone, Copy)]
+pub enum Patience {
+    /// Ends with the log's end as it was.
+    None,
+    For(Duration),
+    ForEver,
+}
+
+/// See `_core.pyi`.
+#[pyclass(module = "ottla._core")]
+pub struct Records {
+    log: Owned<Arc<LocalLog>>,
+    batches: Batches,
+    current: Option<Current>,
+    start: i64,
+    stop: i64,
+    patience: Patience,
+}
+
+impl Records {
+    pub fn new(log: &Arc<LocalLog>, start: i64, stop: i64, patience: Patience) -> Records {
+        let batches = log.batches(start);
+        Records { log: Owned::new(Arc::clone(log)), batches, current: None, start, stop, patience }
+    }
+
+    /// The next record in memory.
+    fn take(&mut self) -> PyResult<Option<Record>> {
+        while let Some(current) = &mut self.current {
+            let batch = &mut current.batch;
+            let mut walk = Walk::new(&batch.bytes[batch.at..batch.end], current.left);
+            let view = match walk.next() {
+                None => {
+                    self.current = None;
+                    return Ok(None);
+                }
+                Some(view) => view.map_err(|what| refusal::storage(&damaged(&self.log, what)))?,
+            };
+            let (header, read) = (&batch.header, walk.position());
+            let offset = header.base_offset.wrapping_add(i64::from(view.offset_delta));
+            let timestamp_ms = if header.is_log_append_time() {
+                header.max_timestamp_ms
+            } else {
+                header.base_timestamp_ms.wrapping_add(view.timestamp_delta)
+            };
+            let record = (offset >= self.start && offset < self.stop)
+                .then(|| Record::new(&batch.bytes, offset, timestamp_ms, &view));
+            batch.at += read;
+            current.left -= 1;
+            if let Some(record) = record {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the next batch, if there is one.
+    fn load(&mut self, py: Python<'_>) -> PyResult<bool> {
+        if self.log.get()?.is_closed() {
+            return Err(refusal::closed());
+        }
+        let (batches, stop) = (&mut self.batches, self.stop);
+        let batch = released(py, || batches.next(stop)).map_err(|error| refusal::read(&error))?;
+        self.current = batch.map(|batch| Current { left: batch.header.record_count, batch });
+        Ok(self.current.is_some())
+    }
+
+    /// False: nothing came in time, or nothing will.
+    fn wait(&self, py: Python<'_>) -> PyResult<bool> {
+        let until = match self.patience {
+            Patience::None => return Ok(false),
+            Patience::For(patience) => Instant::now().checked_add(patience),
+            Patience::ForEver => None,
+        };
+        let next = self.batches.next_offset();
+        loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match wait_for(py, self.log.get()?, Wait::Readable(next), left.unwrap_or(SIGNALS_EVERY)) {
+                Move::Reached => return Ok(true),
+                Move::Ended(StorageError::Closed { .. }) => return Ok(false),
+                Move::Ended(error) => return Err(refusal::storage(&error)),
+                Move::TimedOut => {}
+            }
+            py.check_signals()?;
+            if left.is_some_and(|left| left <= SIGNALS_EVERY) {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// Waits for a moment.
+pub fn wait_for(py: Python<'_>, log: &Arc<LocalLog>, what: Wait, left: Duration) -> Move {
+    released(py, || log.wait_for(what, left.min(SIGNALS_EVERY)))
+}
+
+fn damaged(log: &Owned<Arc<LocalLog>>, what: String) -> StorageError {
+    let path = log.get().map(|log| log.partition().path().to_path_buf()).unwrap_or_default();
+    StorageError::Corrupt { path, position: 0, what }
+}
+
+#[pymethods]
+impl Records {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<Record>> {
+        loop {
+            if let Some(record) = self.take()? {
+                return Ok(Some(record));
+            }
+            let is_closed = self.log.get()?.is_closed();
+            if is_closed && !matches!(self.patience, Patience::None) {
+                return Ok(None);
+            }
+            if !self.load(py)? && !self.wait(py)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn take_ready(&mut self, py: Python<'_>) -> PyResult<Option<Record>> {
+        loop {
+            if let Some(record) = self.take()? {
+                return Ok(Some(record));
+            }
+            if !self.load(py)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    #[getter]
+    fn next_offset(&self) -> i64 {
+        match &self.current {
+            // Inside a batch: before the record that comes next.
+            Some(current) => self.start.max(current.batch.header.next_offset() - i64::from(current.left)),
+            None => self.start.max(self.batches.next_offset()),
+        }
+    }
+
+    fn arrival(&self) -> PyResult<Arrival> {
+        Arrival::new(self.log.get()?)
+    }
+}
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "ottla._core")]
+pub struct Arrival {
+    wake: Arc<Wake>,
+    _subscription: Owned<Subscription>,
+}
+
+impl Arrival {
+    fn new(log: &Arc<LocalLog>) -> PyResult<Arrival> {
+        let wake = Arc::new(Wake::new().map_err(PyOSError::new_err)?);
+        let bell = Arc::clone(&wake);
+        let subscription = log.subscribe(move || bell.ring());
+        Ok(Arrival { wake, _subscription: Owned::new(subscription) })
+    }
+}
+
+#[pymethods]
+impl Arrival {
+    fn fileno(&self) -> RawFd {
+        self.wake.fileno()
+    }
+
+    fn clear(&self) {
+        self.wake.clear();
+    }
+}

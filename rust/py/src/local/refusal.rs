@@ -1,0 +1,71 @@
+//! What a log can meet, as the classes of `ottla.errors`.
+
+use ottla_log::local::{CursorError, TruncateError};
+use ottla_log::{AppendError, ReadError, StorageError};
+use pyo3::prelude::*;
+
+use crate::errors;
+
+pub fn forked() -> PyErr {
+    errors::named("Forked", "this log was opened by the process that this one was forked from: open it again here")
+}
+
+pub fn closed() -> PyErr {
+    errors::named("Closed", "this log is closed")
+}
+
+pub fn invalid(what: impl std::fmt::Display) -> PyErr {
+    errors::named("InvalidInput", what)
+}
+
+pub fn too_large(what: impl std::fmt::Display) -> PyErr {
+    errors::named("RecordTooLarge", what)
+}
+
+pub fn out_of_range(requested: i64, log_start: i64, log_end: i64) -> PyErr {
+    errors::out_of_range(requested, log_start, log_end)
+}
+
+pub fn storage(error: &StorageError) -> PyErr {
+    match error {
+        StorageError::DirectoryInUse { .. } => errors::in_use(error),
+        StorageError::NewerFormat { .. } => errors::newer_format(error),
+        StorageError::Closed { .. } => closed(),
+        error if error.is_no_room() => errors::named("NoRoom", error),
+        _ => errors::storage(error),
+    }
+}
+
+pub fn append(error: &AppendError) -> PyErr {
+    match error {
+        AppendError::Storage(error) => storage(error),
+        AppendError::MessageTooLarge(_) | AppendError::RecordListTooLarge(_) => too_large(error),
+        // The batch was built here: these are what is left that a value can be refused for.
+        AppendError::InvalidRecord { .. } | AppendError::InvalidTimestamp { .. } => invalid(error),
+        _ => errors::storage(error),
+    }
+}
+
+pub fn read(error: &ReadError) -> PyErr {
+    match error {
+        ReadError::Storage(error) => storage(error),
+        ReadError::OffsetOutOfRange { requested, log_start, log_end } => out_of_range(*requested, *log_start, *log_end),
+    }
+}
+
+pub fn cursor(error: &CursorError) -> PyErr {
+    match error {
+        CursorError::Storage(error) => storage(error),
+        CursorError::Name(_) | CursorError::BeyondTheEnd { .. } => invalid(error),
+    }
+}
+
+pub fn truncate(error: &TruncateError, offset: i64) -> PyErr {
+    match error {
+        TruncateError::InsideBatch(begin) => invalid(format!(
+            "offset {offset} lies inside the batch that begins at {begin}; a batch stays or goes as a whole: truncate at {begin}, or at the begin of another"
+        )),
+        TruncateError::Read(error) => read(error),
+        TruncateError::Storage(error) => storage(error),
+    }
+}

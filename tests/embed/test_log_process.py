@@ -1,0 +1,162 @@
+"""A log in a program that forks, is interrupted, uses threads, or ends in the middle of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ottla
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+
+def test_threads(tmp_path: Path) -> None:
+    """Each append gets an offset of its own, each thread's records keep their order."""
+    with ottla.Log(tmp_path / "d") as log:
+        offsets: list[list[int]] = [[] for _ in range(8)]
+
+        def append(number: int) -> None:
+            for count in range(50):
+                offsets[number].append(log.append(b"%d" % count, key=b"%d" % number))
+
+        threads = [threading.Thread(target=append, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(chain.from_iterable(offsets)) == list(range(400))
+        for number in range(8):
+            own = [(r.offset, r.value) for r in log.read() if r.key == b"%d" % number]
+            assert own == [(offset, b"%d" % count) for count, offset in enumerate(offsets[number])]
+
+
+FORKED = """
+import os, sys, threading
+import ottla
+log = ottla.Log(sys.argv[1])
+reader = log.read()
+followed = log.follow(0)
+busy = threading.Thread(target=lambda: [log.append(b"v") for _ in range(200)])
+busy.start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        for call in (lambda: log.append(b"child"), lambda: log.end_offset, lambda: next(iter(followed)), log.status):
+            try:
+                call()
+            except ottla.Forked:
+                continue
+            os._exit(1)
+        log.close()
+        del log, reader, followed
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+busy.join()
+assert log.end_offset == 200
+# A child that ends as programs do leaves the log alone too.
+if os.fork() == 0:
+    sys.exit(0)
+assert os.wait()[1] == 0
+log.append(b"parent")
+log.close()
+"""
+
+
+def test_fork(tmp_path: Path) -> None:
+    """A child is refused by name, writes nothing and hangs nowhere, while the parent goes on."""
+    ended = run(FORKED, tmp_path / "d")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    with ottla.Log(tmp_path / "d") as log:
+        assert log.end_offset == 201
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+import ottla
+log = ottla.Log(sys.argv[1])
+log.append(b"v")
+main = threading.main_thread().ident
+threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+try:
+    for record in log.follow(1):
+        pass
+except KeyboardInterrupt:
+    print("interrupted")
+log.append(b"after")
+log.close()
+print(log.closed)
+"""
+
+
+def test_ctrl_c_ends_a_wait(tmp_path: Path) -> None:
+    """A loop that waits for records is interrupted as any other; the log goes on."""
+    ended = run(INTERRUPTED, tmp_path / "d")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted\nTrue\n", "")
+
+
+LEFT = """
+import sys, threading
+import ottla
+log = ottla.Log(sys.argv[1], durability=sys.argv[2])
+log.append(b"v")
+begun = threading.Barrier(3)
+
+def append():
+    begun.wait()
+    try:
+        while True:
+            log.append(b"v")
+    except ottla.Closed:
+        pass
+
+def follow():
+    begun.wait()
+    for record in log.follow(0):
+        pass
+
+for work in (append, follow):
+    threading.Thread(target=work, daemon=True).start()
+begun.wait()
+"""
+
+
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_the_interpreter_ends_while_threads_are_busy(tmp_path: Path, durability: str) -> None:
+    """Nothing crashes, and the directory is closed as if the program had done it."""
+    for _ in range(5):
+        ended = run(LEFT, tmp_path / "d", durability)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        with ottla.Log(tmp_path / "d") as log:
+            assert log.status().clean_start
+
+
+def test_a_log_that_is_dropped_lets_go(tmp_path: Path) -> None:
+    """Without `close` the directory is free once nobody has the log any more, and clean."""
+    log = ottla.Log(tmp_path / "d")
+    log.append(b"v")
+    del log
+    with ottla.Log(tmp_path / "d") as again:
+        assert again.status().clean_start
+        assert again.end_offset == 1
+
+
+def test_a_full_disk_and_a_read_only_directory(tmp_path: Path) -> None:
+    """Without permission the error names the place, and nothing is made."""
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    place = tmp_path / "sealed"
+    place.mkdir(mode=0o500)
+    with pytest.raises(ottla.StorageError, match="sealed"):
+        ottla.Log(place / "d")
