@@ -463,9 +463,7 @@ class Arrival:
 
 @final
 class View:
-    """Bytes of a record, through the buffer protocol."""
-
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    """Bytes of a record, through the buffer protocol. What `memoryview.obj` of a view shows."""
 
 @final
 class Columns:

@@ -51,8 +51,7 @@ fn append(log: &LocalLog, number: i64) -> Option<i64> {
         cursors.push(("alone".to_owned(), MOVES_BOTH));
     }
     let texts: Vec<String> = cursors.iter().map(|(name, position)| format!("{name}={position}")).collect();
-    let headers: Vec<(&str, Option<&[u8]>)> =
-        texts.iter().map(|text| (CURSOR_HEADER, Some(text.as_bytes()))).collect();
+    let headers: Vec<(&str, Option<&[u8]>)> = texts.iter().map(|text| (CURSOR_HEADER, Some(text.as_bytes()))).collect();
     let key = [b'0' + (number % 3) as u8];
     let mut builder = BatchBuilder::new(BatchShape::plain(ottla_log::batch::Compression::None, 0));
     builder.push(&NewRecord { timestamp_ms: NOW_MS, key: Some(&key), value: Some(b"value"), headers: &headers });

@@ -295,11 +295,7 @@ fn write(directory: &DataDirectory, text: &str) -> Result<(), StorageError> {
 
 /// What the file knows of the topic, and the offset to go on from. Without the file everything in the log is looked through; a damaged one
 /// is an error, since positions that were committed alone stand nowhere else.
-fn read(
-    directory: &DataDirectory,
-    partition: &Partition,
-    topic_id: &TopicId,
-) -> Result<(Known, Offset), StorageError> {
+fn read(directory: &DataDirectory, partition: &Partition, topic_id: &TopicId) -> Result<(Known, Offset), StorageError> {
     let path = path(directory);
     let bytes = match read_file(directory.disk(), &path, FILE_BYTES_MAX) {
         Ok(bytes) => bytes,
@@ -308,7 +304,12 @@ fn read(
         }
         Err(error) => return Err(StorageError::io("read", &path, error)),
     };
-    let damaged = || StorageError::invalid(&path, "is damaged: the positions of cursors are not known. Remove it to begin without them");
+    let damaged = || {
+        StorageError::invalid(
+            &path,
+            "is damaged: the positions of cursors are not known. Remove it to begin without them",
+        )
+    };
     let text = String::from_utf8(bytes).map_err(|_| damaged())?;
     parse(&text, topic_id).ok_or_else(damaged)
 }
@@ -336,4 +337,59 @@ fn parse(text: &str, topic_id: &TopicId) -> Option<(Known, Offset)> {
         }
     }
     Some((known, looked_through))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered() -> String {
+        let cursors = Cursors {
+            topic_id: [7; 16],
+            writing: Mutex::new(()),
+            known: Mutex::default(),
+            appending: Mutex::new(()),
+        };
+        let settled = BTreeMap::from([("audit".to_owned(), 0), ("billing".to_owned(), i64::MAX)]);
+        let others = [format!("log: {} 5", format_id(&[8; 16])), format!("cursor: {} x 3", format_id(&[8; 16]))];
+        cursors.render(&settled, &others, 1042)
+    }
+
+    /// What was written is read, and the lines of other topics are kept.
+    #[test]
+    fn round_trip() {
+        let text = rendered();
+        let (known, looked_through) = parse(&text, &[7; 16]).unwrap();
+        assert_eq!(looked_through, 1042);
+        assert_eq!(known.settled, BTreeMap::from([("audit".to_owned(), 0), ("billing".to_owned(), i64::MAX)]));
+        assert_eq!(known.others.len(), 2);
+        let (known, looked_through) = parse(&text, &[8; 16]).unwrap();
+        assert_eq!((looked_through, known.settled), (5, BTreeMap::from([("x".to_owned(), 3)])));
+    }
+
+    /// Cut at any byte, or with any bit flipped, it is damaged: never other positions.
+    #[test]
+    fn whole_or_damaged() {
+        let text = rendered();
+        for length in 0..text.len() {
+            assert!(parse(&text[..length], &[7; 16]).is_none(), "cut at {length}");
+        }
+        for at in 0..text.len() {
+            for bit in 0..7 {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let flipped = String::from_utf8(bytes).unwrap();
+                assert!(parse(&flipped, &[7; 16]).is_none(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    /// Only what a log would write itself is taken from a header.
+    #[test]
+    fn headers() {
+        assert_eq!(parse_header(b"a.b-c_D=17"), Some(("a.b-c_D".to_owned(), 17)));
+        for wrong in [&b"a"[..], b"=1", b"a=", b"a=-1", b"a=x", b"a b=1", b"\xff=1", b"a=99999999999999999999"] {
+            assert_eq!(parse_header(wrong), None);
+        }
+    }
 }

@@ -87,7 +87,8 @@ fn check_is_log(env: &Env, path: &Path) -> Result<i32, StorageError> {
     // What an opening that was killed leaves begins with a dot.
     match entries.iter().find(|entry| !entry.name.starts_with('.') || entry.is_dir) {
         Some(entry) => {
-            let what = format!("is no log: it holds {:?} and no meta.properties; name a directory of its own", entry.name);
+            let what =
+                format!("is no log: it holds {:?} and no meta.properties; name a directory of its own", entry.name);
             Err(StorageError::invalid(path, what))
         }
         None => Ok(NODE_ID),

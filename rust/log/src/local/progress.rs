@@ -5,19 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::Offsets;
 use crate::error::StorageError;
 use crate::partition::{Partition, PartitionObserver};
-use crate::Offsets;
 
 /// What ended a wait.
 #[derive(Clone, Debug)]
 pub enum Move {
     Reached,
-    TimedOut,
+    NotYet,
     /// The log was closed, or its disk failed: it will not come.
     Ended(StorageError),
 }
@@ -39,33 +39,22 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Waits until the offsets of `partition` are as `come` wants them.
-    pub(super) fn wait_for(
-        &self,
-        partition: &Partition,
-        come: impl Fn(&Offsets) -> bool,
-        timeout: Duration,
-    ) -> Move {
-        let until = Instant::now().checked_add(timeout);
+    /// Waits until the offsets of `partition` are as `come` wants them, the log moves at all, or the time is over: who is told that it
+    /// is not yet so looks at what else there is to do, and waits again.
+    pub(super) fn wait_for(&self, partition: &Partition, come: impl Fn(&Offsets) -> bool, timeout: Duration) -> Move {
         let mut waiting = self.waiting.lock();
-        loop {
+        for has_waited in [false, true] {
             if come(&partition.offsets()) {
                 return Move::Reached;
             }
             if let Some(reason) = &waiting.ended {
                 return Move::Ended(reason.clone());
             }
-            let timed_out = match until {
-                Some(until) => self.moved.wait_until(&mut waiting, until).timed_out(),
-                None => {
-                    self.moved.wait(&mut waiting);
-                    false
-                }
-            };
-            if timed_out && !come(&partition.offsets()) {
-                return Move::TimedOut;
+            if !has_waited {
+                self.moved.wait_for(&mut waiting, timeout);
             }
         }
+        Move::NotYet
     }
 
     fn tell(&self) {

@@ -3,12 +3,13 @@
 use ottla_log::batch::records::RecordRef;
 use ottla_log::batch::records::Records as Walk;
 use ottla_log::local::Batches;
+use ottla_log::{ReadError, StorageError};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMemoryView};
+use pyo3::types::{PyBytes, PyMemoryView, PyTuple};
 
+use super::encode::Field;
 use super::refusal;
-use ottla_log::{ReadError, StorageError};
 
 /// Values end to end, and where each begins; the last place is the end. Null where `nulls` says so.
 #[derive(Default)]
@@ -160,17 +161,18 @@ impl Columns {
 }
 
 /// A column that is given: data end to end, and places.
-pub struct GivenColumn {
-    data: Vec<u8>,
+pub struct GivenColumn<'py> {
+    data: Field<'py>,
     places: Vec<i64>,
-    nulls: Option<Vec<u8>>,
+    nulls: Field<'py>,
 }
 
-fn buffer_of(what: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let view = PyMemoryView::from(given)
-        .map_err(|_| PyTypeError::new_err(format!("the {what} of a column have the buffer protocol")))?;
-    let bytes = view.call_method0("tobytes")?.cast_into::<PyBytes>()?;
-    Ok(bytes.as_bytes().to_vec())
+/// Its bytes, wherever they lie.
+#[derive(Clone, Copy)]
+pub struct ColumnView<'a> {
+    data: &'a [u8],
+    places: &'a [i64],
+    nulls: Option<&'a [u8]>,
 }
 
 fn integers_of(what: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
@@ -184,37 +186,44 @@ fn integers_of(what: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     Ok(bytes.as_bytes().chunks_exact(8).map(|chunk| i64::from_ne_bytes(chunk.try_into().unwrap_or_default())).collect())
 }
 
-impl GivenColumn {
+impl<'py> GivenColumn<'py> {
     /// (data, places), or (data, places, nulls).
-    pub fn of(given: &Bound<'_, PyAny>) -> PyResult<GivenColumn> {
-        let fields: Vec<Bound<'_, PyAny>> = given
-            .extract()
-            .map_err(|_| PyTypeError::new_err("a column is (data, places) or (data, places, nulls)"))?;
-        let (data, places) = match fields.as_slice() {
-            [data, places] | [data, places, _] => (buffer_of("data", data)?, integers_of("places", places)?),
-            _ => return Err(PyTypeError::new_err("a column is (data, places) or (data, places, nulls)")),
-        };
-        let nulls = fields.get(2).filter(|nulls| !nulls.is_none()).map(|nulls| buffer_of("nulls", nulls)).transpose()?;
+    pub fn of(given: &Bound<'py, PyAny>) -> PyResult<GivenColumn<'py>> {
+        let wrong = || PyTypeError::new_err("a column is (data, places) or (data, places, nulls)");
+        let fields = given.cast::<PyTuple>().map_err(|_| wrong())?;
+        if !(2..=3).contains(&fields.len()) {
+            return Err(wrong());
+        }
+        let data = Field::of("column's data", &fields.get_item(0)?)?;
+        let places = integers_of("places", &fields.get_item(1)?)?;
+        let nulls = if fields.len() > 2 { Field::of("column's nulls", &fields.get_item(2)?)? } else { Field::Null };
+        let length = data.bytes().ok_or_else(wrong)?.len() as i64;
         let is_ordered = places.windows(2).all(|pair| pair[0] <= pair[1]);
-        let is_inside = places.first().is_some_and(|first| *first >= 0)
-            && places.last().is_some_and(|last| *last <= data.len() as i64);
+        let is_inside =
+            places.first().is_some_and(|first| *first >= 0) && places.last().is_some_and(|last| *last <= length);
         if !is_ordered || !is_inside {
             return Err(PyValueError::new_err(
                 "places of a column begin at 0 or later, do not fall, and end within its data",
             ));
         }
-        if nulls.as_ref().is_some_and(|nulls| nulls.len() + 1 != places.len()) {
+        if nulls.bytes().is_some_and(|nulls| nulls.len() + 1 != places.len()) {
             return Err(PyValueError::new_err("a column has one null byte for each value"));
         }
         Ok(GivenColumn { data, places, nulls })
     }
 
-    pub fn len(&self) -> usize {
+    pub fn view(&self) -> ColumnView<'_> {
+        ColumnView { data: self.data.bytes().unwrap_or_default(), places: &self.places, nulls: self.nulls.bytes() }
+    }
+}
+
+impl<'a> ColumnView<'a> {
+    pub fn count(&self) -> usize {
         self.places.len() - 1
     }
 
-    pub fn get(&self, index: usize) -> Option<&[u8]> {
-        if self.nulls.as_ref().is_some_and(|nulls| nulls[index] != 0) {
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        if self.nulls.is_some_and(|nulls| nulls[index] != 0) {
             return None;
         }
         Some(&self.data[self.places[index] as usize..self.places[index + 1] as usize])

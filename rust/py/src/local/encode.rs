@@ -6,7 +6,7 @@ use ottla_log::local::CURSOR_HEADER;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyMemoryView, PyString, PyTuple};
 
 use super::record::Record;
 use super::refusal;
@@ -74,7 +74,8 @@ impl<'py> Field<'py> {
         let Ok(view) = PyMemoryView::from(value) else {
             let kind = value.get_type().name()?;
             let hint = if value.is_instance_of::<PyString>() { ": encode it first" } else { "" };
-            let message = format!("a {what} is bytes, anything else with the buffer protocol, or None; not {kind}{hint}");
+            let message =
+                format!("a {what} is bytes, anything else with the buffer protocol, or None; not {kind}{hint}");
             return Err(PyTypeError::new_err(message));
         };
         view.call_method0("tobytes")?.cast_into::<PyBytes>().map(Field::Held).map_err(Into::into)
@@ -98,7 +99,7 @@ pub type Header<'py> = (String, Field<'py>);
 /// A mapping, or pairs; keys may repeat there.
 pub fn headers_of<'py>(given: Option<&Bound<'py, PyAny>>) -> PyResult<Vec<Header<'py>>> {
     let Some(given) = given.filter(|given| !given.is_none()) else { return Ok(Vec::new()) };
-    let pairs = if given.is_instance_of::<PyDict>() { given.call_method0("items")? } else { given.clone() };
+    let pairs = if given.hasattr("items")? { given.call_method0("items")? } else { given.clone() };
     let mut headers = Vec::new();
     for pair in pairs.try_iter()? {
         let (key, value): (Bound<'py, PyAny>, Bound<'py, PyAny>) = pair?
@@ -149,7 +150,9 @@ impl<'py> Draft<'py> {
             return Ok(Draft {
                 key: copied(record.key_bytes()),
                 value: copied(record.value_bytes()),
-                headers: headers.map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), copied(value))).collect(),
+                headers: headers
+                    .map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), copied(value)))
+                    .collect(),
                 timestamp_ms: Some(record.timestamp_ms()),
             });
         }

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::columns::{Columns, Gathered, GivenColumn, timestamps_of};
+use super::columns::{ColumnView, Columns, Gathered, GivenColumn, timestamps_of};
 use super::directory::{LogDirectory, random_bytes};
 use super::encode::{Draft, Field, Shape, headers_of, timestamp_of};
 use super::process::Owned;
@@ -73,9 +73,11 @@ impl Log {
         loop {
             match wait_for(py, native, Wait::Settled(offset), SIGNALS_EVERY) {
                 Move::Reached => return Ok(()),
-                Move::TimedOut => py.check_signals()?,
+                Move::NotYet => py.check_signals()?,
                 // Closed by another thread: then it was synced before.
-                Move::Ended(StorageError::Closed { .. }) if released(py, || native.offsets()).durable > offset => return Ok(()),
+                Move::Ended(StorageError::Closed { .. }) if released(py, || native.offsets()).durable > offset => {
+                    return Ok(());
+                }
                 Move::Ended(error) => return Err(refusal::storage(&error)),
             }
         }
@@ -237,16 +239,17 @@ impl Log {
         wait: bool,
     ) -> PyResult<Option<i64>> {
         let native = self.open()?;
-        let values = GivenColumn::of(values)?;
-        let keys = keys.map(GivenColumn::of).transpose()?;
-        if let Some(keys) = keys.as_ref().filter(|keys| keys.len() != values.len()) {
-            return Err(PyValueError::new_err(format!("{} keys for {} values", keys.len(), values.len())));
+        let given = (GivenColumn::of(values)?, keys.map(GivenColumn::of).transpose()?);
+        let (values, keys) = (given.0.view(), given.1.as_ref().map(GivenColumn::view));
+        let count = values.count();
+        if let Some(keys) = keys.filter(|keys| keys.count() != count) {
+            return Err(PyValueError::new_err(format!("{} keys for {count} values", keys.count())));
         }
-        let timestamps = timestamps.map(|given| timestamps_of(given, values.len())).transpose()?;
+        let timestamps = timestamps.map(|given| timestamps_of(given, count)).transpose()?;
         let mut largest = 0;
-        for index in 0..values.len() {
-            let of = |column: &GivenColumn| column.get(index).map_or(0, <[u8]>::len);
-            largest = largest.max(of(&values) + keys.as_ref().map_or(0, of));
+        for index in 0..count {
+            let of = |column: ColumnView<'_>| column.get(index).map_or(0, <[u8]>::len);
+            largest = largest.max(of(values) + keys.map_or(0, of));
         }
         self.shape.check_fits(largest)?;
         let shape = self.shape;
@@ -258,8 +261,8 @@ impl Log {
                 }
                 Ok(())
             };
-            for index in 0..values.len() {
-                let key = keys.as_ref().and_then(|keys| keys.get(index));
+            for index in 0..count {
+                let key = keys.and_then(|keys| keys.get(index));
                 let value = values.get(index);
                 let need = 64 + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
                 if shape.is_full(&builder, need) {
@@ -308,7 +311,8 @@ impl Log {
             Some(start) => self.range(py, Some(start), None)?.0,
             None => self.offsets(py)?.last_stable,
         };
-        let patience = timeout_ms.map_or(Patience::ForEver, |timeout_ms| Patience::For(Duration::from_millis(timeout_ms)));
+        let patience =
+            timeout_ms.map_or(Patience::ForEver, |timeout_ms| Patience::For(Duration::from_millis(timeout_ms)));
         Ok(Records::new(native, start, i64::MAX, patience))
     }
 

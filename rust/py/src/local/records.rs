@@ -105,10 +105,10 @@ impl Records {
                 Move::Reached => return Ok(true),
                 Move::Ended(StorageError::Closed { .. }) => return Ok(false),
                 Move::Ended(error) => return Err(refusal::storage(&error)),
-                Move::TimedOut => {}
+                Move::NotYet => {}
             }
             py.check_signals()?;
-            if left.is_some_and(|left| left <= SIGNALS_EVERY) {
+            if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(false);
             }
         }
