@@ -344,12 +344,8 @@ mod tests {
     use super::*;
 
     fn rendered() -> String {
-        let cursors = Cursors {
-            topic_id: [7; 16],
-            writing: Mutex::new(()),
-            known: Mutex::default(),
-            appending: Mutex::new(()),
-        };
+        let cursors =
+            Cursors { topic_id: [7; 16], writing: Mutex::new(()), known: Mutex::default(), appending: Mutex::new(()) };
         let settled = BTreeMap::from([("audit".to_owned(), 0), ("billing".to_owned(), i64::MAX)]);
         let others = [format!("log: {} 5", format_id(&[8; 16])), format!("cursor: {} x 3", format_id(&[8; 16]))];
         cursors.render(&settled, &others, 1042)

@@ -179,7 +179,7 @@ impl LocalLog {
     pub fn append(&self, batch: &mut [u8], cursors: &[(String, Offset)]) -> Result<Appended, AppendError> {
         self.check_open()?;
         let options = AppendOptions { size_limited: false, ..AppendOptions::default() };
-        let append = || self.inner.partition.append(batch, Origin::Coordinator, options);
+        let mut append = || self.inner.partition.append(batch, Origin::Coordinator, options);
         if cursors.is_empty() { append() } else { self.inner.cursors.append_with(cursors, append) }
     }
 

@@ -166,8 +166,8 @@ impl Records {
         }
     }
 
-    fn arrival(&self) -> PyResult<Arrival> {
-        Arrival::new(self.log.get()?)
+    fn arrival(&self, py: Python<'_>) -> PyResult<Arrival> {
+        Arrival::new(py, self.log.get()?)
     }
 }
 
@@ -175,15 +175,25 @@ impl Records {
 #[pyclass(frozen, module = "ottla._core")]
 pub struct Arrival {
     wake: Arc<Wake>,
-    _subscription: Owned<Subscription>,
+    /// None only while it is dropped.
+    subscription: Owned<Option<Subscription>>,
 }
 
 impl Arrival {
-    fn new(log: &Arc<LocalLog>) -> PyResult<Arrival> {
+    fn new(py: Python<'_>, log: &Arc<LocalLog>) -> PyResult<Arrival> {
         let wake = Arc::new(Wake::new().map_err(PyOSError::new_err)?);
         let bell = Arc::clone(&wake);
-        let subscription = log.subscribe(move || bell.ring());
-        Ok(Arrival { wake, _subscription: Owned::new(subscription) })
+        let subscription = released(py, || log.subscribe(move || bell.ring()));
+        Ok(Arrival { wake, subscription: Owned::new(Some(subscription)) })
+    }
+}
+
+/// Unsubscribing waits for a lock.
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let taken = self.subscription.get_mut().ok().and_then(Option::take);
+        // Without an interpreter to attach to nobody else can hold it.
+        let _ = Python::try_attach(|py| released(py, || drop(taken)));
     }
 }
 
