@@ -97,7 +97,8 @@ def find_or_make(
     if unknown:
         raise NewerFormat(f"the directory uses {', '.join(unknown)}, which this version does not understand")
     validate(asked, _DEFAULTS)
-    name = name or _only_topic(image) or default_name
+    if name is None:
+        name = _only_topic(image) or default_name
     check_name(name)
     if _must_register(image, directory, name):
         decide = partial(
