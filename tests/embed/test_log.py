@@ -392,7 +392,12 @@ def test_two_writers(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_wrong(tmp_path: Path) -> None:
-    """Values out of range, unknown names and names no topic may have are refused in Kafka's words."""
+    """Values out of range, unknown names and names no topic may have are refused in Kafka's words, and the directory is
+    let go of as it was found.
+    """
+    with ottla.Log(tmp_path / "d") as log:
+        log.append(b"v")
+    refusals = []
     for wrong in (
         {"segment_bytes": 1},
         {"compression": "rar"},
@@ -400,10 +405,12 @@ def test_settings_that_are_wrong(tmp_path: Path) -> None:
         {"config": {"no.such.setting": "1"}},
         {"topic": "a/b"},
     ):
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInput) as refusal:
             ottla.Log(tmp_path / "d", **cast("Any", wrong))
+        refusals.append(refusal)
     with ottla.Log(tmp_path / "d") as log:
-        log.append(b"v")
+        assert log.status().clean_start
+        assert values(log) == [b"v"]
 
 
 def test_a_newer_format(tmp_path: Path) -> None:

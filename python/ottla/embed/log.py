@@ -106,8 +106,13 @@ class Log(_core.Log):
         if place.exists() and not place.is_dir():
             raise InvalidInput(f"{place} is a file: a log is a directory")
         directory = _core.LogDirectory(str(place), virtual_clock=virtual_clock)
-        found = find_or_make(directory, _core.Codec(), topic, place.resolve().name, asked)
-        log = super().__new__(cls, directory, found.name, found.topic_id, found.leader_epoch, list(found.settings))
+        try:
+            found = find_or_make(directory, _core.Codec(), topic, place.resolve().name, asked)
+            log = super().__new__(cls, directory, found.name, found.topic_id, found.leader_epoch, list(found.settings))
+        except BaseException:
+            # Now, and not when the last traceback that names it is gone.
+            directory.close()
+            raise
         log.topic = found.name
         _open.add(log)
         return log

@@ -22,6 +22,8 @@ pub struct LocalDirectory {
     pub(super) metadata: MetadataLog,
     /// It may not be marked clean: after an unclean stop there are partitions here that this opening does not look at.
     pub(super) leaves_unchecked: bool,
+    /// There are partitions here beside the metadata log.
+    has_partitions: bool,
 }
 
 impl LocalDirectory {
@@ -38,10 +40,10 @@ impl LocalDirectory {
         let directory = DataDirectory::open(&host, path, node_id, None, random)?;
         // One of several belongs to a broker: what is in the others may be this topic's.
         directory.check_together(&[directory.directory_id()])?;
-        let others = directory.found()?.into_iter().filter(|found| found.topic != metadata_log::TOPIC).count();
+        let count = directory.found()?.into_iter().filter(|found| found.topic != metadata_log::TOPIC).count();
         let metadata = MetadataLog::open(&host, path, node_id, directory.was_clean())?;
-        let leaves_unchecked = !directory.was_clean() && others > 1;
-        Ok(LocalDirectory { host, directory, metadata, leaves_unchecked })
+        let leaves_unchecked = !directory.was_clean() && count > 1;
+        Ok(LocalDirectory { host, directory, metadata, leaves_unchecked, has_partitions: count > 0 })
     }
 
     pub fn metadata(&self) -> &MetadataLog {
@@ -58,6 +60,16 @@ impl LocalDirectory {
 
     pub fn was_clean(&self) -> bool {
         self.directory.was_clean()
+    }
+
+    /// Lets go of it without opening a log: as clean as it was found.
+    pub fn close(&self) -> Result<(), StorageError> {
+        self.metadata.close()?;
+        self.host.stop();
+        if self.was_clean() || !self.has_partitions {
+            self.directory.close(&[self.metadata.partition().clone()])?;
+        }
+        Ok(())
     }
 
     /// Opens partition 0 of a topic, as the metadata log knows it.

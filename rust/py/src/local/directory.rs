@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use ottla_log::commit::HostSettings;
 use ottla_log::env::{Clock, Env};
 use ottla_log::local::LocalDirectory;
@@ -21,12 +22,18 @@ const COMMIT_THREADS: usize = 2;
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "ottla._core")]
 pub struct LogDirectory {
-    native: Owned<Arc<LocalDirectory>>,
+    /// None once a log was opened in it, or it was closed.
+    native: Owned<ArcSwapOption<LocalDirectory>>,
 }
 
 impl LogDirectory {
-    pub fn native(&self) -> PyResult<&Arc<LocalDirectory>> {
-        self.native.get()
+    fn native(&self) -> PyResult<Arc<LocalDirectory>> {
+        self.native.get()?.load_full().ok_or_else(refusal::closed)
+    }
+
+    /// For the log, or nobody, to keep.
+    pub fn take(&self) -> PyResult<Arc<LocalDirectory>> {
+        self.native.get()?.swap(None).ok_or_else(refusal::closed)
     }
 }
 
@@ -46,7 +53,12 @@ impl LogDirectory {
         let settings = HostSettings { commit_threads: COMMIT_THREADS, ..HostSettings::default() };
         let native = released(py, || LocalDirectory::open(env, &path, settings, &mut random_bytes))
             .map_err(|error| refusal::append(&error))?;
-        Ok(Self { native: Owned::new(Arc::new(native)) })
+        Ok(Self { native: Owned::new(ArcSwapOption::from_pointee(native)) })
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let Ok(native) = self.take() else { return Ok(()) };
+        released(py, || native.close()).map_err(|error| refusal::storage(&error))
     }
 
     #[getter]

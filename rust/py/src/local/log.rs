@@ -138,7 +138,7 @@ impl Log {
         let shape =
             Shape { compression, level: config.level_of(compression), segment_bytes: config.segment_bytes as usize };
         let is_fsync = config.durability == Durability::Fsync;
-        let native = Arc::clone(directory.native()?);
+        let native = directory.take()?;
         let log = released(py, || native.open_log(topic, topic_id, leader_epoch, config, random_bytes()))
             .map_err(|error: AppendError| refusal::append(&error))?;
         Ok(Self { native: Owned::new(Arc::new(log)), shape, is_fsync })
