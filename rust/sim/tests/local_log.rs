@@ -1,14 +1,14 @@
 //! A log of one's own under power cuts: an append and the cursors committed with it are there together or not at all, and what was
-//! acknowledged is there, wherever the power goes. Every changing operation of a history is a place to cut, with retention, compaction and
-//! commits of cursors among them; then the opening after it is cut too.
+//! acknowledged is there, wherever the power goes. Every changing operation of a history is a place to cut, with compaction, truncation,
+//! deletion and commits of cursors among them; then the opening after it is cut too.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_log::batch::NewRecord;
 use ottla_log::batch::builder::{BatchBuilder, BatchShape};
+use ottla_log::batch::{Compression, NewRecord};
 use ottla_log::commit::HostSettings;
 use ottla_log::env::{Disk, Env, VirtualClock};
 use ottla_log::local::{CURSOR_HEADER, LocalDirectory, LocalLog};
@@ -16,17 +16,63 @@ use ottla_log::{CleanupPolicy, PartitionConfig};
 use ottla_sim::disk::PowerDisk;
 
 const NOW_MS: i64 = 1_700_000_000_000;
-const APPENDS: i64 = 12;
-const COMMITTED_ALONE: i64 = 3;
-/// The append that moves the cursor that was committed alone before.
-const MOVES_BOTH: i64 = 9;
 
-/// What the history was told.
-#[derive(Clone, Copy, Debug, Default)]
-struct Told {
+/// What is asked of the log.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// With the cursor `with`, and perhaps with `alone` too.
+    Append(i64, Option<i64>),
+    Commit(i64),
+    Delete(i64),
+    Truncate(i64),
+    Compact,
+}
+
+const HISTORY: [Step; 20] = [
+    Step::Append(10, None),
+    Step::Append(11, None),
+    Step::Commit(1),
+    Step::Append(12, None),
+    Step::Append(13, Some(500)),
+    Step::Compact,
+    Step::Append(14, None),
+    Step::Commit(2),
+    Step::Delete(3),
+    Step::Append(15, None),
+    Step::Append(16, Some(501)),
+    Step::Commit(6),
+    Step::Truncate(5),
+    Step::Append(17, None),
+    Step::Append(18, None),
+    Step::Compact,
+    Step::Append(19, Some(502)),
+    Step::Truncate(6),
+    Step::Append(20, None),
+    Step::Append(21, Some(503)),
+];
+
+/// What can be seen of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
     end: i64,
-    commit_begun: bool,
-    committed: bool,
+    with: Option<i64>,
+    alone: Option<i64>,
+}
+
+impl Seen {
+    fn of(log: &LocalLog) -> Seen {
+        let position = |name| log.cursor(name).map(|cursor| cursor.position);
+        Seen { end: log.offsets().log_end, with: position("with"), alone: position("alone") }
+    }
+
+    fn after(self, step: Step) -> Seen {
+        match step {
+            Step::Append(with, alone) => Seen { end: self.end + 1, with: Some(with), alone: alone.or(self.alone) },
+            Step::Commit(alone) => Seen { alone: Some(alone), ..self },
+            Step::Truncate(end) => Seen { end, ..self },
+            Step::Delete(_) | Step::Compact => self,
+        }
+    }
 }
 
 fn open(disk: &PowerDisk) -> Option<LocalLog> {
@@ -45,68 +91,51 @@ fn open(disk: &PowerDisk) -> Option<LocalLog> {
     Arc::new(directory).open_log("orders", [9; 16], 0, config, [1; 16]).ok()
 }
 
-fn append(log: &LocalLog, number: i64) -> Option<i64> {
-    let mut cursors = vec![("with".to_owned(), number + 1)];
-    if number == MOVES_BOTH {
-        cursors.push(("alone".to_owned(), MOVES_BOTH));
-    }
+fn append(log: &LocalLog, cursors: &[(String, i64)]) -> Option<()> {
     let texts: Vec<String> = cursors.iter().map(|(name, position)| format!("{name}={position}")).collect();
     let headers: Vec<(&str, Option<&[u8]>)> = texts.iter().map(|text| (CURSOR_HEADER, Some(text.as_bytes()))).collect();
-    let key = [b'0' + (number % 3) as u8];
-    let mut builder = BatchBuilder::new(BatchShape::plain(ottla_log::batch::Compression::None, 0));
+    let key = [b'0' + (log.offsets().log_end % 3) as u8];
+    let mut builder = BatchBuilder::new(BatchShape::plain(Compression::None, 0));
     builder.push(&NewRecord { timestamp_ms: NOW_MS, key: Some(&key), value: Some(b"value"), headers: &headers });
-    let appended = log.append(&mut builder.finish().unwrap(), &cursors).ok()?;
-    (log.offsets().high_watermark > appended.last_offset).then_some(appended.last_offset + 1)
+    let appended = log.append(&mut builder.finish().unwrap(), cursors).ok()?;
+    (log.offsets().high_watermark > appended.last_offset).then_some(())
 }
 
-/// Everything, until something fails.
-fn play(log: &LocalLog, told: &mut Told) -> Option<()> {
-    for number in 0..APPENDS {
-        told.end = append(log, number)?;
-        match number {
-            4 => {
-                told.commit_begun = true;
-                log.commit(&[("alone".to_owned(), COMMITTED_ALONE)]).ok()?;
-                told.committed = true;
-            }
-            6 => {
-                log.delete_before(4).ok()?;
-            }
-            7 | 10 => {
-                log.compact().ok()?;
-            }
-            _ => {}
+fn take(log: &LocalLog, step: Step) -> Option<()> {
+    match step {
+        Step::Append(with, alone) => {
+            let mut cursors = vec![("with".to_owned(), with)];
+            cursors.extend(alone.map(|alone| ("alone".to_owned(), alone)));
+            append(log, &cursors)
         }
+        Step::Commit(alone) => log.commit(&[("alone".to_owned(), alone)]).ok(),
+        Step::Delete(offset) => log.delete_before(offset).ok().map(|_| ()),
+        Step::Truncate(offset) => log.truncate(offset).ok(),
+        Step::Compact => log.compact().ok().map(|_| ()),
     }
-    log.close().ok()
 }
 
-fn check(log: &LocalLog, told: &Told) -> Result<(), String> {
-    let end = log.offsets().log_end;
-    let (with, alone) = (log.cursor("with").map(|at| at.position), log.cursor("alone").map(|at| at.position));
-    let found = format!("end {end}, with {with:?}, alone {alone:?} after {told:?}");
-    if end < told.end {
-        return Err(format!("acknowledged and gone: {found}"));
+/// Goes on until something fails; how many steps were acknowledged.
+fn play(log: &LocalLog, seen: &mut Seen) -> usize {
+    for (count, step) in HISTORY.into_iter().enumerate() {
+        if take(log, step).is_none() {
+            return count;
+        }
+        *seen = seen.after(step);
     }
-    if with != (end > 0).then_some(end) {
-        return Err(format!("an append without its cursor, or a cursor without its append: {found}"));
-    }
-    let committed = Some(COMMITTED_ALONE);
-    let is_right = match alone {
-        _ if end > MOVES_BOTH => alone == Some(MOVES_BOTH),
-        None => !told.committed,
-        _ => told.commit_begun && alone == committed,
-    };
-    if is_right { Ok(()) } else { Err(format!("the cursor that was committed alone: {found}")) }
+    HISTORY.len()
 }
 
 /// One history with a cut after so many operations, and one in the opening after it.
 fn cut_at(seed: u64, operations: u64, in_recovery: u64) -> Result<(), String> {
     let disk = PowerDisk::new(seed, NOW_MS);
     disk.cut_after(Some(operations));
-    let mut told = Told::default();
+    let (mut before, mut count) = (Seen::default(), 0);
     if let Some(log) = open(&disk) {
-        let _ = play(&log, &mut told);
+        count = play(&log, &mut before);
+        if count == HISTORY.len() {
+            let _ = log.close();
+        }
     }
     disk.cut_after(None);
     disk.power_on();
@@ -115,20 +144,29 @@ fn cut_at(seed: u64, operations: u64, in_recovery: u64) -> Result<(), String> {
     disk.cut_after(None);
     disk.power_on();
     let log = open(&disk).ok_or("it does not open")?;
-    check(&log, &told)?;
-    log.close().map_err(|error| error.to_string())?;
-    let again = open(&disk).ok_or("it does not open a second time")?;
-    check(&again, &told)
+    // The step that was cut happened or did not. Truncation takes segments one by one.
+    let after = HISTORY.get(count).map_or(before, |step| before.after(*step));
+    let seen = Seen::of(&log);
+    let is_between = (after.end..before.end).contains(&seen.end) && Seen { end: after.end, ..seen } == after;
+    if seen != before && seen != after && !is_between {
+        return Err(format!("{seen:?}, neither {before:?} nor {after:?}"));
+    }
+    take(&log, Step::Append(99, None)).ok_or("it does not go on")?;
+    let expected = seen.after(Step::Append(99, None));
+    drop(log);
+    disk.power_on();
+    let seen = Seen::of(&open(&disk).ok_or("it does not open again")?);
+    if seen == expected { Ok(()) } else { Err(format!("{seen:?}, not {expected:?}, after it went on")) }
 }
 
 /// Both or neither, at every cut point.
 #[test]
 fn an_append_and_its_cursors() {
     let whole = PowerDisk::new(0, NOW_MS);
-    let mut told = Told::default();
-    play(&open(&whole).unwrap(), &mut told).unwrap();
-    check(&open(&whole).unwrap(), &told).unwrap();
-    assert_eq!((told.end, told.committed), (APPENDS, true));
+    let (log, mut seen) = (open(&whole).unwrap(), Seen::default());
+    assert_eq!(play(&log, &mut seen), HISTORY.len());
+    log.close().unwrap();
+    assert_eq!(Seen::of(&open(&whole).unwrap()), seen);
 
     let (mut failures, mut runs) = (Vec::new(), 0);
     for operations in 0..whole.operations() {

@@ -151,7 +151,13 @@ impl Cursors {
                 }
             }
         }
-        Ok(Cursors { topic_id, writing: Mutex::new(()), known: Mutex::new(known), appending: Mutex::new(()) })
+        let cursors =
+            Cursors { topic_id, writing: Mutex::new(()), known: Mutex::new(known), appending: Mutex::new(()) };
+        if looked_through > offsets.log_end {
+            let known = cursors.known.lock();
+            write(directory, &cursors.render(&known.settled, &known.others, offsets.log_end))?;
+        }
+        Ok(cursors)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Cursor> {
@@ -219,6 +225,31 @@ impl Cursors {
             settled.remove(name);
         })?;
         Ok(true)
+    }
+
+    /// Cuts the log, after which what is appended has offsets that the file would count as looked through: it is written again before any
+    /// cursor is appended. A start that finds the log shorter than the file says was killed between the two, and does the same.
+    pub(super) fn truncate(
+        &self,
+        directory: &DataDirectory,
+        partition: &Partition,
+        offset: Offset,
+    ) -> Result<(), StorageError> {
+        self.save_if_moved(directory, partition)?;
+        let _one = self.writing.lock();
+        let _none = self.appending.lock();
+        {
+            // Appended since: they go with their records, unless those are kept.
+            let mut known = self.known.lock();
+            known.pending.retain(|pending| pending.at < offset);
+        }
+        directory.truncate(partition, offset)?;
+        let known = self.known.lock();
+        let looked_through = partition.offsets().durable;
+        let earliest = known.pending.front().map_or(looked_through, |pending| pending.at.min(looked_through));
+        let text = self.render(&known.settled, &known.others, earliest);
+        drop(known);
+        write(directory, &text)
     }
 
     /// Changes the settled ones, on the disk first: what cannot be written has not happened.

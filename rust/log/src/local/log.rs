@@ -231,8 +231,7 @@ impl LocalLog {
         if read.slice.is_some() && read.first_offset < offset {
             return Err(TruncateError::InsideBatch(read.first_offset));
         }
-        self.inner.cursors.save_if_moved(&directory.directory, &self.inner.partition)?;
-        directory.directory.truncate(&self.inner.partition, offset)?;
+        self.inner.cursors.truncate(&directory.directory, &self.inner.partition, offset)?;
         Ok(())
     }
 
