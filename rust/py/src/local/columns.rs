@@ -50,7 +50,7 @@ impl Gathered {
             for view in Walk::new(&batch.bytes[batch.at..batch.end], batch.header.record_count) {
                 let view = view.map_err(|what| {
                     let (path, position) = (std::path::PathBuf::new(), 0);
-                    ReadError::Storage(StorageError::Corrupt { path, position, what })
+                    ReadError::Storage(StorageError::Corrupt { path, position, what: what.to_string() })
                 })?;
                 let record = RecordRef::new(&batch.header, view);
                 if (start..stop).contains(&record.offset) {

@@ -60,7 +60,7 @@ impl Records {
                     self.current = None;
                     return Ok(None);
                 }
-                Some(view) => view.map_err(|what| refusal::storage(&damaged(&self.log, what)))?,
+                Some(view) => view.map_err(|what| refusal::storage(&damaged(&self.log, what.to_string())))?,
             };
             let (header, read) = (&batch.header, walk.position());
             let offset = header.base_offset.wrapping_add(i64::from(view.offset_delta));
