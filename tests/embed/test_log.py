@@ -127,7 +127,7 @@ def test_reads_begin_and_end_inside_batches_and_segments(tmp_path: Path) -> None
     with ottla.Log(tmp_path / "d", config=SMALL_SEGMENTS) as log:
         for first in range(0, 300, 20):
             log.append_many(many[first : first + 20])
-        assert log.status().segments > 3
+        assert log.status().segments >= 3
         for start in range(0, 300, 7):
             for stop in (start, start + 1, start + 33, 300, 1000):
                 assert values(log, start, stop) == many[start:stop]

@@ -122,8 +122,9 @@ def append():
         pass
 
 def follow():
+    followed = log.follow(0)
     begun.wait()
-    for record in log.follow(0):
+    for record in followed:
         pass
 
 for work in (append, follow):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads the fields' types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
@@ -26,7 +27,7 @@ from ottla.embed.topic import find_or_make
 from ottla.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
     from typing import Literal
 

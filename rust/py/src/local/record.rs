@@ -20,10 +20,15 @@ pub struct Span {
 impl Span {
     /// Where `part`, which lies in `whole`, begins and how long it is. A batch is shorter than 2 GiB.
     fn new(whole: &[u8], part: Option<&[u8]>) -> Span {
-        part.map_or(Span { at: 0, length: -1 }, |part| Span {
-            at: (part.as_ptr() as usize - whole.as_ptr() as usize) as u32,
-            length: part.len() as i32,
-        })
+        match part {
+            None => Span { at: 0, length: -1 },
+            // Nothing may lie anywhere.
+            Some([]) => Span { at: 0, length: 0 },
+            Some(part) => {
+                let at = (part.as_ptr() as usize - whole.as_ptr() as usize) as u32;
+                Span { at, length: part.len() as i32 }
+            }
+        }
     }
 
     pub fn of(self, bytes: &[u8]) -> Option<&[u8]> {
