@@ -7,7 +7,7 @@ Times: `now_ms` is wall-clock milliseconds since 1970, `monotonic_ms` never goes
 Uuids are 16 bytes. Errors are those of `ottla.errors`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias, final
 
 from msgspec import Struct
@@ -18,13 +18,16 @@ __all__ = [
     "Bridge",
     "Codec",
     "Columns",
+    "DirectoryLock",
     "Engine",
     "Journal",
     "Load",
     "Log",
     "LogDirectory",
+    "LogFollower",
     "MarkersWritten",
     "MetadataLog",
+    "PartitionFiles",
     "Record",
     "Records",
     "Server",
@@ -34,6 +37,7 @@ __all__ = [
     "after_fork_in_child",
     "check_pattern",
     "flush_logs",
+    "is_locked",
     "match_patterns",
     "set_log_level",
     "xxh3_64",
@@ -407,6 +411,17 @@ class LogDirectory:
         """Write a snapshot of everything before `end_offset`, then drop the log before it."""
 
 @final
+class LogFollower:
+    """A log that another process owns, found and ready to be read.
+
+    Raises `StorageError` where there is none, or its owner tells nobody how far it may be read (a broker).
+    """
+
+    def __new__(cls, path: str, topic: str | None = None) -> LogFollower: ...
+    @property
+    def topic(self) -> str: ...
+
+@final
 class Record:
     """One record. It keeps the batch it came in in memory: take what you need of it, and let go of the rest."""
 
@@ -500,12 +515,14 @@ class Log:
 
     def __new__(
         cls,
-        directory: LogDirectory,
-        topic: str,
-        topic_id: bytes,
-        leader_epoch: int,
-        settings: Sequence[tuple[str, str]],
-    ) -> Self: ...
+        source: LogDirectory | LogFollower,
+        topic: str = "",
+        topic_id: bytes = ...,
+        leader_epoch: int = -1,
+        settings: Sequence[tuple[str, str]] = (),
+    ) -> Self:
+        """Open the log in a directory, which takes all the rest; or read along with a follower."""
+
     def append(
         self,
         value: Buffer | None,
@@ -626,6 +643,41 @@ class Log:
         """What `Log.status` shows."""
 
     @property
+    def read_only(self) -> bool: ...
+    @property
     def closed(self) -> bool: ...
     def close(self) -> None:
         """Write everything to the disk and let go of the directory. In a forked child nothing happens."""
+
+# ---- files, looked at from outside -------------------------------------------------------------------------------
+
+def is_locked(data_dir: str) -> bool:
+    """Whether an owner, Ottla's or Apache Kafka's, has the data directory. Nothing is changed."""
+
+@final
+class DirectoryLock:
+    """The lock on a data directory, as an owner has it, until this is dropped. Raises `DirectoryInUse`."""
+
+    def __new__(cls, data_dir: str) -> DirectoryLock: ...
+
+@final
+class PartitionFiles:
+    """What lies in a partition's directory; see `ottla.embed.files`, which says what is in the dicts.
+
+    `progress` is told how many bytes were read since it was told last, and may raise.
+    """
+
+    def __new__(cls, path: str) -> PartitionFiles: ...
+    def segments(self) -> list[tuple[int, int]]:
+        """(base offset, bytes) of each, in order."""
+
+    def verify(self, is_live: bool, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """Read everything. `is_live`: somebody may be writing behind the last batch."""
+
+    def repair(self, is_wanted: bool, progress: Callable[[int], None] | None = None) -> list[str]:
+        """What can be mended, in words; done, and on the disk, if `is_wanted`."""
+
+    def batches(
+        self, base_offset: int, position: int, next_offset: int, count: int, with_records: bool
+    ) -> list[dict[str, Any]]:
+        """Up to `count` batches of a segment from byte `position` on, where offsets are `next_offset` or higher."""

@@ -11,10 +11,12 @@ Our own exceptions are sorted by what the caller does next:
     |   |-- ConfigError      settings: all problems at once, each with name, value and allowed range
     |   |-- OffsetOutOfRange no record is, or will be, at this offset: it was deleted, or lies beyond the end
     |   |-- RecordTooLarge   it does not fit in a segment
+    |   |-- ReadOnly         it was opened to be read, and is another's to write
     |   `-- RequestError     one request or item of it; carries the `ErrorCode` the client is answered
     |-- Reopen               this opening cannot go on; opening again may
     |   |-- Closed           it was closed
     |   |-- Forked           it belongs to the process that this one was forked from
+    |   |-- Overtaken        its owner has truncated or compacted what was to be read next: begin a new read
     |   |-- DirectoryInUse   another holder has the data directory
     |   `-- StorageError     the disk refused; what was acknowledged is safe, the rest is not known
     |       `-- NewerFormat  the directory was written by a later version
@@ -91,6 +93,10 @@ class RecordTooLarge(InvalidInput):
     """A record, or an atomic batch, does not fit in a segment. Nothing was appended."""
 
 
+class ReadOnly(InvalidInput):
+    """The log was opened with `read_only=True`: only its owner writes."""
+
+
 class Reopen(OttlaError):
     """This opening cannot go on; opening again may."""
 
@@ -101,6 +107,13 @@ class Closed(Reopen):
 
 class Forked(Reopen):
     """The log belongs to the process that this one was forked from: open it again, here or there."""
+
+
+class Overtaken(Reopen):
+    """The owner of the log, another process, has truncated or compacted what this reader was to read next.
+
+    Nothing is wrong with the log: begin to read again, where is for the program to know.
+    """
 
 
 class DirectoryInUse(Reopen):

@@ -33,6 +33,7 @@ LAZY = {
     "consume": Lazy("ottla.cli.consume:consume", "Print the records of a topic."),
     "group": Lazy("ottla.cli.group:group", "List, describe, reset and delete consumer groups."),
     "transaction": Lazy("ottla.cli.transaction:transaction", "List, describe and abort transactions of producers."),
+    "log": Lazy("ottla.cli.log:log", "Look at the files of a log, mend, export and import them."),
     "config": Lazy("ottla.cli.config:config", "Show and change the settings of topics, brokers and groups."),
     "container": Lazy("ottla.cli.container.commands:container", "Run what the container image runs."),
     "install-tools": Lazy(

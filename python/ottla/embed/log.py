@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from collections.abc import Mapping  # noqa: TC003 - msgspec reads the fields' types
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
 from msgspec import Struct, convert
@@ -40,6 +40,10 @@ class LogStatus(Struct, frozen=True):
     """Figures of an open log. Offsets are exclusive ends, but for `start_offset`."""
 
     path: str
+    # Opened so; then offsets end where the owner lets others read.
+    read_only: bool
+    # Somebody has the log open to write; of one that was killed this is not known.
+    has_writer: bool
     start_offset: int
     end_offset: int
     # Below it lies what may be read; with durability "fsync" that is what is on the disk.
@@ -49,8 +53,8 @@ class LogStatus(Struct, frozen=True):
     bytes: int
     # What a power cut would take.
     unsynced_bytes: int
-    # Whether the last owner had closed it.
-    clean_start: bool
+    # Whether the last owner had closed it; a reader is not told.
+    clean_start: bool | None
     # Why nothing more can be written or read, if so.
     offline: str | None
     cursors: Mapping[str, int]
@@ -67,11 +71,15 @@ class Log(_core.Log):
     `compression`: "none", "gzip", "snappy", "lz4" or "zstd". `compacted`: of each key the last record is kept.
     `config`: further settings of the topic by Kafka's names. What is not given stays as it was.
 
+    `read_only`: the log of another process, of which nothing is changed: read, followed and asked for its cursors, up
+    to what its owner has on the disk. No other setting goes with it but `topic`. `Overtaken` and `OffsetOutOfRange` are
+    raised when truncation, compaction or deletion passes a reader.
+
     Use it from any number of threads. After a fork the child must open it again. Programs that end without `close`
     close it all the same; one that is killed loses nothing that was promised.
 
-    Raises `DirectoryInUse`, `InvalidInput` (a name or a setting; a directory that holds something else is a
-    `StorageError`), `NewerFormat`, `StorageError`.
+    Raises `DirectoryInUse`, `ReadOnly` (by what writes), `InvalidInput` (a name or a setting; a directory that holds
+    something else is a `StorageError`), `NewerFormat`, `StorageError`.
     """
 
     def __new__(
@@ -79,6 +87,7 @@ class Log(_core.Log):
         path: str | os.PathLike[str],
         *,
         topic: str | None = None,
+        read_only: bool = False,
         durability: Literal["fsync", "os"] | None = None,
         segment_bytes: int | None = None,
         retention_ms: int | None = None,
@@ -106,6 +115,11 @@ class Log(_core.Log):
         place = Path(path)
         if place.exists() and not place.is_dir():
             raise InvalidInput(f"{place} is a file: a log is a directory")
+        if read_only:
+            if asked or virtual_clock is not None:
+                raise InvalidInput("a log that is opened with read_only=True has the settings its owner gave it")
+            follower = _core.LogFollower(str(place), topic)
+            return _noted(super().__new__(cls, follower), follower.topic)
         directory = _core.LogDirectory(str(place), virtual_clock=virtual_clock)
         try:
             found = find_or_make(directory, _core.Codec(), topic, place.resolve().name, asked)
@@ -114,9 +128,7 @@ class Log(_core.Log):
             # Now, and not when the last traceback that names it is gone.
             directory.close()
             raise
-        log.topic = found.name
-        _open.add(log)
-        return log
+        return _noted(log, found.name)
 
     topic: str
     """The topic's name, as `ottla serve` and Kafka's clients know it."""
@@ -188,6 +200,14 @@ class Follow:
 
 
 _open: WeakSet[Any] = WeakSet()
+Opened = TypeVar("Opened", bound=Log)
+
+
+def _noted(log: Opened, topic: str) -> Opened:
+    """Note a log that was opened: it is closed at the latest when the interpreter ends."""
+    log.topic = topic
+    _open.add(log)
+    return log
 
 
 def _close_all() -> None:

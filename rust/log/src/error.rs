@@ -50,6 +50,9 @@ pub enum StorageError {
     DirectoryInUse { path: PathBuf, owner: String },
     #[error("{} has format version {found}, this program knows {known}: it was written by a newer one", path.display())]
     NewerFormat { path: PathBuf, found: String, known: i32 },
+    /// Its owner has taken away, or rewritten, what a reader in another process was going through.
+    #[error("{}: {what}", path.display())]
+    Overtaken { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
     Invalid { path: PathBuf, what: String },
 }

@@ -31,6 +31,7 @@ pub mod env;
 pub mod error;
 pub mod health;
 pub mod index;
+pub mod inspect;
 pub mod local;
 pub mod maintenance;
 pub mod metadata_log;

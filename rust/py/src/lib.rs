@@ -31,12 +31,16 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<journal::Journal>()?;
     module.add_class::<journal::MetadataLog>()?;
     module.add_class::<local::LogDirectory>()?;
+    module.add_class::<local::DirectoryLock>()?;
+    module.add_class::<local::PartitionFiles>()?;
+    module.add_class::<local::LogFollower>()?;
     module.add_class::<local::Log>()?;
     module.add_class::<local::Record>()?;
     module.add_class::<local::Records>()?;
     module.add_class::<local::Arrival>()?;
     module.add_class::<local::Columns>()?;
     module.add_class::<local::View>()?;
+    module.add_function(wrap_pyfunction!(local::is_locked, module)?)?;
     module.add_function(wrap_pyfunction!(local::after_fork_in_child, module)?)?;
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(log_relay::flush_logs, module)?)?;

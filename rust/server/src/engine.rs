@@ -19,6 +19,7 @@ use ottla_log::cleaner::{Cleaner, CleanerConfig};
 use ottla_log::commit::{Host, HostSettings};
 use ottla_log::directory::DataDirectory;
 use ottla_log::env::Env;
+use ottla_log::local::remove_published;
 use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
 use ottla_log::metadata_log::MetadataLog;
 use ottla_log::partition::OpenHint;
@@ -152,6 +153,7 @@ impl Engine {
         let mut directories: Vec<Arc<DataDirectory>> = Vec::with_capacity(data_dirs.len());
         for path in &data_dirs {
             let directory = DataDirectory::open(&host, path, node_id, cluster_id.as_deref(), &mut random_bytes)?;
+            remove_published(host.env().disk().as_ref(), path)?;
             cluster_id.get_or_insert_with(|| directory.cluster_id().to_owned());
             directories.push(Arc::new(directory));
         }

@@ -132,6 +132,14 @@ impl Disk for RealDisk {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
         Ok(Box::new(HeldLock::take(file)?))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        match fs::File::open(path) {
+            Ok(file) => HeldLock::is_taken(&file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl RealFile {

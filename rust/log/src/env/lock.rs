@@ -44,6 +44,18 @@ impl HeldLock {
         Ok(HeldLock { file: ManuallyDrop::new(file), owner: process::id() })
     }
 
+    /// Whether somebody holds one of either kind on this file.
+    #[expect(unsafe_code, reason = "rustix has no open-file-description locks; one fcntl call on a descriptor we own")]
+    pub(super) fn is_taken(file: &File) -> io::Result<bool> {
+        // SAFETY: as in `set`; the kernel writes back what is in the way into the struct.
+        let mut request: libc::flock = unsafe { std::mem::zeroed() };
+        request.l_type = libc::F_WRLCK as libc::c_short;
+        request.l_whence = libc::SEEK_SET as libc::c_short;
+        // SAFETY: the descriptor is open for the duration of the borrow, and the struct lives as long.
+        let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut request) };
+        if result == 0 { Ok(request.l_type != libc::F_UNLCK as libc::c_short) } else { Err(io::Error::last_os_error()) }
+    }
+
     fn is_ours(&self) -> bool {
         self.owner == process::id()
     }
@@ -134,7 +146,9 @@ mod tests {
         let path = folder.path().join(".lock");
         let held = HeldLock::take(open(&path)).unwrap();
         assert_eq!(HeldLock::take(open(&path)).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(HeldLock::is_taken(&File::open(&path).unwrap()).unwrap());
         drop(held);
+        assert!(!HeldLock::is_taken(&File::open(&path).unwrap()).unwrap());
         drop(HeldLock::take(open(&path)).unwrap());
     }
 }

@@ -133,6 +133,10 @@ pub trait Disk: Send + Sync + Debug {
     }
     /// Takes the exclusive lock on `path` (made when missing), held until the value is dropped. `WouldBlock` when somebody has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
+    /// Whether somebody has that lock; the file is not made.
+    fn is_locked(&self, _path: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// An open file: positioned reads and writes, no cursor, shared freely between threads.

@@ -26,7 +26,8 @@ pub struct OffsetIndex {
     file: SparseFile<ENTRY_BYTES>,
 }
 
-fn split(entry: &[u8; ENTRY_BYTES]) -> (u32, u32) {
+/// Offset relative to the segment's base, position.
+pub(crate) fn split(entry: &[u8; ENTRY_BYTES]) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = *entry;
     (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
 }

@@ -28,13 +28,13 @@ pub struct TimeIndex {
     last_ms: Option<i64>,
 }
 
-fn timestamp_of(entry: &[u8; ENTRY_BYTES]) -> i64 {
+pub(crate) fn timestamp_of(entry: &[u8; ENTRY_BYTES]) -> i64 {
     let mut timestamp = [0; 8];
     timestamp.copy_from_slice(&entry[..8]);
     i64::from_be_bytes(timestamp)
 }
 
-fn relative_of(entry: &[u8; ENTRY_BYTES]) -> u32 {
+pub(crate) fn relative_of(entry: &[u8; ENTRY_BYTES]) -> u32 {
     u32::from_be_bytes([entry[8], entry[9], entry[10], entry[11]])
 }
 

@@ -23,7 +23,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -33,10 +33,10 @@ use super::scan::Batches;
 use crate::batch::records::Records;
 use crate::checkpoint::{format_id, parse_id};
 use crate::directory::DataDirectory;
-use crate::env::{read_file, replace_file};
+use crate::env::{Disk, read_file, replace_file};
 use crate::error::{IoContext, ReadError, StorageError};
 use crate::partition::{Appended, Partition, ReadUpTo};
-use crate::{Offset, TopicId};
+use crate::{Offset, Offsets, TopicId};
 
 /// The header that carries a cursor.
 pub const CURSOR_HEADER: &str = "ottla.cursor";
@@ -130,27 +130,14 @@ pub(super) struct Cursors {
 impl Cursors {
     pub(super) fn load(directory: &DataDirectory, partition: &Arc<Partition>) -> Result<Cursors, StorageError> {
         let topic_id = partition.identity().topic_id;
-        let (mut known, looked_through) = read(directory, partition, &topic_id)?;
         let offsets = partition.offsets();
+        let (mut known, looked_through) = read(directory.disk(), directory.path(), &topic_id, offsets.log_start)?;
         let from = looked_through.clamp(offsets.log_start, offsets.log_end);
         let mut batches = Batches::new(partition.clone(), from, ReadUpTo::LogEnd);
-        let damaged = |error: ReadError| match error {
+        fold(&mut known, &mut batches, Offset::MAX).map_err(|error| match error {
             ReadError::Storage(error) => error,
             other => StorageError::invalid(partition.path(), other),
-        };
-        while let Some(batch) = batches.next(Offset::MAX).map_err(damaged)? {
-            for record in Records::new(&batch.bytes[batch.at..batch.end], batch.header.record_count) {
-                let record = record.map_err(|what| StorageError::corrupt(partition.path(), 0, what))?;
-                for (key, value) in record.headers() {
-                    if key == CURSOR_HEADER.as_bytes()
-                        && let Some((name, position)) = value.and_then(parse_header)
-                    {
-                        known.settled.insert(name, position);
-                        known.moved = true;
-                    }
-                }
-            }
-        }
+        })?;
         let cursors =
             Cursors { topic_id, writing: Mutex::new(()), known: Mutex::new(known), appending: Mutex::new(()) };
         if looked_through > offsets.log_end {
@@ -314,25 +301,58 @@ impl Cursors {
     }
 }
 
-fn path(directory: &DataDirectory) -> PathBuf {
-    directory.path().join(FILE)
+/// Takes in what the headers of records below `stop` say.
+fn fold(known: &mut Known, batches: &mut Batches, stop: Offset) -> Result<(), ReadError> {
+    while let Some(batch) = batches.next(stop)? {
+        for record in Records::new(&batch.bytes[batch.at..batch.end], batch.header.record_count) {
+            let record = record.map_err(|what| StorageError::corrupt(batches.path(), 0, what))?;
+            for (key, value) in record.headers() {
+                if key == CURSOR_HEADER.as_bytes()
+                    && let Some((name, position)) = value.and_then(parse_header)
+                {
+                    known.settled.insert(name, position);
+                    known.moved = true;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Those that are on the disk, for a reader that may read what `offsets` say.
+pub(super) fn read_settled(
+    disk: &dyn Disk,
+    directory: &Path,
+    topic_id: &TopicId,
+    offsets: &Offsets,
+    batches: impl FnOnce(Offset) -> Result<Batches, StorageError>,
+) -> Result<BTreeMap<String, Offset>, ReadError> {
+    let (mut known, looked_through) = read(disk, directory, topic_id, offsets.log_start)?;
+    // The file may be newer than what is known of the log.
+    if looked_through < offsets.last_stable {
+        let mut batches = batches(looked_through.max(offsets.log_start))?;
+        fold(&mut known, &mut batches, offsets.last_stable)?;
+    }
+    Ok(known.settled)
 }
 
 fn write(directory: &DataDirectory, text: &str) -> Result<(), StorageError> {
-    let path = path(directory);
-    let disk = directory.disk();
+    let (path, disk) = (directory.path().join(FILE), directory.disk());
     directory.health().with_reserve(|| replace_file(disk, &path, text.as_bytes()).at("write", &path))
 }
 
 /// What the file knows of the topic, and the offset to go on from. Without the file everything in the log is looked through; a damaged one
 /// is an error, since positions that were committed alone stand nowhere else.
-fn read(directory: &DataDirectory, partition: &Partition, topic_id: &TopicId) -> Result<(Known, Offset), StorageError> {
-    let path = path(directory);
-    let bytes = match read_file(directory.disk(), &path, FILE_BYTES_MAX) {
+fn read(
+    disk: &dyn Disk,
+    directory: &Path,
+    topic_id: &TopicId,
+    log_start: Offset,
+) -> Result<(Known, Offset), StorageError> {
+    let path = directory.join(FILE);
+    let bytes = match read_file(disk, &path, FILE_BYTES_MAX) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok((Known::default(), partition.offsets().log_start));
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Known::default(), log_start)),
         Err(error) => return Err(StorageError::io("read", &path, error)),
     };
     let damaged = || {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::cursors::{Cursor, CursorError, Cursors};
 use super::directory::LocalDirectory;
+use super::page::{self, Publisher};
 use super::progress::{Move, Progress, Subscription, Watch};
 use super::scan::Batches;
 use crate::cleaner::{Cleaner, CleanerConfig};
@@ -39,6 +40,15 @@ pub enum Wait {
     Readable(Offset),
 }
 
+impl Wait {
+    pub(super) fn has_come(self, offsets: &Offsets) -> bool {
+        match self {
+            Wait::Settled(offset) => offsets.high_watermark > offset,
+            Wait::Readable(offset) => offsets.last_stable > offset,
+        }
+    }
+}
+
 /// What the threads see.
 struct Inner {
     /// None once closed: that lets go of the directory's lock, whoever still holds the rest.
@@ -46,6 +56,7 @@ struct Inner {
     partition: Arc<Partition>,
     cursors: Cursors,
     progress: Arc<Progress>,
+    publisher: Arc<Publisher>,
 }
 
 impl Inner {
@@ -97,6 +108,8 @@ impl PartitionSource for Inner {
         }
         // So that an opening after a crash has little to look through.
         self.cursors_are_safe();
+        // Retention and compaction came before.
+        self.publisher.publish(&self.partition);
     }
 }
 
@@ -122,10 +135,16 @@ impl LocalLog {
         let identity = Identity { topic: topic.into(), topic_id, partition: 0 };
         let path = directory.directory.partition_path(topic, 0);
         let hint = directory.directory.hint(topic, 0);
+        let page = page::path(directory.directory.path(), topic);
+        let incarnation = u64::from_be_bytes(hash_key[..8].try_into().unwrap_or_default());
+        let publisher = Arc::new(Publisher::open(directory.host.env().disk(), page, topic_id, incarnation)?);
         let (partition, _) = Partition::open(&directory.host, path, identity, Arc::new(config), leader_epoch, hint)?;
         let cursors = Cursors::load(&directory.directory, &partition)?;
         let progress = Arc::<Progress>::default();
-        partition.set_observer(Arc::new(Watch(progress.clone())));
+        partition.set_observer(Arc::new(Watch { progress: progress.clone(), publisher: publisher.clone() }));
+        // Readers in other processes find aborted transactions of a broker's clients in the files.
+        partition.flush_indexes()?;
+        publisher.publish(&partition);
         let (host, was_clean) = (directory.host.clone(), directory.was_clean());
         let lost = Arc::downgrade(&partition);
         directory.directory.health().set_observer(Box::new(move |reason| {
@@ -133,7 +152,7 @@ impl LocalLog {
                 partition.take_offline(reason);
             }
         }));
-        let inner = Arc::new(Inner { directory: Mutex::new(Some(directory)), partition, cursors, progress });
+        let inner = Arc::new(Inner { directory: Mutex::new(Some(directory)), partition, cursors, progress, publisher });
         let source = inner.clone() as Arc<dyn PartitionSource>;
         let cleaner = inner.partition.config().cleanup_policy.compact.then(|| {
             let config = CleanerConfig { hash_key, map_bytes_max: MAP_BYTES, ..CleanerConfig::default() };
@@ -184,11 +203,8 @@ impl LocalLog {
     }
 
     pub fn wait_for(&self, what: Wait, timeout: Duration) -> Move {
-        let come = |offsets: &Offsets| match what {
-            Wait::Settled(offset) => offsets.high_watermark > offset,
-            Wait::Readable(offset) => offsets.last_stable > offset,
-        };
-        self.inner.progress.wait_for(&self.inner.partition, come, timeout)
+        let come = |offsets: &Offsets| what.has_come(offsets);
+        self.inner.progress.wait_for(|| come(&self.inner.partition.offsets()), timeout)
     }
 
     /// `hook` is called whenever there may be more to read, or never will be.
@@ -231,8 +247,10 @@ impl LocalLog {
         if read.slice.is_some() && read.first_offset < offset {
             return Err(TruncateError::InsideBatch(read.first_offset));
         }
-        self.inner.cursors.truncate(&directory.directory, &self.inner.partition, offset)?;
-        Ok(())
+        let inner = &self.inner;
+        let cut =
+            || inner.cursors.truncate(&directory.directory, &inner.partition, offset).map_err(TruncateError::from);
+        inner.publisher.cutting(&inner.partition, offset, cut)
     }
 
     /// Nobody reads below `offset` any more; segments that lie below go at once. The log start as it is then, on the disk.
@@ -240,8 +258,10 @@ impl LocalLog {
         let directory = self.directory()?;
         self.inner.cursors.save_if_moved(&directory.directory, &self.inner.partition)?;
         self.inner.partition.delete_records_before(offset)?;
+        self.inner.publisher.publish(&self.inner.partition);
         directory.directory.checkpoint(std::slice::from_ref(&self.inner.partition))?;
         self.inner.partition.enforce_retention(self.now_ms())?;
+        self.inner.publisher.publish(&self.inner.partition);
         Ok(self.offsets().log_start)
     }
 
@@ -262,6 +282,7 @@ impl LocalLog {
             }
         }
         directory.directory.checkpoint(std::slice::from_ref(&self.inner.partition))?;
+        self.inner.publisher.publish(&self.inner.partition);
         Ok((read, kept))
     }
 
@@ -310,6 +331,7 @@ impl LocalLog {
         let Some(directory) = self.inner.directory() else { return Ok(()) };
         let mut closed = self.inner.cursors.save_if_moved(&directory.directory, partition);
         closed = closed.and(partition.close());
+        self.inner.publisher.close();
         self.inner.progress.end(StorageError::Closed { path: partition.path().to_path_buf() });
         closed = closed.and(directory.metadata.close());
         directory.host.stop();

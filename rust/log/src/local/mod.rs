@@ -6,6 +6,8 @@
 //! scan        records from a place on, those of aborted transactions left out
 //! cursors     named positions, kept in batches of the log and in a file beside it
 //! progress    who waits for the log to move
+//! page        how far readers in other processes may read
+//! follower    such a reader; `files`: what it reads; `watch`: how it hears of more
 //! ```
 //!
 //! It is the broker's engine with one partition: the same directory, metadata log, partition, group commits and housekeeping. So `ottla
@@ -13,12 +15,18 @@
 
 mod cursors;
 mod directory;
+mod files;
+mod follower;
 mod log;
+mod page;
 mod progress;
 mod scan;
+mod watch;
 
 pub use cursors::{CURSOR_HEADER, Cursor, CursorError, check_name};
 pub use directory::LocalDirectory;
+pub use follower::{Follower, FollowerStatus};
 pub use log::{LocalLog, LocalStatus, TruncateError, Wait};
+pub use page::{Page, remove_published};
 pub use progress::{Move, Subscription};
 pub use scan::{Batches, UnpackedBatch};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::page::Publisher;
 use crate::Offsets;
 use crate::error::StorageError;
 use crate::partition::{Partition, PartitionObserver};
@@ -38,13 +39,19 @@ pub struct Progress {
     moved: Condvar,
 }
 
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Progress({:?})", self.ended())
+    }
+}
+
 impl Progress {
-    /// Waits until the offsets of `partition` are as `come` wants them, the log moves at all, or the time is over: who is told that it
-    /// is not yet so looks at what else there is to do, and waits again.
-    pub(super) fn wait_for(&self, partition: &Partition, come: impl Fn(&Offsets) -> bool, timeout: Duration) -> Move {
+    /// Waits until it `has_come`, the log moves at all, or the time is over: who is told that it is not yet so looks at what else there
+    /// is to do, and waits again.
+    pub(super) fn wait_for(&self, has_come: impl Fn() -> bool, timeout: Duration) -> Move {
         let mut waiting = self.waiting.lock();
         for has_waited in [false, true] {
-            if come(&partition.offsets()) {
+            if has_come() {
                 return Move::Reached;
             }
             if let Some(reason) = &waiting.ended {
@@ -57,7 +64,7 @@ impl Progress {
         Move::NotYet
     }
 
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         let waiting = self.waiting.lock();
         self.moved.notify_all();
         waiting.hooks.values().for_each(|hook| hook());
@@ -97,14 +104,25 @@ impl Drop for Subscription {
 }
 
 /// What the partition tells.
-pub(super) struct Watch(pub Arc<Progress>);
+pub(super) struct Watch {
+    pub progress: Arc<Progress>,
+    pub publisher: Arc<Publisher>,
+}
 
 impl PartitionObserver for Watch {
     fn readable_advanced(&self, _partition: &Arc<Partition>, _offsets: Offsets) {
-        self.0.tell();
+        self.progress.tell();
+    }
+
+    fn durable_advanced(&self, partition: &Arc<Partition>) {
+        self.publisher.publish(partition);
+    }
+
+    fn start_moved(&self, partition: &Arc<Partition>, _offsets: Offsets) {
+        self.publisher.publish(partition);
     }
 
     fn went_offline(&self, _partition: &Arc<Partition>, reason: &StorageError) {
-        self.0.end(StorageError::Offline { reason: Arc::new(reason.clone()) });
+        self.progress.end(StorageError::Offline { reason: Arc::new(reason.clone()) });
     }
 }

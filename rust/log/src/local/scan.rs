@@ -3,6 +3,8 @@
 //! What is left out is known as a consumer of Kafka's knows it: with each piece comes the list of transactions that were aborted in it.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::batch::compression;
@@ -27,10 +29,64 @@ pub struct UnpackedBatch {
     pub end: usize,
 }
 
+/// Where batches are read: a partition that is open, or the files of one that somebody else has.
+pub(super) trait Source: Send + Sync + Debug {
+    /// Whole batches from the one that holds `start` on, about so many bytes but one at least. Empty: nothing to read yet.
+    fn read(&self, start: Offset, bytes_max: u32, up_to: ReadUpTo) -> Result<Piece, ReadError>;
+    fn offsets(&self) -> Offsets;
+    /// For messages.
+    fn path(&self) -> &Path;
+    /// What a batch may grow to when it is unpacked.
+    fn unpacked_bytes_max(&self) -> usize;
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    pub bytes: Vec<u8>,
+    /// Where it begins in its file, for messages.
+    pub position: u64,
+    pub aborted: Vec<AbortedTransaction>,
+    /// Where `bytes` is empty: there is nothing to read before this offset.
+    pub nothing_below: Offset,
+}
+
+impl Source for Partition {
+    fn read(&self, start: Offset, bytes_max: u32, up_to: ReadUpTo) -> Result<Piece, ReadError> {
+        let read = Partition::read(self, start, bytes_max, up_to, true)?;
+        let Some(slice) = read.slice else {
+            let nothing_below = match up_to {
+                ReadUpTo::LogEnd => read.offsets.log_end,
+                ReadUpTo::HighWatermark => read.offsets.high_watermark,
+                ReadUpTo::LastStable => read.offsets.last_stable,
+            };
+            return Ok(Piece { nothing_below, ..Piece::default() });
+        };
+        let mut bytes = vec![0; slice.length as usize];
+        read_exact_at(slice.file.as_ref(), &mut bytes, slice.position).at("read", Partition::path(self))?;
+        bytes.truncate(whole_batches(&bytes, Offset::MAX));
+        if bytes.is_empty() {
+            return Err(StorageError::corrupt(Partition::path(self), slice.position, "a batch is cut").into());
+        }
+        Ok(Piece { bytes, position: slice.position, aborted: read.aborted, nothing_below: 0 })
+    }
+
+    fn offsets(&self) -> Offsets {
+        Partition::offsets(self)
+    }
+
+    fn path(&self) -> &Path {
+        Partition::path(self)
+    }
+
+    fn unpacked_bytes_max(&self) -> usize {
+        self.config().decompressed_bytes_max as usize
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Batches {
-    partition: Arc<Partition>,
+    source: Arc<dyn Source>,
     up_to: ReadUpTo,
     /// Where to go on.
     next: Offset,
@@ -44,9 +100,9 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(partition: Arc<Partition>, start: Offset, up_to: ReadUpTo) -> Batches {
+    pub(super) fn new(source: Arc<dyn Source>, start: Offset, up_to: ReadUpTo) -> Batches {
         Batches {
-            partition,
+            source,
             up_to,
             next: start,
             piece: Arc::default(),
@@ -63,7 +119,12 @@ impl Batches {
     }
 
     pub fn offsets(&self) -> Offsets {
-        self.partition.offsets()
+        self.source.offsets()
+    }
+
+    /// For messages.
+    pub fn path(&self) -> &Path {
+        self.source.path()
     }
 
     /// True when the next batch is in memory already.
@@ -85,24 +146,18 @@ impl Batches {
     }
 
     fn fill(&mut self) -> Result<bool, ReadError> {
-        let read = self.partition.read(self.next, PIECE_BYTES, self.up_to, true)?;
-        let Some(slice) = read.slice else { return Ok(false) };
-        let mut bytes = vec![0; slice.length as usize];
-        read_exact_at(slice.file.as_ref(), &mut bytes, slice.position).at("read", self.partition.path())?;
-        bytes.truncate(whole_batches(&bytes));
-        self.piece = Arc::new(bytes);
-        self.piece_position = slice.position;
+        let piece = self.source.read(self.next, PIECE_BYTES, self.up_to)?;
+        self.next = self.next.max(piece.nothing_below);
+        self.piece = Arc::new(piece.bytes);
+        self.piece_position = piece.position;
         self.at = 0;
-        self.aborted = read.aborted;
+        self.aborted = piece.aborted;
         self.aborted.sort_unstable_by_key(|aborted| std::cmp::Reverse(aborted.first_offset));
-        if self.piece.is_empty() {
-            return Err(self.corrupt("a batch is cut".to_owned()).into());
-        }
-        Ok(true)
+        Ok(!self.piece.is_empty())
     }
 
     fn corrupt(&self, what: String) -> StorageError {
-        StorageError::corrupt(self.partition.path(), self.piece_position + self.at as u64, what)
+        StorageError::corrupt(self.source.path(), self.piece_position + self.at as u64, what)
     }
 
     /// The batch that is next in memory; None when it has no records for the caller.
@@ -136,7 +191,7 @@ impl Batches {
             }
             Some(codec) => {
                 let mut bytes = Vec::new();
-                let bytes_max = self.partition.config().decompressed_bytes_max as usize;
+                let bytes_max = self.source.unpacked_bytes_max();
                 compression::decompress(codec, &self.piece[begin + HEADER_BYTES..end], bytes_max, &mut bytes)
                     .map_err(|error| self.corrupt(error.to_string()))?;
                 let end = bytes.len();
@@ -161,11 +216,11 @@ impl Batches {
     }
 }
 
-/// How many of the bytes are whole batches.
-fn whole_batches(bytes: &[u8]) -> usize {
+/// How many of the bytes are whole batches that begin below `stop`.
+pub(super) fn whole_batches(bytes: &[u8], stop: Offset) -> usize {
     let mut at = 0;
-    while let Some(total) = BatchHeader::read(&bytes[at..]).and_then(|header| header.total_bytes()) {
-        match at.checked_add(total as usize) {
+    while let Some(header) = BatchHeader::read(&bytes[at..]).filter(|header| header.base_offset < stop) {
+        match header.total_bytes().and_then(|total| at.checked_add(total as usize)) {
             Some(end) if end <= bytes.len() => at = end,
             _ => break,
         }

@@ -6,7 +6,7 @@
 //! trim      truncate, DeleteRecords, retention, roll                       recover   what opening finds and repairs
 //! offsets, epochs, producers, snapshot: the state, each with its own rules          marker    how far it was durable when the disk failed
 //! ending    where recovery must stop           replay    what good batches mean to producers and epochs
-//! witness   whose leader epoch is right
+//! witness   whose leader epoch is right            observer  who is told what happened
 //! compact   a pass of compaction, and its result put in place      listing   what files there are
 //! segments  the list, and in which of them a look-up by time begins
 //! slow      work under the lock that waits for the disk, and telling the observer what can be read now
@@ -31,6 +31,7 @@ mod fold;
 mod listing;
 mod lookup;
 mod marker;
+mod observer;
 pub mod offsets;
 mod open;
 mod producers;
@@ -64,7 +65,10 @@ use compact::CleaningState;
 pub use compact::{Compaction, MapSize};
 pub use delete::Deletion;
 pub use fold::{Folded, FoldedRecord};
+use observer::ObserverSlot;
+pub use observer::PartitionObserver;
 pub(crate) use read::visit_batch;
+pub(crate) use snapshot::is_snapshot as is_producer_snapshot;
 use state::State;
 
 /// Which partition this is.
@@ -208,19 +212,6 @@ pub struct EpochEnd {
     pub end_offset: Offset,
 }
 
-/// Told what happened to a partition. Called without any lock of the partition held, but where it says otherwise; must not block.
-pub trait PartitionObserver: Send + Sync {
-    /// More may be read: the high watermark or the last stable offset moved.
-    fn readable_advanced(&self, partition: &Arc<Partition>, offsets: Offsets);
-    /// The log begins elsewhere: retention, DeleteRecords.
-    fn start_moved(&self, _partition: &Arc<Partition>, _offsets: Offsets) {}
-    /// Somebody begins to wait for the disk with the partition in hand, or has ended ([`Partition::is_slow`]). This alone may be called with
-    /// the lock held.
-    fn slowness_changed(&self, _is_slow: bool) {}
-    /// The disk failed; every later operation fails with [`StorageError::Offline`].
-    fn went_offline(&self, partition: &Arc<Partition>, reason: &StorageError);
-}
-
 #[derive(Clone, Debug)]
 pub struct PartitionStatus {
     pub offsets: Offsets,
@@ -277,9 +268,6 @@ impl Drop for Partition {
     }
 }
 
-/// `ArcSwapOption` holds sized values only.
-struct ObserverSlot(Arc<dyn PartitionObserver>);
-
 impl std::fmt::Debug for Partition {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Partition({})", self.name)
@@ -314,11 +302,6 @@ impl Partition {
     /// Counts from the next append, roll or retention run on.
     pub fn set_config(&self, config: Arc<PartitionConfig>) {
         self.config.store(config);
-    }
-
-    /// One observer per partition; the last one set counts.
-    pub fn set_observer(&self, observer: Arc<dyn PartitionObserver>) {
-        self.observer.store(Some(Arc::new(ObserverSlot(observer))));
     }
 
     /// Something of the caller's own that goes with the partition (its waiting requests, say). False when there is one already.
@@ -484,12 +467,6 @@ impl Partition {
             self.recount_unsynced(&mut state);
         }
         self.tell_offline(reason);
-    }
-
-    fn tell_offline(&self, reason: &StorageError) {
-        if let (Some(slot), Some(this)) = (self.observer.load_full(), self.this.upgrade()) {
-            slot.0.went_offline(&this, reason);
-        }
     }
 
     /// Does `work`, with the reserve of the data directory if there is no room without.

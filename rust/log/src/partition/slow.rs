@@ -41,14 +41,18 @@ impl Partition {
         }
     }
 
-    /// Tells the observer, if something else can be read than `before`. The lock must not be held.
+    /// Tells the observer, if something else can be read than `before`, or more is on the disk. The lock must not be held.
     pub(super) fn notify(&self, before: Offsets, after: Offsets) {
         let advanced = (before.high_watermark, before.last_stable) != (after.high_watermark, after.last_stable);
         let moved = before.log_start != after.log_start;
-        if !advanced && !moved {
+        let durable = before.durable != after.durable;
+        if !advanced && !moved && !durable {
             return;
         }
         if let (Some(slot), Some(this)) = (self.observer.load_full(), self.this.upgrade()) {
+            if durable {
+                slot.0.durable_advanced(&this);
+            }
             if advanced {
                 slot.0.readable_advanced(&this, after);
             }

@@ -57,6 +57,11 @@ pub fn encode(producers: &Producers) -> Vec<u8> {
     bytes
 }
 
+/// Whether that is what [`encode`] writes.
+pub(crate) fn is_snapshot(bytes: &[u8]) -> bool {
+    decode(bytes).is_some()
+}
+
 /// None when the bytes are damaged; then an older snapshot and more of the log are read.
 pub fn decode(bytes: &[u8]) -> Option<Producers> {
     let mut reader = Reader { bytes };

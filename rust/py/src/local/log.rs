@@ -6,7 +6,7 @@ use std::time::Duration;
 use ottla_log::batch::builder::BatchBuilder;
 use ottla_log::batch::{Compression, NewRecord};
 use ottla_log::local::{LocalLog, Move, Wait, check_name};
-use ottla_log::{AppendError, CompressionSetting, Durability, Offsets, StorageError};
+use ottla_log::{AppendError, CompressionSetting, Durability, Offsets, ReadError, StorageError};
 use ottla_server::engine::partition_config;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -15,6 +15,7 @@ use pyo3::types::PyDict;
 use super::columns::{ColumnView, Columns, Gathered, GivenColumn, timestamps_of};
 use super::directory::{LogDirectory, random_bytes};
 use super::encode::{Draft, Field, Shape, headers_of, timestamp_of};
+use super::native::{LogFollower, Native};
 use super::process::Owned;
 use super::records::{Patience, Records, SIGNALS_EVERY, wait_for};
 use super::refusal;
@@ -23,7 +24,8 @@ use crate::gil::released;
 /// See `_core.pyi`.
 #[pyclass(subclass, frozen, module = "ottla._core")]
 pub struct Log {
-    native: Owned<Arc<LocalLog>>,
+    native: Owned<Native>,
+    /// Of a log of one's own.
     shape: Shape,
     is_fsync: bool,
 }
@@ -38,7 +40,7 @@ impl Drop for Log {
         // Without an interpreter to attach to there is none whose threads the closing could hold up.
         let closed = Python::try_attach(|py| released(py, || native.close())).unwrap_or_else(|| native.close());
         if let Err(error) = closed {
-            tracing::error!(partition = ?native.partition(), %error, "a log that was let go of was not closed cleanly");
+            tracing::error!(path = %native.path().display(), %error, "a log that was let go of was not closed cleanly");
         }
     }
 }
@@ -47,14 +49,19 @@ impl Drop for Log {
 type Moves = Vec<(String, i64)>;
 
 impl Log {
-    fn open(&self) -> PyResult<&Arc<LocalLog>> {
+    fn open(&self) -> PyResult<&Native> {
         let native = self.native.get()?;
         if native.is_closed() { Err(refusal::closed()) } else { Ok(native) }
     }
 
+    /// To be written.
+    fn own(&self) -> PyResult<&Arc<LocalLog>> {
+        self.open()?.own()
+    }
+
     /// Appends what was built; the last offset.
     fn append_built(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves) -> PyResult<i64> {
-        let native = self.open()?;
+        let native = self.own()?;
         let Some(mut batch) = builder.finish() else {
             return Err(refusal::too_large("a batch is shorter than 2 GiB; nothing was appended"));
         };
@@ -70,12 +77,13 @@ impl Log {
             return Ok(());
         }
         let native = self.native.get()?;
+        let log = native.own()?;
         loop {
             match wait_for(py, native, Wait::Settled(offset), SIGNALS_EVERY) {
                 Move::Reached => return Ok(()),
                 Move::NotYet => py.check_signals()?,
                 // Closed by another thread: then it was synced before.
-                Move::Ended(StorageError::Closed { .. }) if released(py, || native.offsets()).durable > offset => {
+                Move::Ended(StorageError::Closed { .. }) if released(py, || log.offsets()).durable > offset => {
                     return Ok(());
                 }
                 Move::Ended(error) => return Err(refusal::storage(&error)),
@@ -86,7 +94,7 @@ impl Log {
     /// An append may hold the partition's lock while it writes: asked without the GIL.
     fn offsets(&self, py: Python<'_>) -> PyResult<Offsets> {
         let native = self.open()?;
-        Ok(released(py, || native.offsets()))
+        released(py, || native.offsets()).map_err(|error| refusal::storage(&error))
     }
 
     fn range(&self, py: Python<'_>, start: Option<i64>, stop: Option<i64>) -> PyResult<(i64, i64)> {
@@ -120,15 +128,23 @@ fn moves_of(given: Option<&Bound<'_, PyDict>>) -> PyResult<Moves> {
 
 #[pymethods]
 impl Log {
+    /// A directory to be opened with all that follows, or a follower and nothing else.
     #[new]
+    #[pyo3(signature = (source, topic="", topic_id=[0; 16], leader_epoch=-1, settings=Vec::new()))]
     fn new(
         py: Python<'_>,
-        directory: &LogDirectory,
+        source: &Bound<'_, PyAny>,
         topic: &str,
         topic_id: [u8; 16],
         leader_epoch: i32,
         settings: Vec<(String, String)>,
     ) -> PyResult<Self> {
+        if let Ok(follower) = source.cast::<LogFollower>() {
+            let native = Native::Other(follower.get().native()?);
+            let shape = Shape { compression: Compression::None, level: 0, segment_bytes: 0 };
+            return Ok(Self { native: Owned::new(native), shape, is_fsync: false });
+        }
+        let directory = source.cast::<LogDirectory>()?;
         let config = partition_config(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             .map_err(PyValueError::new_err)?;
         let compression = match config.compression {
@@ -138,10 +154,10 @@ impl Log {
         let shape =
             Shape { compression, level: config.level_of(compression), segment_bytes: config.segment_bytes as usize };
         let is_fsync = config.durability == Durability::Fsync;
-        let native = directory.take()?;
+        let native = directory.get().take()?;
         let log = released(py, || native.open_log(topic, topic_id, leader_epoch, config, random_bytes()))
             .map_err(|error: AppendError| refusal::append(&error))?;
-        Ok(Self { native: Owned::new(Arc::new(log)), shape, is_fsync })
+        Ok(Self { native: Owned::new(Native::Own(Arc::new(log))), shape, is_fsync })
     }
 
     #[pyo3(signature = (value, *, key=None, headers=None, timestamp=None, cursors=None, wait=true))]
@@ -156,7 +172,7 @@ impl Log {
         cursors: Option<&Bound<'_, PyDict>>,
         wait: bool,
     ) -> PyResult<i64> {
-        let native = self.open()?;
+        let native = self.own()?;
         let draft = Draft {
             key: Field::given("key", key)?,
             value: Field::of("value", value)?,
@@ -181,7 +197,7 @@ impl Log {
         cursors: Option<&Bound<'_, PyDict>>,
         wait: bool,
     ) -> PyResult<Option<i64>> {
-        let native = self.open()?;
+        let native = self.own()?;
         let moves = moves_of(cursors)?;
         if !moves.is_empty() && !atomic {
             return Err(refusal::invalid("cursors go with one batch: give atomic=True"));
@@ -238,7 +254,7 @@ impl Log {
         timestamps: Option<&Bound<'_, PyAny>>,
         wait: bool,
     ) -> PyResult<Option<i64>> {
-        let native = self.open()?;
+        let native = self.own()?;
         let given = (GivenColumn::of(values)?, keys.map(GivenColumn::of).transpose()?);
         let (values, keys) = (given.0.view(), given.1.as_ref().map(GivenColumn::view));
         let count = values.count();
@@ -293,7 +309,7 @@ impl Log {
     ) -> PyResult<Columns> {
         let native = self.open()?;
         let (start, stop) = self.range(py, start, stop)?;
-        let (gathered, next) = released(py, || Gathered::read(&mut native.batches(start), start, stop, max_bytes))
+        let (gathered, next) = released(py, || Gathered::read(&mut native.batches(start)?, start, stop, max_bytes))
             .map_err(|error| refusal::read(&error))?;
         Columns::new(py, gathered, next)
     }
@@ -301,7 +317,7 @@ impl Log {
     #[pyo3(signature = (start=None, stop=None))]
     fn read(&self, py: Python<'_>, start: Option<i64>, stop: Option<i64>) -> PyResult<Records> {
         let (start, stop) = self.range(py, start, stop)?;
-        Ok(Records::new(self.open()?, start, stop, Patience::None))
+        Records::new(py, self.open()?, start, stop, Patience::None)
     }
 
     #[pyo3(signature = (start=None, timeout_ms=None))]
@@ -313,7 +329,7 @@ impl Log {
         };
         let patience =
             timeout_ms.map_or(Patience::ForEver, |timeout_ms| Patience::For(Duration::from_millis(timeout_ms)));
-        Ok(Records::new(native, start, i64::MAX, patience))
+        Records::new(py, native, start, i64::MAX, patience)
     }
 
     #[getter]
@@ -338,23 +354,23 @@ impl Log {
 
     fn offset_at(&self, py: Python<'_>, timestamp: i64) -> PyResult<i64> {
         let native = self.open()?;
-        let found = released(py, || native.lookup_timestamp(timestamp)).map_err(|error| refusal::storage(&error))?;
+        let found = released(py, || native.lookup_timestamp(timestamp)).map_err(|error| refusal::read(&error))?;
         let end = self.offsets(py)?.last_stable;
         Ok(found.map_or(end, |found| found.offset.min(end)))
     }
 
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        let native = self.open()?;
+        let native = self.own()?;
         released(py, || native.sync()).map_err(|error| refusal::storage(&error))
     }
 
     fn truncate(&self, py: Python<'_>, offset: i64) -> PyResult<()> {
-        let native = self.open()?;
+        let native = self.own()?;
         released(py, || native.truncate(offset)).map_err(|error| refusal::truncate(&error, offset))
     }
 
     fn delete_before(&self, py: Python<'_>, offset: i64) -> PyResult<i64> {
-        let native = self.open()?;
+        let native = self.own()?;
         if offset < 0 {
             let offsets = self.offsets(py)?;
             return Err(refusal::out_of_range(offset, offsets.log_start, offsets.log_end));
@@ -363,7 +379,7 @@ impl Log {
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
-        let native = self.open()?;
+        let native = self.own()?;
         if !native.partition().config().cleanup_policy.compact {
             return Err(refusal::invalid("this log keeps every record: open it with compacted=True"));
         }
@@ -373,26 +389,50 @@ impl Log {
     fn cursor(&self, py: Python<'_>, name: &str) -> PyResult<Option<i64>> {
         check_name(name).map_err(|error| refusal::cursor(&error))?;
         let native = self.open()?;
-        Ok(released(py, || native.cursor(name)).map(|cursor| cursor.position))
+        released(py, || native.cursor(name)).map_err(|error| refusal::read(&error))
     }
 
     fn commit(&self, py: Python<'_>, cursors: &Bound<'_, PyDict>) -> PyResult<()> {
-        let native = self.open()?;
+        let native = self.own()?;
         let moves = moves_of(Some(cursors))?;
         released(py, || native.commit(&moves)).map_err(|error| refusal::cursor(&error))
     }
 
     fn forget_cursor(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
-        let native = self.open()?;
+        let native = self.own()?;
         released(py, || native.forget(name)).map_err(|error| refusal::cursor(&error))
     }
 
     fn status_values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let native = self.open()?;
-        let status = released(py, || native.status());
         let values = PyDict::new(py);
+        let native = match self.open()? {
+            Native::Own(native) => native,
+            Native::Other(native) => {
+                let (status, cursors) = released(py, || Ok((native.status()?, native.cursors()?)))
+                    .map_err(|error: ReadError| refusal::read(&error))?;
+                let page = status.page;
+                let end = page.readable.max(page.log_start);
+                values.set_item("path", native.path().display().to_string())?;
+                values.set_item("read_only", true)?;
+                values.set_item("has_writer", page.is_open)?;
+                values.set_item("start_offset", page.log_start)?;
+                for name in ["end_offset", "readable_offset", "durable_offset"] {
+                    values.set_item(name, end)?;
+                }
+                values.set_item("segments", status.segments)?;
+                values.set_item("bytes", status.bytes)?;
+                values.set_item("unsynced_bytes", 0)?;
+                values.set_item("clean_start", py.None())?;
+                values.set_item("offline", py.None())?;
+                values.set_item("cursors", cursors)?;
+                return Ok(values);
+            }
+        };
+        let status = released(py, || native.status());
         let offsets = status.partition.offsets;
         values.set_item("path", native.partition().path().display().to_string())?;
+        values.set_item("read_only", false)?;
+        values.set_item("has_writer", true)?;
         values.set_item("start_offset", offsets.log_start)?;
         values.set_item("end_offset", offsets.log_end)?;
         values.set_item("readable_offset", offsets.last_stable)?;
@@ -404,6 +444,11 @@ impl Log {
         values.set_item("offline", native.ended().map(|error| error.to_string()))?;
         values.set_item("cursors", status.cursors.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
         Ok(values)
+    }
+
+    #[getter]
+    fn read_only(&self) -> PyResult<bool> {
+        Ok(matches!(self.native.get()?, Native::Other(_)))
     }
 
     #[getter]

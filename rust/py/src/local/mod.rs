@@ -5,14 +5,18 @@
 //! log        append, read, trim, close
 //! encode     Python's values into a batch          columns   many records in one crossing
 //! records    an iterator, which may wait           record    one record: a place in a batch that is in memory
+//! native     a log of one's own, or another process's
 //! view       that place as a buffer, not copied
+//! files      a partition's files, looked at from outside
 //! process    nothing here outlives a fork          refusal   errors as `ottla.errors`
 //! ```
 
 mod columns;
 mod directory;
 mod encode;
+mod files;
 mod log;
+mod native;
 mod process;
 mod record;
 mod records;
@@ -21,7 +25,9 @@ mod view;
 
 pub use columns::Columns;
 pub use directory::LogDirectory;
+pub use files::{DirectoryLock, PartitionFiles, is_locked};
 pub use log::Log;
+pub use native::LogFollower;
 pub use process::after_fork_in_child;
 pub use record::Record;
 pub use records::{Arrival, Records};

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use ottla_log::StorageError;
 use ottla_log::batch::records::Records as Walk;
-use ottla_log::local::{Batches, LocalLog, Move, Subscription, UnpackedBatch, Wait};
+use ottla_log::local::{Batches, Move, Subscription, UnpackedBatch, Wait};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
+use super::native::Native;
 use super::process::Owned;
 use super::record::Record;
 use super::refusal;
@@ -36,7 +37,7 @@ pub enum Patience {
 /// See `_core.pyi`.
 #[pyclass(module = "ottla._core")]
 pub struct Records {
-    log: Owned<Arc<LocalLog>>,
+    log: Owned<Native>,
     batches: Batches,
     current: Option<Current>,
     start: i64,
@@ -45,9 +46,9 @@ pub struct Records {
 }
 
 impl Records {
-    pub fn new(log: &Arc<LocalLog>, start: i64, stop: i64, patience: Patience) -> Records {
-        let batches = log.batches(start);
-        Records { log: Owned::new(Arc::clone(log)), batches, current: None, start, stop, patience }
+    pub fn new(py: Python<'_>, log: &Native, start: i64, stop: i64, patience: Patience) -> PyResult<Records> {
+        let batches = released(py, || log.batches(start)).map_err(|error| refusal::storage(&error))?;
+        Ok(Records { log: Owned::new(log.clone()), batches, current: None, start, stop, patience })
     }
 
     /// The next record in memory.
@@ -116,12 +117,12 @@ impl Records {
 }
 
 /// Waits for a moment.
-pub fn wait_for(py: Python<'_>, log: &Arc<LocalLog>, what: Wait, left: Duration) -> Move {
+pub fn wait_for(py: Python<'_>, log: &Native, what: Wait, left: Duration) -> Move {
     released(py, || log.wait_for(what, left.min(SIGNALS_EVERY)))
 }
 
-fn damaged(log: &Owned<Arc<LocalLog>>, what: String) -> StorageError {
-    let path = log.get().map(|log| log.partition().path().to_path_buf()).unwrap_or_default();
+fn damaged(log: &Owned<Native>, what: String) -> StorageError {
+    let path = log.get().map(|log| log.path().to_path_buf()).unwrap_or_default();
     StorageError::Corrupt { path, position: 0, what }
 }
 
@@ -180,7 +181,7 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    fn new(py: Python<'_>, log: &Arc<LocalLog>) -> PyResult<Arrival> {
+    fn new(py: Python<'_>, log: &Native) -> PyResult<Arrival> {
         let wake = Arc::new(Wake::new().map_err(PyOSError::new_err)?);
         let bell = Arc::clone(&wake);
         let subscription = released(py, || log.subscribe(move || bell.ring()));

@@ -14,6 +14,10 @@ pub fn closed() -> PyErr {
     errors::named("Closed", "this log is closed")
 }
 
+pub fn read_only() -> PyErr {
+    errors::named("ReadOnly", "this log was opened with read_only=True: only its owner writes")
+}
+
 pub fn invalid(what: impl std::fmt::Display) -> PyErr {
     errors::named("InvalidInput", what)
 }
@@ -31,6 +35,7 @@ pub fn storage(error: &StorageError) -> PyErr {
         StorageError::DirectoryInUse { .. } => errors::in_use(error),
         StorageError::NewerFormat { .. } => errors::newer_format(error),
         StorageError::Closed { .. } => closed(),
+        StorageError::Overtaken { .. } => errors::named("Overtaken", error),
         error if error.is_no_room() => errors::named("NoRoom", error),
         _ => errors::storage(error),
     }
