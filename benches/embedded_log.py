@@ -78,6 +78,14 @@ def main() -> None:
             start = log.end_offset - COUNT
             print(f"read_columns: {COUNT / best(lambda: log.read_columns(start, max_bytes=1 << 30)):,.0f} records/s")
 
+            def arrow() -> None:
+                for batch in large.to_arrow():
+                    assert batch.num_rows
+
+            with ottla.Log(place / "large", durability="os") as large:
+                large.append_many([b"v" * 1024] * (1 << 19))
+                print(f"to Arrow, {1 << 19:,} records of 1 KiB: {0.5 / best(arrow):.2f} GiB/s")
+
             def singly() -> None:
                 append = log.append
                 for _ in range(100_000):

@@ -69,6 +69,7 @@ GENERATED_OR_DATA = re.compile(
 UNSAFE: dict[str, str] = {
     "rust/log/src/env/cachestat.rs": "cachestat: one system call that rustix lacks",
     "rust/log/src/env/lock.rs": "open-file-description locks: one fcntl that rustix lacks",
+    "rust/py/src/local/arrow.rs": "the Arrow C data interface: structs with pointers and callbacks",
     "rust/py/src/local/view.rs": "a record's bytes through the buffer protocol, which is a raw pointer",
     "rust/protocol/tests/memory.rs": "an allocator that counts, to prove the bound on memory per frame",
     "rust/server/tests/allocations.rs": "an allocator that counts how often a Produce asks for memory",

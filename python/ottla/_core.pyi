@@ -15,6 +15,7 @@ from typing_extensions import Buffer
 
 __all__ = [
     "Arrival",
+    "ArrowRecords",
     "Bridge",
     "Codec",
     "Columns",
@@ -506,6 +507,13 @@ class Columns:
     @property
     def values(self) -> ColumnTuple: ...
     def __len__(self) -> int: ...
+
+@final
+class ArrowRecords:
+    """Records of a log for whatever takes Arrow streams; each time it is asked it begins anew. See `Log.to_arrow`."""
+
+    def __new__(cls, log: Log, start: int | None = None, stop: int | None = None) -> ArrowRecords: ...
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
 class Log:
     """The native part of `ottla.Log`; see there. Every call may come from any thread.

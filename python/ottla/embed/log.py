@@ -23,6 +23,7 @@ from msgspec import Struct, convert
 
 from ottla import _core
 from ottla._core import Columns, Record
+from ottla.embed.arrow import append_arrow, to_arrow
 from ottla.embed.topic import find_or_make
 from ottla.errors import InvalidInput
 
@@ -151,6 +152,23 @@ class Log(_core.Log):
         closed. Raises `OffsetOutOfRange` if what it would read next was deleted.
         """
         return Follow(self, start, timeout_ms)
+
+    def to_arrow(self, start: int | None = None, stop: int | None = None) -> Any:
+        """Give records from `start` to below `stop` as a `pyarrow.RecordBatchReader`; needs `ottla[arrow]`.
+
+        Columns: `offset` (int64), `timestamp` (ms, UTC; null where a record has none), `key` and `value` (binary views
+        into what was read, not copied), `headers` (a list of key and value). Checksums are checked. The log must stay
+        open while it is read. Raises `OffsetOutOfRange`; what is met later is an `OSError` of pyarrow.
+        """
+        return to_arrow(self, start, stop)
+
+    def append_arrow(self, batches: Any, *, wait: bool = True) -> int | None:
+        """Append the rows of Arrow tables, record batches, readers or an iterable of them; the offset of the last.
+
+        They have a column `value` (binary or text), and may have `key`, `timestamp` and `headers`, as `to_arrow` gives
+        them; `offset` is not looked at. Raises `InvalidInput` for other columns: batches before stay.
+        """
+        return append_arrow(self, batches, wait=wait)
 
     def status(self) -> LogStatus:
         """Give figures of this log."""

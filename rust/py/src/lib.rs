@@ -35,6 +35,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<local::PartitionFiles>()?;
     module.add_class::<local::LogFollower>()?;
     module.add_class::<local::Log>()?;
+    module.add_class::<local::ArrowRecords>()?;
     module.add_class::<local::Record>()?;
     module.add_class::<local::Records>()?;
     module.add_class::<local::Arrival>()?;

@@ -166,7 +166,7 @@ impl Indexes {
         if let Some(left) = self.offsets.next() {
             self.wrong_offset.get_or_insert(left);
         }
-        while let Some((newest_ms, offset)) = self.times.next() {
+        for (newest_ms, offset) in self.times.by_ref() {
             if self.newest_ms > newest_ms {
                 self.wrong_time.get_or_insert((newest_ms, offset));
             }

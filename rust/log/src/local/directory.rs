@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::log::LocalLog;
 use crate::commit::{Host, HostSettings};
 use crate::directory::{DataDirectory, read_meta};
-use crate::env::Env;
+use crate::env::{DirEntry, Env};
 use crate::error::{AppendError, IoContext, StorageError};
 use crate::metadata_log::{self, MetadataLog};
 use crate::{PartitionConfig, TopicId};
 
+/// What a start that was killed leaves of `meta.properties`.
+const UNFINISHED_META: &str = "meta.properties.tmp";
 /// Of a directory that nobody has numbered: the broker's default.
 const NODE_ID: i32 = 1;
 
@@ -96,8 +98,9 @@ fn check_is_log(env: &Env, path: &Path) -> Result<i32, StorageError> {
         let stored = properties.get("node.id").or_else(|| properties.get("broker.id"));
         return Ok(stored.and_then(|text| text.parse().ok()).unwrap_or(NODE_ID));
     }
-    // What an opening that was killed leaves begins with a dot.
-    match entries.iter().find(|entry| !entry.name.starts_with('.') || entry.is_dir) {
+    // What an opening that was killed leaves begins with a dot, or was to become the file that is missing.
+    let is_ours = |entry: &DirEntry| !entry.is_dir && (entry.name.starts_with('.') || entry.name == UNFINISHED_META);
+    match entries.iter().find(|entry| !is_ours(entry)) {
         Some(entry) => {
             let what =
                 format!("is no log: it holds {:?} and no meta.properties; name a directory of its own", entry.name);

@@ -49,7 +49,7 @@ impl Drop for Log {
 type Moves = Vec<(String, i64)>;
 
 impl Log {
-    fn open(&self) -> PyResult<&Native> {
+    pub fn open(&self) -> PyResult<&Native> {
         let native = self.native.get()?;
         if native.is_closed() { Err(refusal::closed()) } else { Ok(native) }
     }
@@ -97,7 +97,7 @@ impl Log {
         released(py, || native.offsets()).map_err(|error| refusal::storage(&error))
     }
 
-    fn range(&self, py: Python<'_>, start: Option<i64>, stop: Option<i64>) -> PyResult<(i64, i64)> {
+    pub fn range(&self, py: Python<'_>, start: Option<i64>, stop: Option<i64>) -> PyResult<(i64, i64)> {
         let offsets = self.offsets(py)?;
         let start = start.unwrap_or(offsets.log_start);
         for asked in [Some(start), stop].into_iter().flatten() {

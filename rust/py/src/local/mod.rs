@@ -4,6 +4,7 @@
 //! directory  a data directory whose metadata Python reads, and writes where the topic is new
 //! log        append, read, trim, close
 //! encode     Python's values into a batch          columns   many records in one crossing
+//! arrow      records as Arrow's columns
 //! records    an iterator, which may wait           record    one record: a place in a batch that is in memory
 //! native     a log of one's own, or another process's
 //! view       that place as a buffer, not copied
@@ -11,6 +12,7 @@
 //! process    nothing here outlives a fork          refusal   errors as `ottla.errors`
 //! ```
 
+mod arrow;
 mod columns;
 mod directory;
 mod encode;
@@ -23,6 +25,7 @@ mod records;
 mod refusal;
 mod view;
 
+pub use arrow::ArrowRecords;
 pub use columns::Columns;
 pub use directory::LogDirectory;
 pub use files::{DirectoryLock, PartitionFiles, is_locked};
