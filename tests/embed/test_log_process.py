@@ -14,7 +14,10 @@ import pytest
 import ottla
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+NOBODY = 65534
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -153,11 +156,49 @@ def test_a_log_that_is_dropped_lets_go(tmp_path: Path) -> None:
         assert again.end_offset == 1
 
 
-def test_a_full_disk_and_a_read_only_directory(tmp_path: Path) -> None:
-    """Without permission the error names the place, and nothing is made."""
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
+def said(work: Callable[[], object]) -> str:
+    """What an ordinary user is told: root may write everywhere, so it is asked in a child that is none."""
+    if os.geteuid() != 0:
+        with pytest.raises(ottla.OttlaError) as refused:
+            work()
+        return f"{type(refused.value).__name__}: {refused.value}"
+    answer, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setuid(NOBODY)
+        try:
+            work()
+            os.write(tell, b"nothing")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is to see it
+            os.write(tell, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.close(tell)
+    with os.fdopen(answer) as told:
+        text = told.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def read_all(place: Path) -> list[bytes | None]:
+    with ottla.Log(place, read_only=True) as reader:
+        return [record.value for record in reader.read()]
+
+
+def test_missing_permission(tmp_path: Path) -> None:
+    """The error names the place and what is not allowed; nothing is made. What may be read is read."""
     place = tmp_path / "sealed"
-    place.mkdir(mode=0o500)
-    with pytest.raises(ottla.StorageError, match="sealed"):
-        ottla.Log(place / "d")
+    with ottla.Log(place) as log:
+        log.append(b"v")
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o055)
+    place.chmod(0o555)
+    before = sorted(path.name for path in place.iterdir())
+    text = said(lambda: ottla.Log(place))
+    assert text.startswith("StorageError: ")
+    assert "sealed" in text
+    assert "ermission denied" in text
+    text = said(lambda: ottla.Log(place / "new"))
+    assert "ermission denied" in text
+    assert sorted(path.name for path in place.iterdir()) == before
+    assert said(lambda: read_all(place)) == "nothing"
+    place.chmod(0o755)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -246,25 +247,74 @@ def test_another_process_is_followed(tmp_path: Path) -> None:
         assert [record.offset for record in reader.read()] == list(range(150, 300))
 
 
-def test_closing_a_reader_wakes_who_waits_in_it(log: ottla.Log, reader: ottla.Log) -> None:
-    """As closing a log of one's own does; and then every call says that it is closed."""
+def follow_to_the_end(reader: ottla.Log, given: threading.Event, ends: list[bool]) -> None:
+    """Tell of the first record, and of the end."""
+    for _ in reader.follow(0):
+        given.set()
+    ends.append(True)
+
+
+def test_closing_a_reader_wakes_who_waits_in_it(log: ottla.Log) -> None:
+    """Its loop ends, wherever it was just then; and then every call says that it is closed."""
     log.append(b"v")
-    waits = threading.Event()
-
-    def follow() -> None:
-        followed = iter(reader.follow(0))
-        next(followed)
-        waits.set()
-        ended.extend(followed)
-        done.set()
-
-    ended: list[object] = []
-    done = threading.Event()
-    threading.Thread(target=follow, daemon=True).start()
-    assert waits.wait(30)
-    reader.close()
-    assert done.wait(30)
-    assert ended == []
+    for _ in range(200):
+        with ottla.Log(directory_of(log), read_only=True) as reader:
+            given = threading.Event()
+            ends: list[bool] = []
+            thread = threading.Thread(target=follow_to_the_end, args=(reader, given, ends))
+            thread.start()
+            assert given.wait(30)
+            reader.close()
+            thread.join(30)
+            assert ends == [True]
     for call in (reader.read, reader.status, lambda: reader.end_offset):
         with pytest.raises(ottla.Closed):
             cast("Any", call)()
+
+
+def test_async_for_on_a_reader(log: ottla.Log, reader: ottla.Log) -> None:
+    """An event loop hears of what another process appends, and of the end."""
+    log.append(b"0")
+
+    async def run() -> list[bytes | None]:
+        seen = []
+        async for record in reader.follow(0):
+            seen.append(record.value)
+            if len(seen) == 20:
+                reader.close()
+            else:
+                await asyncio.to_thread(log.append, b"%d" % len(seen))
+        return seen
+
+    assert asyncio.run(run()) == [b"%d" % number for number in range(20)]
+
+
+def test_a_reader_without_anybody_who_writes(tmp_path: Path) -> None:
+    """The owner was killed: what it had promised is read, and nothing more."""
+    program = """
+import os, signal, sys
+import ottla
+log = ottla.Log(sys.argv[1])
+log.append_many([b"a", b"b"])
+log.append(b"c", wait=False)
+log.sync()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "d")], check=False, timeout=60)
+    with ottla.Log(tmp_path / "d", read_only=True) as reader:
+        assert values(reader) == [b"a", b"b", b"c"]
+        assert [record.value for record in reader.follow(1, timeout_ms=0)] == [b"b", b"c"]
+
+
+def test_a_page_that_is_none(log: ottla.Log) -> None:
+    """Torn for good, as a power cut may leave it, or of a later version: an error that names it."""
+    log.append(b"v")
+    directory = directory_of(log)
+    log.close()
+    page = directory / ".ottla_published-orders-0"
+    whole = page.read_bytes()
+    page.write_bytes(whole[:100] + bytes(48))
+    with pytest.raises(ottla.StorageError, match="nobody who writes"):
+        ottla.Log(page.parent, read_only=True)
+    with ottla.Log(page.parent) as again, ottla.Log(page.parent, read_only=True) as reader:
+        assert values(reader) == values(again) == [b"v"]

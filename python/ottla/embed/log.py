@@ -25,7 +25,7 @@ from ottla import _core
 from ottla._core import Columns, Record
 from ottla.embed.arrow import append_arrow, to_arrow
 from ottla.embed.topic import find_or_make
-from ottla.errors import InvalidInput
+from ottla.errors import Closed, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -201,12 +201,19 @@ class Follow:
                 # Cleared before the look: what comes after it rings again.
                 arrival.clear()
                 arrived.clear()
-                while not self._log.closed and (record := self._records.take_ready()) is not None:
+                while (record := self._ready()) is not None:
                     yield record
                 if self._log.closed or not await self._arrival(arrived):
                     return
         finally:
             loop.remove_reader(arrival.fileno())
+
+    def _ready(self) -> Record | None:
+        """Give the next record if it is there; closing the log is the end, whenever that is."""
+        try:
+            return None if self._log.closed else self._records.take_ready()
+        except Closed:
+            return None
 
     async def _arrival(self, arrived: asyncio.Event) -> bool:
         if self._timeout_ms is None:

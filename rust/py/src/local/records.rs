@@ -137,11 +137,13 @@ impl Records {
             if let Some(record) = self.take()? {
                 return Ok(Some(record));
             }
-            let is_closed = self.log.get()?.is_closed();
-            if is_closed && !matches!(self.patience, Patience::None) {
-                return Ok(None);
-            }
-            if !self.load(py)? && !self.wait(py)? {
+            let follows = !matches!(self.patience, Patience::None);
+            let loaded = match self.load(py) {
+                // Closed by another thread, whenever that was: the end of what is followed.
+                Err(_) if follows && self.log.get()?.is_closed() => return Ok(None),
+                loaded => loaded?,
+            };
+            if !loaded && !self.wait(py)? {
                 return Ok(None);
             }
         }
