@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias, final
 
 from msgspec import Struct
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 __all__ = [
     "Arrival",
@@ -515,6 +515,7 @@ class ArrowRecords:
     def __new__(cls, log: Log, start: int | None = None, stop: int | None = None) -> ArrowRecords: ...
     def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
+@disjoint_base
 class Log:
     """The native part of `ottla.Log`; see there. Every call may come from any thread.
 
@@ -526,8 +527,8 @@ class Log:
         source: LogDirectory | LogFollower,
         topic: str = "",
         topic_id: bytes = ...,
-        leader_epoch: int = -1,
-        settings: Sequence[tuple[str, str]] = (),
+        leader_epoch: int = ...,
+        settings: Sequence[tuple[str, str]] = ...,
     ) -> Self:
         """Open the log in a directory, which takes all the rest; or read along with a follower."""
 
