@@ -55,6 +55,8 @@ pub fn read(error: &ReadError) -> PyErr {
     match error {
         ReadError::Storage(error) => storage(error),
         ReadError::OffsetOutOfRange { requested, log_start, log_end } => out_of_range(*requested, *log_start, *log_end),
+        // Only who asks for it is told.
+        other @ ReadError::WouldWait => errors::storage(other),
     }
 }
 
