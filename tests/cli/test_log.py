@@ -16,6 +16,7 @@ from ottla.cli.main import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FIXTURES = Path(__file__).resolve().parents[2] / "rust" / "log" / "tests" / "fixtures"
 HEADER_BYTES = 61
 SEGMENTS = {"internal.segment.bytes": "2000", "file.delete.delay.ms": "0"}
 
@@ -246,6 +247,25 @@ def test_repair_needs_the_directory_for_itself(tool: Tool, data: Path) -> None:
     with ottla.Broker(data_dir=data):
         assert "in use" in tool.failed("repair", data, "--yes")
         assert len(tool.ok("dump", data, "-t", "orders").splitlines()) == 60
+
+
+@pytest.mark.parametrize("place, partitions", [("kafka-4.3.1", 1), ("kafka-4.3.1-compacted", 1), ("ottla-format-1", 3)])
+def test_directories_of_kafka_and_of_earlier_versions(tool: Tool, place: str, partitions: int) -> None:
+    """Nothing is wrong with what Apache Kafka wrote, compacted too, nor with a log that begins elsewhere by now."""
+    verdicts = tool.ok("verify", FIXTURES / place).splitlines()
+    assert len(verdicts) == partitions
+    assert all(line.endswith("nothing wrong") for line in verdicts)
+
+
+@pytest.mark.parametrize("isolation", ["read_committed", "read_uncommitted"])
+def test_export_gives_what_kafka_gives_a_consumer(tool: Tool, isolation: str) -> None:
+    """Offset, key and value of each record, of committed, aborted and compacted ones in every codec."""
+    place = FIXTURES / "kafka-4.3.1-compacted"
+    expected = [line.split("\t") for line in (place / f"{isolation}.tsv").read_text().splitlines()]
+    flags = ["--read-uncommitted"] if isolation == "read_uncommitted" else []
+    lines = [json.loads(line) for line in tool.ok("export", place / "compacted-0", *flags).splitlines()]
+    # A tombstone stands there as a dash.
+    assert [[str(line["offset"]), line["key"], line["value"] or "-"] for line in lines] == expected
 
 
 def test_stats(tool: Tool, data: Path) -> None:

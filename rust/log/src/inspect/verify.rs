@@ -1,6 +1,5 @@
 //! What can be compared in a partition's directory without anything but its files.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::walk::{Damage, Walked, walk};
@@ -359,16 +358,20 @@ impl Verify<'_> {
         Ok(())
     }
 
-    /// An epoch of the batches that the checkpoint does not know, or lets begin elsewhere.
+    /// An epoch of the batches that the checkpoint does not know, or lets begin elsewhere. What lies below its first entry is below the log
+    /// start, too.
     fn wrong_epoch(&self, known: &[(i32, Offset)]) -> Option<String> {
-        let known: BTreeMap<i32, Offset> = known.iter().copied().collect();
-        let told = |(epoch, start): &(i32, Offset)| match known.get(epoch) {
-            _ if *epoch < 0 => None,
-            None => Some(format!("does not know epoch {epoch}, which begins at offset {start}")),
-            Some(said) if said > start => Some(format!("lets epoch {epoch} begin at {said}, and {start} has it")),
-            Some(_) => None,
+        let first = known.first().map_or(0, |(_, start)| *start);
+        let ends = self.report.epochs.iter().skip(1).map(|(_, start)| *start).chain([Offset::MAX]);
+        let of = |offset: Offset| known.iter().rev().find(|(_, start)| *start <= offset).map(|(epoch, _)| *epoch);
+        let told = |((epoch, start), end): (&(i32, Offset), Offset)| {
+            let at = (*start).max(first);
+            let said = of(at);
+            let is_wrong = *epoch >= 0 && at < end && said != Some(*epoch);
+            let said = said.map_or("none".to_owned(), |said| said.to_string());
+            is_wrong.then(|| format!("says that offset {at} is of epoch {said}, its batch is of {epoch}"))
         };
-        self.report.epochs.iter().find_map(told)
+        self.report.epochs.iter().zip(ends).find_map(told)
     }
 }
 
