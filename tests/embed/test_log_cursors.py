@@ -112,3 +112,13 @@ def test_a_damaged_file_of_cursors_is_an_error(tmp_path: Path) -> None:
     path.unlink()
     with ottla.Log(tmp_path / "d") as log:
         assert log.cursor("c") is None
+
+
+def test_an_opening_does_not_look_through_the_log(tmp_path: Path) -> None:
+    """How far it was looked through for cursors is noted, where there are none too."""
+    with ottla.Log(tmp_path / "d") as log:
+        log.append_many([b"v"] * 100)
+    noted = (tmp_path / "d" / ".ottla_cursors").read_text().splitlines()
+    assert [line.split()[-1] for line in noted if line.startswith("log: ")] == ["100"]
+    with ottla.Log(tmp_path / "d") as log:
+        assert log.status().cursors == {}

@@ -94,6 +94,8 @@ struct Known {
     pending: VecDeque<Pending>,
     /// The file is older than `settled`.
     moved: bool,
+    /// Up to where the file says that the log was looked through.
+    noted: Offset,
     /// Those of other topics in the directory, as they stand in the file.
     others: Vec<String>,
 }
@@ -132,6 +134,7 @@ impl Cursors {
         let topic_id = partition.identity().topic_id;
         let offsets = partition.offsets();
         let (mut known, looked_through) = read(directory.disk(), directory.path(), &topic_id, offsets.log_start)?;
+        known.noted = looked_through;
         let from = looked_through.clamp(offsets.log_start, offsets.log_end);
         let mut batches = Batches::new(partition.clone(), from, ReadUpTo::LogEnd);
         fold(&mut known, &mut batches, Offset::MAX).map_err(|error| match error {
@@ -236,7 +239,9 @@ impl Cursors {
         let earliest = known.pending.front().map_or(looked_through, |pending| pending.at.min(looked_through));
         let text = self.render(&known.settled, &known.others, earliest);
         drop(known);
-        write(directory, &text)
+        write(directory, &text)?;
+        self.known.lock().noted = earliest;
+        Ok(())
     }
 
     /// Changes the settled ones, on the disk first: what cannot be written has not happened.
@@ -283,6 +288,25 @@ impl Cursors {
         };
         write(directory, &text)?;
         self.known.lock().moved = false;
+        Ok(())
+    }
+
+    /// Notes how far the log is on the disk, so that an opening need not look through what lies below.
+    pub(super) fn note(&self, directory: &DataDirectory, partition: &Partition) -> Result<(), StorageError> {
+        let _one = self.writing.lock();
+        let durable = self.durable(partition);
+        let text = {
+            let mut known = self.known.lock();
+            known.settle(durable);
+            if !known.moved && known.noted >= durable {
+                return Ok(());
+            }
+            self.render(&known.settled, &known.others, durable)
+        };
+        write(directory, &text)?;
+        let mut known = self.known.lock();
+        known.moved = false;
+        known.noted = durable;
         Ok(())
     }
 

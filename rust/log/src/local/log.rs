@@ -107,7 +107,9 @@ impl PartitionSource for Inner {
             tracing::error!(partition = ?self.partition, %error, "checkpoints were not written");
         }
         // So that an opening after a crash has little to look through.
-        self.cursors_are_safe();
+        if let Err(error) = self.cursors.note(&directory.directory, &self.partition) {
+            tracing::error!(partition = ?self.partition, %error, "the file of cursors was not written");
+        }
         // Retention and compaction came before.
         self.publisher.publish(&self.partition);
     }
@@ -329,7 +331,8 @@ impl LocalLog {
             maintenance.stop();
         }
         let Some(directory) = self.inner.directory() else { return Ok(()) };
-        let mut closed = self.inner.cursors.save_if_moved(&directory.directory, partition);
+        let flushed = partition.flush();
+        let mut closed = flushed.and_then(|()| self.inner.cursors.note(&directory.directory, partition));
         closed = closed.and(partition.close());
         self.inner.publisher.close();
         self.inner.progress.end(StorageError::Closed { path: partition.path().to_path_buf() });
