@@ -389,7 +389,7 @@ unsafe extern "C" fn get_next(stream: *mut ArrowArrayStream, out: *mut ArrowArra
     let failed = match next {
         Ok(Ok(found)) => {
             // Its end is an array that is released already.
-            let array = found.unwrap_or_else(|| ArrowArray {
+            let array = found.unwrap_or(ArrowArray {
                 length: 0,
                 null_count: 0,
                 offset: 0,
