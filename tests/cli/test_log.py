@@ -294,6 +294,19 @@ def test_export_and_import(tool: Tool, data: Path, tmp_path: Path) -> None:
     assert "line 1 of" in tool.failed("import", data / "meta.properties", tmp_path / "copy")
 
 
+def test_records_that_carry_cursors_are_exported_without(tool: Tool, tmp_path: Path) -> None:
+    """A position stands in the log it was committed to: the records go on without it, in either form."""
+    with ottla.Log(tmp_path / "orders") as log:
+        log.append(b"v", headers={"h": b"1"}, cursors={"c": 1})
+    for form in ("jsonl", "parquet"):
+        target = tmp_path / f"orders.{form}"
+        tool.ok("export", tmp_path / "orders" / "orders-0", "--to", target)
+        tool.ok("import", target, tmp_path / f"copy-{form}")
+        with ottla.Log(tmp_path / f"copy-{form}") as copy:
+            assert [(record.value, record.headers) for record in copy.read()] == [(b"v", (("h", b"1"),))]
+            assert copy.cursor("c") is None
+
+
 def test_export_to_parquet(tool: Tool, data: Path, tmp_path: Path) -> None:
     """The same by way of columns."""
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -315,6 +328,10 @@ def test_places_that_hold_no_log(tool: Tool, tmp_path: Path, data: Path) -> None
     assert "there are __cluster_metadata-0, orders-0" in tool.failed("verify", data, "-t", "nothing")
     assert "say which" in tool.failed("export", data)
     assert "does not exist" in tool.failed("stats", tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    assert "is no directory" in tool.failed("stats", tmp_path / "file")
+    assert "no file" in tool.failed("import", tmp_path / "nowhere.jsonl", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_transactions_that_were_aborted_are_not_exported(tool: Tool, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def chosen(command: Any) -> Any:
     """Add which files: `path`, `topic` and `partition`."""
     command = click.option("-p", "--partition", type=whole(0, 2**31 - 1), help="Only this partition.")(command)
     command = click.option("-t", "--topic", type=topic_name, metavar="TOPIC", help="Only this topic.")(command)
-    return click.argument("path", metavar="PATH", type=click.Path(exists=True, file_okay=False))(command)
+    return click.argument("path", metavar="PATH", type=click.Path())(command)
 
 
 @click.group()
@@ -398,7 +398,7 @@ def _write_lines(each: Partition, records: Iterator[FileRecord], target: str | N
     cls=ExampleCommand,
     examples="ottla log import orders.jsonl data/orders\nottla log import orders.parquet data --topic orders",
 )
-@click.argument("source", metavar="FILE", type=click.Path(allow_dash=True, dir_okay=False, exists=True))
+@click.argument("source", metavar="FILE", type=click.Path(allow_dash=True, dir_okay=False))
 @click.argument("path", metavar="PATH")
 @click.option(
     "-t", "--topic", type=topic_name, metavar="TOPIC", help="Which topic there. [the only one, or PATH's name]"
@@ -414,6 +414,8 @@ def import_(source: str, path: str, topic: str | None, form: str | None, compres
     from ottla import Log
     from ottla.cli import tables
 
+    if source != "-" and not Path(source).is_file():
+        raise click.UsageError(f"there is no file {source}: name one, or - for stdin.")
     if form is None:
         form = "parquet" if source.endswith(".parquet") else "jsonl"
     size = 0 if source == "-" else Path(source).stat().st_size

@@ -28,6 +28,8 @@ _META_PROPERTIES = "meta.properties"
 _LOG_STARTS = "log-start-offset-checkpoint"
 _LOG_SUFFIX = ".log"
 _OFFSET_DIGITS = 20
+# Carries a cursor that was committed with its record: of the log it lies in.
+_CURSOR_HEADER = "ottla.cursor"
 
 
 class Partition(Struct, frozen=True):
@@ -134,7 +136,8 @@ def find(path: str | os.PathLike[str], topic: str | None = None, index: int | No
     """
     place = Path(path)
     if not place.is_dir():
-        raise InvalidInput(f"{place} is no directory: name a data directory, or one partition's in it")
+        what = "is no directory" if place.exists() else "does not exist"
+        raise InvalidInput(f"{place} {what}: name a data directory, or one partition's in it")
     own = _partition(place)
     if own is not None and _has_segments(place):
         found = [own]
@@ -277,7 +280,7 @@ def records(
     uncommitted: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[FileRecord]:
-    """Give records as a consumer gets them: none of control batches, nor of transactions that were not committed.
+    """Give records as a log's reader gets them: none of control batches, nor of transactions that were not committed.
 
     Raises `StorageError` at damage: what is to be taken along whole must not be missing something.
     """
@@ -296,7 +299,7 @@ def records(
             continue
         for record in batch.records:
             if record.offset >= start and (stop is None or record.offset < stop):
-                yield record
+                yield record._replace(headers=[each for each in record.headers if each[0] != _CURSOR_HEADER])
     # What is behind the last batch of a log that is being written is on its way.
     if torn is not None and not is_live(partition):
         raise _damaged(partition, torn)
