@@ -18,6 +18,7 @@ DATA ?= data
 LISTEN ?= 127.0.0.1:9092
 ARGS ?=
 SOAK_MINUTES ?= 240
+SEEDS ?= 5000
 CORE := python/ottla/_core.abi3.so
 LIBRARY := lib_core$(if $(filter Darwin,$(shell uname -s)),.dylib,.so)
 
@@ -46,7 +47,11 @@ lint: $(VENV)/stamp-test $(VENV)/stamp-dev native ## Format, lints and types of 
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@if [ -f python/ottla/_core.pyi ]; then PYTHONPATH=python MYPYPATH=python $(PY) -m mypy.stubtest --allowlist tools/stubtest.txt ottla._core; fi
+	@PYTHONPATH=python $(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tools/stubtest.txt ottla
+
+.PHONY: lint-workflows
+lint-workflows: ## The release workflow, by actionlint (Go needed)
+	@go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: bench
 bench: $(VENV)/stamp-bench native-release ## The headline figures beside Apache Kafka's (Java and Maven needed)
@@ -78,6 +83,17 @@ example-%: $(VENV)/stamp-examples native ## One of the other examples: riders, o
 .PHONY: image
 image: ## The container image `ottla` (a container engine needed); docs/container.md is its manual
 	@docker build -f docker/Dockerfile -t ottla .
+
+.PHONY: docs
+docs: $(VENV)/stamp-docs ## The documentation site, in target/docs/site; a broken link is an error
+	@$(PY) tools/docs_site.py pages
+	@$(VENV)/bin/zensical build --clean --strict
+	@$(PY) tools/docs_site.py check
+
+.PHONY: power-cuts
+power-cuts: ## Power cuts against the storage engine, from SEEDS seeds (5,000); docs/durability.md says what is looked for
+	@OTTLA_SEEDS=$(SEEDS) $(CARGO) test $(CARGO_FLAGS) --profile fast -p ottla-sim --test power_cut thousands -- --ignored --nocapture
+	@$(CARGO) test $(CARGO_FLAGS) --profile fast -p ottla-sim --test local_log -- --nocapture
 
 .PHONY: clean
 clean: ## Removes what was built and installed here; ./data stays
@@ -115,7 +131,8 @@ $(VENV)/stamp-test: EXTRAS = test examples
 $(VENV)/stamp-dev: EXTRAS = dev
 $(VENV)/stamp-bench: EXTRAS = bench
 $(VENV)/stamp-examples: EXTRAS = examples
-$(VENV)/stamp-test $(VENV)/stamp-dev $(VENV)/stamp-bench $(VENV)/stamp-examples: $(VENV)/stamp-run
+$(VENV)/stamp-docs: EXTRAS = docs
+$(VENV)/stamp-test $(VENV)/stamp-dev $(VENV)/stamp-bench $(VENV)/stamp-docs $(VENV)/stamp-examples: $(VENV)/stamp-run
 	@echo "installing $(EXTRAS) packages into $(VENV)"
 	@$(PY) tools/requirements.py $(EXTRAS) > $(VENV)/requirements.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt

@@ -477,8 +477,11 @@ class Records:
 class Arrival:
     """A descriptor that is readable when a log has moved since the last `clear`, or was closed."""
 
-    def fileno(self) -> int: ...
-    def clear(self) -> None: ...
+    def fileno(self) -> int:
+        """The descriptor."""
+
+    def clear(self) -> None:
+        """Let it ring again; to be called before the look, so that what comes after it is not missed."""
 
 @final
 class View:
@@ -486,10 +489,12 @@ class View:
 
 @final
 class Columns:
-    """Records as a few buffers."""
+    """Records as a few buffers. `len()` is how many."""
 
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """How many records."""
+
     @property
     def next_offset(self) -> int:
         """Where to go on."""
@@ -503,9 +508,13 @@ class Columns:
         """64-bit integers, milliseconds since 1970."""
 
     @property
-    def keys(self) -> ColumnTuple: ...
+    def keys(self) -> ColumnTuple:
+        """The keys: data, places, and which are null (None: no key is)."""
+
     @property
-    def values(self) -> ColumnTuple: ...
+    def values(self) -> ColumnTuple:
+        """The values: data, places, and which are null (None: no value is)."""
+
     def __len__(self) -> int: ...
 
 @final
@@ -652,9 +661,13 @@ class Log:
         """What `Log.status` shows."""
 
     @property
-    def read_only(self) -> bool: ...
+    def read_only(self) -> bool:
+        """Whether it was opened to be read only: another process owns it."""
+
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether `close` was called. An owner's log that is closed gives `Closed` to every other call."""
+
     def close(self) -> None:
         """Write everything to the disk and let go of the directory. In a forked child nothing happens."""
 

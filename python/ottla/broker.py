@@ -80,22 +80,22 @@ _FOR_EVERY_LOG = ("ottla.decompressed.bytes.max", "producer.id.expiration.ms")
 class BrokerStatus(Struct, frozen=True):
     """What metrics, the console and people are told of a running broker."""
 
-    node_id: int
-    cluster_id: str
-    bootstrap_servers: str
+    node_id: int  # `node.id`.
+    cluster_id: str  # The cluster this data directory is part of.
+    bootstrap_servers: str  # What clients are told to connect to.
     # (listener, host, port) as bound.
     listeners: tuple[tuple[str, str, int], ...]
     # Empty if everything is kept in memory.
     data_dirs: tuple[str, ...]
-    clean_start: bool
+    clean_start: bool  # Whether the last owner of the data directory had stopped cleanly.
     # Why topics and settings cannot be changed until the broker is started again; None as long as all is well.
     failure: str | None
-    controller: ControllerStatus
-    dispatcher: DispatcherStatus
-    groups: RuntimeStatus
-    transactions: RuntimeStatus
-    engine: Mapping[str, Any]
-    server: Mapping[str, Any]
+    controller: ControllerStatus  # Topics and settings.
+    dispatcher: DispatcherStatus  # Requests that Python answers.
+    groups: RuntimeStatus  # The coordinator of groups.
+    transactions: RuntimeStatus  # The coordinator of transactions.
+    engine: Mapping[str, Any]  # The data directories and their partitions.
+    server: Mapping[str, Any]  # Listeners, connections and what waits in them.
 
 
 class Broker:
@@ -104,7 +104,7 @@ class Broker:
     `data_dir`: where the data lives; None keeps it in memory. `listen` and `advertise`: HOST:PORT, for the one plain
     listener most want; several are set as in Kafka, by `listeners` and `advertised.listeners` in `config`. `config`:
     Kafka's settings by name, or a server.properties file. `cluster_id`: the cluster a new data directory becomes part
-    of, a random one if None; a directory that belongs to another is refused.
+    of, a random one if None; a directory that belongs to another is refused. `virtual_clock`: for tests (`turn_clock`).
 
     `on_failure`, which may be set before `start`, is called once, from a thread of the broker's, with the reason why
     nothing can be changed until it is started again (the disk of the metadata log failed, say). What is there goes on
@@ -130,6 +130,7 @@ class Broker:
         self.config = load(given)
         self._cluster_id = cluster_id
         self._virtual_clock = virtual_clock
+        # Called once, with the reason, when nothing can be changed any more; see above.
         self.on_failure: Callable[[str], None] = lambda _reason: None
         in_memory = "log.dirs" not in self.config.given and "log.dir" not in self.config.given
         self._data_dirs = None if in_memory else self.config.data_dirs

@@ -107,13 +107,19 @@ class _Pending(Struct, eq=False):
 
 
 class ControllerStatus(Struct, frozen=True):
-    """What metrics and people are told."""
+    """Topics and settings. What metrics and people are told."""
 
+    # The metadata log is applied up to here.
     applied_offset: int
+    # Of the metadata log; grows by one at each start.
     leader_epoch: int
+    # How many there are, internal ones too.
     topics: int
+    # Of all topics.
     partitions: int
+    # Changes that are not on the disk yet.
     waiting_changes: int
+    # Of the metadata log, appended since its last snapshot.
     bytes_since_snapshot: int
     # Why nothing can be changed until the broker is started again; None as long as all is well.
     halted: str | None

@@ -144,22 +144,31 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """For people and tests."""
+    """One partition of a coordinator's topic. For people and tests."""
 
+    # Of the coordinator's topic.
     partition: int
+    # Whether it is loaded, and serves.
     state: State
+    # What the next record gets.
     next_offset: int
+    # Appended, and not on the disk yet.
     uncommitted_batches: int
+    # Not appended yet: they wait for others to share a batch with.
     buffered_records: int
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeStatus:
-    """For people and tests."""
+    """A coordinator. For people and tests."""
 
+    # One for each partition of the coordinator's topic.
     shards: tuple[ShardStatus, ...]
+    # Written to that topic since the start.
     appended_batches: int
+    # In them.
     appended_records: int
+    # That the log refused.
     failed_appends: int
 
 

@@ -40,17 +40,23 @@ _MS_PER_S = 1000
 class LogStatus(Struct, frozen=True):
     """Figures of an open log. Offsets are exclusive ends, but for `start_offset`."""
 
+    # The directory.
     path: str
     # Opened so; then offsets end where the owner lets others read.
     read_only: bool
     # Somebody has the log open to write; of one that was killed this is not known.
     has_writer: bool
+    # The first that may be read.
     start_offset: int
+    # What the next record gets.
     end_offset: int
     # Below it lies what may be read; with durability "fsync" that is what is on the disk.
     readable_offset: int
+    # Below it everything is on the disk.
     durable_offset: int
+    # Files of records.
     segments: int
+    # In them.
     bytes: int
     # What a power cut would take.
     unsynced_bytes: int
@@ -58,6 +64,7 @@ class LogStatus(Struct, frozen=True):
     clean_start: bool | None
     # Why nothing more can be written or read, if so.
     offline: str | None
+    # Each named cursor with where it stands.
     cursors: Mapping[str, int]
 
 
@@ -74,7 +81,7 @@ class Log(_core.Log):
 
     `read_only`: the log of another process, of which nothing is changed: read, followed and asked for its cursors, up
     to what its owner has on the disk. No other setting goes with it but `topic`. `Overtaken` and `OffsetOutOfRange` are
-    raised when truncation, compaction or deletion passes a reader.
+    raised when truncation, compaction or deletion passes a reader. `virtual_clock`: for tests, which turn it.
 
     Use it from any number of threads. After a fork the child must open it again. Programs that end without `close`
     close it all the same; one that is killed loses nothing that was promised.

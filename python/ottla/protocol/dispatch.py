@@ -76,14 +76,19 @@ class Bridge(Protocol):
 
 
 class DispatcherStatus(Struct, frozen=True):
-    """What metrics and people are told."""
+    """Requests that Python answers. What metrics and people are told."""
 
+    # Of the control plane's loop.
     turns: int
+    # Taken from the bridge.
     requests: int
+    # Given back to it.
     answers: int
     # Handlers that raised something nobody foresaw.
     failures: int
+    # Deadlines that are not due yet.
     waiting_deadlines: int
+    # Appends that wait for the disk.
     waiting_commits: int
 
 
