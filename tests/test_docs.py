@@ -26,10 +26,27 @@ def test_configuration_page_is_current() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_links_lead_to_files(page: Path) -> None:
-    """A relative link names a file or folder of this repository."""
-    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    """A relative link names a file or folder of this repository, and a heading that is in it."""
+    text = unfenced(page)
     broken = [match[1] for match in LINK.finditer(text) if not (page.parent / match[1]).exists()]
     assert not broken, f"{relative(page)} links to {broken}"
+    wanted = [(page.parent / match[1], match[2]) for match in LINK.finditer(text) if match[2]]
+    wanted += [(page, match[1]) for match in re.finditer(r"\]\((#[^)\s]+)\)", text)]
+    missing = [
+        f"{path.name}{anchor}" for path, anchor in wanted if path.suffix == ".md" and anchor[1:] not in anchors(path)
+    ]
+    assert not missing, f"{relative(page)} links to headings that are not there: {missing}"
+
+
+def unfenced(page: Path) -> str:
+    return re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page can be linked by, as forges make them."""
+    headings = re.findall(r"^#+ (.+?)\s*$", unfenced(page), re.MULTILINE)
+    shown = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in shown}
 
 
 def test_readme_lists_what_is_served() -> None:

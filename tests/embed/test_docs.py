@@ -1,4 +1,4 @@
-"""The programs of docs/embed.md do what the page says they print, one after another in one directory."""
+"""The programs of the pages in docs do what the page says they print, one after another in one directory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 
 
-def test_the_page_s_programs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page, count", [("start.md", 2), ("embed.md", 5)])
+def test_the_page_s_programs(page: str, count: int, tmp_path: Path) -> None:
     """Each leaves its directory to the next."""
-    pytest.importorskip("polars")
-    programs = PROGRAM.findall((ROOT / "docs" / "embed.md").read_text())
-    assert len(programs) == 5
+    if page == "embed.md":
+        pytest.importorskip("polars")
+    programs = PROGRAM.findall((ROOT / "docs" / page).read_text())
+    assert len(programs) == count
     there = {**os.environ, "PYTHONPATH": str(Path(ottla.__file__).parents[1])}
     for program, printed in programs:
         command = [sys.executable, "-c", program]

@@ -177,6 +177,7 @@ fn an_append_and_its_cursors() {
             }
         }
     }
+    println!("{} cut points, {runs} histories, each cut again in the opening after it", whole.operations());
     assert!(runs > 300, "only {runs} runs");
     assert!(failures.is_empty(), "{} of {runs} fail: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
 }

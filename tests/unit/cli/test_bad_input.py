@@ -204,7 +204,12 @@ SHOWN = sorted({line.partition("#")[0].strip() for line in PAGE.read_text().spli
 @pytest.mark.parametrize("line", SHOWN)
 def test_what_the_page_shows_parses(line: str) -> None:
     """Nobody copies a command from docs/cli.md that is not understood."""
-    for part in re.split(r"\s*[|<]\s*", line):
+    parse_line(line)
+
+
+def parse_line(line: str) -> None:
+    """Understand the commands in a line of a shell, as `parse` does."""
+    for part in re.split(r"\s*[|<]\s*", line.partition("#")[0].strip()):
         if part.startswith("ottla "):
             parse(shlex.split(part)[1:])
 
