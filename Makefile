@@ -35,6 +35,11 @@ test: tools-for-tests $(VENV)/stamp-test native ## Every test but the long ones
 	@$(CARGO) test $(CARGO_FLAGS) --workspace --profile fast
 	@$(PY) -m pytest $(ARGS)
 
+.PHONY: test-portable
+test-portable: tools-for-tests $(VENV)/stamp-test native ## Tests of the log on files as any Unix has them, without what only Linux has
+	@OTTLA_DISK=portable $(CARGO) test $(CARGO_FLAGS) -p ottla-log --profile fast --lib --tests
+	@OTTLA_DISK=portable $(PY) -m pytest tests/embed $(ARGS)
+
 .PHONY: test-long
 test-long: tools-for-tests $(VENV)/stamp-test native ## Every test
 	@$(CARGO) test $(CARGO_FLAGS) --workspace --profile fast --lib --tests -- --include-ignored

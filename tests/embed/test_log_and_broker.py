@@ -58,6 +58,8 @@ def test_a_log_opens_a_broker_s_topic(tmp_path: Path) -> None:
                 producer.commit_transaction()
             else:
                 producer.abort_transaction()
+        # A commit is answered before its marker is written.
+        assert [value for _, _, value in consumed(broker, "orders", 2)] == [b"a", b"b"]
     with ottla.Log(tmp_path / "d", topic="orders") as log:
         assert [record.value for record in log.read()] == [b"a", b"b"]
         log.append(b"c")

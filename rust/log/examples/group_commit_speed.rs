@@ -48,7 +48,7 @@ impl Watch {
 
 /// Appends a second, and the appends each sync covered.
 fn rate(appenders: usize, each: usize) -> (f64, f64) {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let host = Host::new(Env::new(Arc::new(disk), Arc::new(SystemClock::new())), 4);
     let identity = Identity { topic: "t".into(), topic_id: [7; 16], partition: 0 };
@@ -83,7 +83,7 @@ fn rate(appenders: usize, each: usize) -> (f64, f64) {
 
 /// Syncs a second of the disk and nothing else.
 fn limit(count: usize) -> Outcome<f64> {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     disk.create_dir_all(Path::new("/"))?;
     let file = disk.open(Path::new("/raw"), OpenMode::Create)?;
     disk.faults().slow_syncs(SYNC);

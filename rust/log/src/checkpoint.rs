@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::env::OpenMode;
-    use crate::env::memory::MemoryDisk;
+    use crate::env::scratch::scratch_disk;
 
     proptest! {
         /// Ids survive their text form.
@@ -204,18 +204,18 @@ mod tests {
     /// A checkpoint cut at any byte reads as whole or as nothing, and never as an error.
     #[test]
     fn cut_anywhere() {
-        let disk = MemoryDisk::new();
+        let disk = scratch_disk();
         disk.create_dir_all(Path::new("/d")).unwrap();
         let path = Path::new("/d/points");
         let offsets: Offsets = [(("a".to_owned(), 0), 123), (("b-c".to_owned(), 11), 4567)].into();
-        write_offsets(&disk, path, &offsets).unwrap();
-        assert_eq!(read_offsets(&disk, path).unwrap(), offsets);
+        write_offsets(disk.as_ref(), path, &offsets).unwrap();
+        assert_eq!(read_offsets(disk.as_ref(), path).unwrap(), offsets);
         let whole = disk.open(path, OpenMode::Read).unwrap().length().unwrap();
         for length in 0..whole {
             disk.open(path, OpenMode::Write).unwrap().set_len(length).unwrap();
-            assert!(read_offsets(&disk, path).unwrap().is_empty(), "{length} bytes");
-            assert!(read_epochs(&disk, path).unwrap().is_none());
-            write_offsets(&disk, path, &offsets).unwrap();
+            assert!(read_offsets(disk.as_ref(), path).unwrap().is_empty(), "{length} bytes");
+            assert!(read_epochs(disk.as_ref(), path).unwrap().is_none());
+            write_offsets(disk.as_ref(), path, &offsets).unwrap();
         }
     }
 }

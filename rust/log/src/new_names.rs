@@ -59,7 +59,7 @@ mod tests {
     /// What one sync covered needs no other; a name made since does.
     #[test]
     fn one_for_all() {
-        let (disk, directory) = (FaultyDisk::memory(), Path::new("/d"));
+        let (disk, directory) = (FaultyDisk::scratch(), Path::new("/d"));
         disk.create_dir_all(directory).unwrap();
         let (names, faults) = (NewNames::default(), disk.faults());
         for _ in 0..2 {
@@ -75,7 +75,7 @@ mod tests {
     /// After a failed sync none of the names it was for counts as there; those made since do. A missing descriptor is no failure of the disk.
     #[test]
     fn failed_once() {
-        let (disk, directory) = (FaultyDisk::memory(), Path::new("/d"));
+        let (disk, directory) = (FaultyDisk::scratch(), Path::new("/d"));
         disk.create_dir_all(directory).unwrap();
         let (names, faults) = (NewNames::default(), disk.faults());
         let sync = |number| names.sync(&disk, directory, number);

@@ -103,20 +103,19 @@ mod tests {
     use super::*;
     use crate::batch::builder::{BatchShape, build};
     use crate::batch::{BatchHeader, Compression, NewRecord};
-    use crate::env::Disk;
-    use crate::env::memory::MemoryDisk;
+    use crate::env::scratch::scratch_disk;
 
     /// As many segments as are asked for, each with an append that is not synced.
     fn written(count: usize) -> Vec<Arc<Segment>> {
-        let disk = MemoryDisk::new();
+        let disk = scratch_disk();
         let directory = Path::new("/d");
         disk.create_dir_all(directory).unwrap();
         let record = NewRecord { timestamp_ms: 0, key: None, value: None, headers: &[] };
         let batch = build(BatchShape::plain(Compression::None, -1), &[record]).unwrap();
         let header = BatchHeader::read(&batch).unwrap();
         let unsynced = |offset| {
-            let segment = Segment::create(&disk, directory, offset, 0).unwrap();
-            segment.append(&disk, &header, &batch, 4096).unwrap();
+            let segment = Segment::create(disk.as_ref(), directory, offset, 0).unwrap();
+            segment.append(disk.as_ref(), &header, &batch, 4096).unwrap();
             Arc::new(segment)
         };
         (0..).take(count).map(unsynced).collect()

@@ -11,7 +11,7 @@ use ottla_log::cleaner::{Cleaner, CleanerConfig, clean_dirtiest};
 use ottla_log::commit::Host;
 use ottla_log::compaction::Unhurried;
 use ottla_log::directory::DataDirectory;
-use ottla_log::env::memory::MemoryDisk;
+use ottla_log::env::scratch::scratch_disk;
 use ottla_log::env::{Env, OpenMode, VirtualClock};
 use ottla_log::maintenance::PartitionSource;
 use ottla_log::partition::ReadUpTo;
@@ -50,7 +50,7 @@ fn config() -> PartitionConfig {
 impl World {
     fn new() -> Arc<World> {
         let clock = Arc::new(VirtualClock::new(T0));
-        let host = Host::new(Env::new(Arc::new(MemoryDisk::new()), clock.clone()), 0);
+        let host = Host::new(Env::new(scratch_disk(), clock.clone()), 0);
         let world = World { host, clock, directory: Mutex::default(), partitions: Mutex::default() };
         world.start();
         Arc::new(world)

@@ -11,7 +11,7 @@ use ottla_log::batch::{Compression, NewRecord};
 use ottla_log::commit::{Host, HostSettings};
 use ottla_log::directory::DataDirectory;
 use ottla_log::env::faulty::FaultyDisk;
-use ottla_log::env::memory::MemoryDisk;
+use ottla_log::env::scratch::scratch_disk;
 use ottla_log::env::{Clock, Env, VirtualClock};
 use ottla_log::maintenance::{Maintenance, MaintenanceConfig, PartitionSource, Rounds};
 use ottla_log::partition::{PartitionObserver, ReadUpTo};
@@ -26,7 +26,7 @@ struct World {
 
 fn world() -> World {
     let clock = Arc::new(VirtualClock::new(T0));
-    World { host: Host::new(Env::new(Arc::new(MemoryDisk::new()), clock.clone()), 0), clock }
+    World { host: Host::new(Env::new(scratch_disk(), clock.clone()), 0), clock }
 }
 
 fn directory(world: &World) -> DataDirectory {
@@ -179,7 +179,7 @@ fn housekeeping() {
 fn unsynced_bytes_are_bounded() {
     let clock = Arc::new(VirtualClock::new(T0));
     let settings = HostSettings { commit_threads: 0, flush_start_bytes: 1000, ..HostSettings::default() };
-    let env = Env::new(Arc::new(MemoryDisk::new()), clock.clone());
+    let env = Env::new(scratch_disk(), clock.clone());
     let world = World { host: Host::with(env, settings), clock };
     let config = PartitionConfig { durability: Durability::Os, segment_bytes: 400, ..PartitionConfig::default() };
     let directory = directory(&world);
@@ -226,7 +226,7 @@ fn unsynced_bytes_are_bounded() {
 /// they need not any more.
 #[test]
 fn appenders_wait_for_a_slow_disk() {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let clock = Arc::new(VirtualClock::new(T0));
     let settings =
@@ -281,7 +281,7 @@ impl PartitionObserver for Advanced {
 /// A disk that answers no more holds up no commit on another, however many partitions wait for it.
 #[test]
 fn commits_of_two_disks() {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let settings = HostSettings { commit_threads: 2, ..HostSettings::default() };
     let host = Host::with(Env::new(Arc::new(disk), Arc::new(VirtualClock::new(T0))), settings);

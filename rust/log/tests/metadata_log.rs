@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::commit::Host;
-use ottla_log::env::memory::MemoryDisk;
+use ottla_log::env::scratch::scratch_disk;
 use ottla_log::env::{Env, OpenMode, VirtualClock, read_file};
 use ottla_log::metadata_log::MetadataLog;
 
@@ -14,7 +14,7 @@ const DATA: &str = "/data";
 const T0: i64 = 1_700_000_000_000;
 
 fn host() -> Arc<Host> {
-    Host::new(Env::new(Arc::new(MemoryDisk::new()), Arc::new(VirtualClock::new(T0))), 0)
+    Host::new(Env::new(scratch_disk(), Arc::new(VirtualClock::new(T0))), 0)
 }
 
 fn open(host: &Arc<Host>, clean: bool) -> MetadataLog {

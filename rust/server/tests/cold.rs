@@ -32,7 +32,7 @@ impl Drop for Scene {
 
 impl Scene {
     fn new() -> Self {
-        let disk = FaultyDisk::memory();
+        let disk = FaultyDisk::scratch();
         let faults = disk.faults();
         let harness = Harness::over_disk(Arc::new(disk), Limits::default());
         let scene = Self { harness, faults };

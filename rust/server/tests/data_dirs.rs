@@ -87,7 +87,7 @@ fn the_directory_with_the_fewest() {
 /// New partitions go to the directories whose disks work.
 #[test]
 fn a_directory_that_failed_takes_nothing_new() {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let env = Env::new(Arc::new(disk), Arc::new(VirtualClock::new(1_700_000_000_000)));
     let engine = open_all(&env, &[Path::new("/one"), Path::new("/two")]).unwrap();

@@ -310,7 +310,7 @@ fn topics_are_made_while_checkpoints_are_written() {
 /// log, DescribeLogDirs and `status()` say so. The other directory goes on, and is the only one that counts as stopped cleanly.
 #[test]
 fn a_directory_that_fails() {
-    let disk = Arc::new(FaultyDisk::memory());
+    let disk = Arc::new(FaultyDisk::scratch());
     let faults = disk.faults();
     faults.track();
     let env = Env::new(disk, Arc::new(VirtualClock::new(1_700_000_000_000)));
@@ -406,7 +406,7 @@ fn opened_after_a_crash() {
 /// Topics that are deleted together cost the disk as many syncs as one.
 #[test]
 fn deleted_together() {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let env = Env::new(Arc::new(disk), Arc::new(VirtualClock::new(1_700_000_000_000)));
     let engine = open(&env, Path::new("/data"));

@@ -34,7 +34,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let disk = FaultyDisk::memory();
+        let disk = FaultyDisk::scratch();
         let faults = disk.faults();
         let harness = Harness::over_disk(Arc::new(disk), Limits::default());
         let config = PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() };

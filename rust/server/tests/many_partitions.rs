@@ -202,7 +202,7 @@ fn one_disk_of_two_hangs() {
 /// and is tried again when a later sync has gone well.
 #[test]
 fn a_name_from_an_earlier_try() {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let harness = Harness::over_disk(Arc::new(disk), Limits::default());
     harness.publish(2, vec![topic("u", [8; 16], 3, PartitionConfig::default())], vec![]);
@@ -223,7 +223,7 @@ fn first_records_without_descriptors() {
     const REFUSED: i16 = 56;
     let mut refused = 0;
     for calls in 0..24 {
-        let disk = FaultyDisk::memory();
+        let disk = FaultyDisk::scratch();
         let faults = disk.faults();
         let harness = Harness::over_disk(Arc::new(disk), Limits::default());
         harness.publish(2, vec![topic("t", TOPIC_ID, 4, PartitionConfig::default())], vec![]);

@@ -131,7 +131,7 @@ fn other_movements_are_told() {
 /// Where the disk must be waited for to know how much there is, that is done; what there is does not end the wait if it is too little.
 #[test]
 fn what_must_be_looked_up_is() {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let harness = Harness::over_disk(Arc::new(disk), Limits::default());
     let sent = batch(&["x"]);
@@ -176,7 +176,7 @@ fn who_waits_keeps_no_files() {
 /// A new leader epoch is told to who said which one it knows, also if its fetch looks again while the publication is still under way.
 #[test]
 fn a_new_leader_epoch_is_told() {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let harness = Harness::over_disk(Arc::new(disk), Limits::default());
     produce(&harness, 1, &batch(&["x"]));

@@ -35,7 +35,7 @@ fn one_owner() {
 /// Ids are made once and found again; another cluster's or node's directory is refused.
 #[test]
 fn identity() {
-    let env = Env::memory();
+    let env = Env::scratch();
     let path = Path::new("/d");
     let (cluster_id, directory_id) = {
         let first = open(&env, path, 1, None).unwrap();
@@ -51,7 +51,7 @@ fn identity() {
 /// A directory of a newer format is refused with a sentence; an older one (no ottla.format, or Kafka's own) opens.
 #[test]
 fn format_versions() {
-    let env = Env::memory();
+    let env = Env::scratch();
     let path = Path::new("/d");
     env.disk().create_dir_all(path).unwrap();
     let write = |text: &str| replace_file(env.disk().as_ref(), &path.join(META_PROPERTIES), text.as_bytes()).unwrap();
@@ -69,7 +69,7 @@ fn format_versions() {
 /// Cut at any byte it is refused, or says all that it said: never is the directory taken for another cluster's or node's.
 #[test]
 fn properties_cut_anywhere() {
-    let env = Env::memory();
+    let env = Env::scratch();
     let path = Path::new("/d");
     drop(open(&env, path, 1, Some("a-cluster")).unwrap());
     let file = path.join(META_PROPERTIES);
@@ -88,7 +88,7 @@ fn properties_cut_anywhere() {
 /// The mark of a clean stop is there after `close` only, and is used up by the next start.
 #[test]
 fn clean_stop() {
-    let env = Env::memory();
+    let env = Env::scratch();
     let path = Path::new("/d");
     assert!(!open(&env, path, 1, None).unwrap().was_clean());
     open(&env, path, 1, None).unwrap().close(&[]).unwrap();
@@ -99,7 +99,7 @@ fn clean_stop() {
 /// What a deletion left half done goes at the next start.
 #[test]
 fn deleted_directories_go() {
-    let env = Env::memory();
+    let env = Env::scratch();
     let path = Path::new("/d");
     drop(open(&env, path, 1, None).unwrap());
     let stale = path.join("t-0.0123-delete");

@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use super::direct::DirectFile;
 use super::fast_paths::{FastPath, FastPaths, PathState, read_now};
 use super::lock::HeldLock;
 use super::patience::{allow_waiting, may_wait, would_wait};
+use super::portable::{names_in, running_kernel};
 use super::{DirEntry, DirLock, Disk, File, OpenMode, resident};
 
 #[derive(Debug, Default)]
@@ -57,27 +57,7 @@ impl Disk for RealDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         allow_waiting()?;
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(path)? {
-            let entry = entry?;
-            // A name that vanished between listing and looking was removed by somebody: not ours to report.
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            // Every name this crate writes is ASCII; others cannot be ours.
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let modified_ms = metadata
-                .modified()
-                .ok()
-                .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
-                .and_then(|since| i64::try_from(since.as_millis()).ok())
-                .unwrap_or(0);
-            entries.push(DirEntry { name, is_dir: metadata.is_dir(), length: metadata.len(), modified_ms });
-        }
-        entries.sort();
-        Ok(entries)
+        names_in(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -124,8 +104,7 @@ impl Disk for RealDisk {
     }
 
     fn boot_id(&self) -> Option<String> {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+        running_kernel()
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {

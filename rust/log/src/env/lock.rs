@@ -38,22 +38,15 @@ pub(super) struct HeldLock {
 impl HeldLock {
     /// Takes the lock without waiting; `WouldBlock` when somebody else holds one of either kind.
     pub(super) fn take(file: File) -> io::Result<HeldLock> {
-        set(&file, libc::F_WRLCK)?;
+        set(&file, libc::F_WRLCK, Kind::OpenFile)?;
         close_in_forked_children();
         replace_listed(NONE, file.as_raw_fd());
         Ok(HeldLock { file: ManuallyDrop::new(file), owner: process::id() })
     }
 
     /// Whether somebody holds one of either kind on this file.
-    #[expect(unsafe_code, reason = "rustix has no open-file-description locks; one fcntl call on a descriptor we own")]
     pub(super) fn is_taken(file: &File) -> io::Result<bool> {
-        // SAFETY: as in `set`; the kernel writes back what is in the way into the struct.
-        let mut request: libc::flock = unsafe { std::mem::zeroed() };
-        request.l_type = libc::F_WRLCK as libc::c_short;
-        request.l_whence = libc::SEEK_SET as libc::c_short;
-        // SAFETY: the descriptor is open for the duration of the borrow, and the struct lives as long.
-        let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut request) };
-        if result == 0 { Ok(request.l_type != libc::F_UNLCK as libc::c_short) } else { Err(io::Error::last_os_error()) }
+        is_locked(file, Kind::OpenFile)
     }
 
     fn is_ours(&self) -> bool {
@@ -80,7 +73,7 @@ impl Drop for HeldLock {
         replace_listed(self.file.as_raw_fd(), NONE);
         // A child forked in the instant before it was listed keeps a copy; unlocking by name reaches that one too. If it fails, closing
         // still lets go.
-        let _ = set(&self.file, libc::F_UNLCK);
+        let _ = set(&self.file, libc::F_UNLCK, Kind::OpenFile);
         // SAFETY: this is the only place that drops the file, and the struct is not used after its own drop.
         unsafe { ManuallyDrop::drop(&mut self.file) };
     }
@@ -94,14 +87,49 @@ fn replace_listed(from: i32, to: i32) {
     }
 }
 
-#[expect(unsafe_code, reason = "rustix has no open-file-description locks; one fcntl call on a descriptor we own")]
-fn set(file: &File, kind: libc::c_int) -> io::Result<()> {
-    // SAFETY: `flock` is plain data for which all zeroes is a valid value (whole file, pid 0 as the kernel demands for this command).
+/// Whose a lock is. The two kinds conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The open file's, with all its descriptors.
+    OpenFile,
+    /// The process'.
+    Process,
+}
+
+/// The whole file.
+#[expect(unsafe_code, reason = "`flock` has private padding on some systems, and no other way to make one")]
+fn request() -> libc::flock {
+    // SAFETY: `flock` is plain data for which all zeroes is a valid value (whole file, pid 0 as the kernel demands for open files).
     let mut request: libc::flock = unsafe { std::mem::zeroed() };
-    request.l_type = kind as libc::c_short;
     request.l_whence = libc::SEEK_SET as libc::c_short;
+    request
+}
+
+/// Whether somebody else holds a lock on this file: another process, or, asked as an open file, another opening of it.
+#[expect(unsafe_code, reason = "rustix does not ask for locks; one fcntl call on a descriptor we own")]
+pub(super) fn is_locked(file: &File, kind: Kind) -> io::Result<bool> {
+    let command = match kind {
+        Kind::OpenFile => libc::F_OFD_GETLK,
+        Kind::Process => libc::F_GETLK,
+    };
+    let mut request = request();
+    request.l_type = libc::F_WRLCK as libc::c_short;
+    // SAFETY: the descriptor is open for the duration of the borrow; the kernel writes what is in the way into the struct, which lives as
+    // long.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), command, &mut request) };
+    if result == 0 { Ok(request.l_type != libc::F_UNLCK as libc::c_short) } else { Err(io::Error::last_os_error()) }
+}
+
+#[expect(unsafe_code, reason = "rustix has no open-file-description locks; one fcntl call on a descriptor we own")]
+pub(super) fn set(file: &File, lock: libc::c_int, kind: Kind) -> io::Result<()> {
+    let command = match kind {
+        Kind::OpenFile => libc::F_OFD_SETLK,
+        Kind::Process => libc::F_SETLK,
+    };
+    let mut request = request();
+    request.l_type = lock as libc::c_short;
     // SAFETY: the descriptor is open for the duration of the borrow, and the kernel only reads the struct behind the pointer.
-    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &request) };
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), command, &request) };
     if result == 0 {
         return Ok(());
     }

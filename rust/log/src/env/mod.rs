@@ -2,7 +2,8 @@
 //!
 //! Nothing else in this crate names `std::fs`, `std::time` or a system call: partitions, checkpoints and the data directory get an
 //! [`Env`] and ask it. So the same code runs over the real disk ([`disk::RealDisk`]), in memory ([`memory::MemoryDisk`]) and, in tests,
-//! over a disk that fails on purpose ([`faulty::FaultyDisk`]).
+//! over a disk that fails on purpose ([`faulty::FaultyDisk`]). [`portable::PortableDisk`] is the real one without anything that only Linux
+//! has; `OTTLA_DISK=portable` chooses it.
 //!
 //! Who must not wait for the disk says so to [`patience`]; the real disk then fails instead ([`fast_paths`] says by which means it knows).
 //!
@@ -18,13 +19,16 @@ pub mod faulty;
 mod lock;
 pub mod memory;
 pub mod patience;
+pub mod portable;
+mod process_lock;
 mod resident;
+pub mod scratch;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use fast_paths::{FastPath, PathState};
@@ -48,12 +52,21 @@ impl Env {
 
     /// The same, of the kernel's short cuts only these.
     pub fn system_with(fast_paths: &[FastPath]) -> Env {
-        Env::new(Arc::new(disk::RealDisk::with(fast_paths)), Arc::new(SystemClock::new()))
+        let disk: Arc<dyn Disk> = match Choice::of_process() {
+            Choice::Native => Arc::new(disk::RealDisk::with(fast_paths)),
+            Choice::Portable => Arc::new(portable::PortableDisk),
+        };
+        Env::new(disk, Arc::new(SystemClock::new()))
     }
 
     /// A disk that lives as long as this value and its clones, with the machine's clock.
     pub fn memory() -> Env {
         Env::new(Arc::new(memory::MemoryDisk::new()), Arc::new(SystemClock::new()))
+    }
+
+    /// An empty disk for a test, with the machine's clock.
+    pub fn scratch() -> Env {
+        Env::new(scratch::scratch_disk(), Arc::new(SystemClock::new()))
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {
@@ -66,6 +79,31 @@ impl Env {
 
     pub fn with_clock(&self, clock: Arc<dyn Clock>) -> Env {
         Env { disk: self.disk.clone(), clock }
+    }
+}
+
+/// Which disk the machine's is, as the environment of the process says ([`DISK_VARIABLE`]): one choice for all of it, since the two do not
+/// share their locks within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    Native,
+    Portable,
+}
+
+/// `portable`, or `native` as without it.
+pub const DISK_VARIABLE: &str = "OTTLA_DISK";
+
+impl Choice {
+    pub fn of_process() -> Choice {
+        static CHOICE: OnceLock<Choice> = OnceLock::new();
+        *CHOICE.get_or_init(|| match std::env::var(DISK_VARIABLE).as_deref() {
+            Ok("portable") => Choice::Portable,
+            Ok("native") | Err(_) => Choice::Native,
+            Ok(other) => {
+                tracing::warn!("{DISK_VARIABLE} is {other:?}, which is neither native nor portable: it does not count");
+                Choice::Native
+            }
+        })
     }
 }
 

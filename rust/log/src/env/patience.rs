@@ -13,6 +13,15 @@ thread_local! {
 
 /// Does `work`, in which nothing waits for the disk: reads of what is not in memory fail, and so does opening a file.
 pub fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
+    with(false, work)
+}
+
+/// Does `work` as whoever may wait. For a disk that has judged by itself whether this would.
+pub(super) fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    with(true, work)
+}
+
+fn with<T>(may_wait: bool, work: impl FnOnce() -> T) -> T {
     /// Also when `work` panics.
     struct Before(bool);
     impl Drop for Before {
@@ -20,7 +29,7 @@ pub fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
             MAY_WAIT.set(self.0);
         }
     }
-    let _before = Before(MAY_WAIT.replace(false));
+    let _before = Before(MAY_WAIT.replace(may_wait));
     work()
 }
 
@@ -50,6 +59,7 @@ mod tests {
         without_waiting(|| {
             assert!(!may_wait());
             without_waiting(|| assert!(allow_waiting().is_err()));
+            waiting(|| assert!(allow_waiting().is_ok()));
             assert!(!may_wait());
         });
         assert!(std::panic::catch_unwind(|| without_waiting(|| panic!("on purpose"))).is_err());

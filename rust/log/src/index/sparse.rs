@@ -206,9 +206,9 @@ impl<const BYTES: usize> SparseFile<BYTES> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::memory::MemoryDisk;
+    use crate::env::scratch::scratch_disk;
 
-    fn filled(disk: &MemoryDisk, count: u32) -> SparseFile<4> {
+    fn filled(disk: &dyn Disk, count: u32) -> SparseFile<4> {
         disk.create_dir_all(Path::new("/i")).unwrap();
         let mut file = SparseFile::fresh("/i/x.index".into());
         for entry in 0..count {
@@ -221,16 +221,17 @@ mod tests {
     /// A search gives the same answer in memory and on disk, before, between, on and after the entries.
     #[test]
     fn search() {
-        let disk = MemoryDisk::new();
+        let disk = scratch_disk();
         let block = (BLOCK_BYTES / 4) as u32;
         for count in [0, 1, 2, 7, 100, block, block + 1, 3 * block] {
-            let mut memory = filled(&disk, count);
-            let mut closed = filled(&disk, count);
+            let mut memory = filled(disk.as_ref(), count);
+            let mut closed = filled(disk.as_ref(), count);
             closed.retire();
             for target in 0..count * 10 + 10 {
                 let expected = (0..count).filter(|entry| entry * 10 <= target).count();
                 for file in [&mut memory, &mut closed] {
-                    let found = file.partition_point(&disk, |entry| u32::from_be_bytes(*entry) <= target).unwrap();
+                    let found =
+                        file.partition_point(disk.as_ref(), |entry| u32::from_be_bytes(*entry) <= target).unwrap();
                     assert_eq!(found, expected, "{count} entries, target {target}");
                 }
             }
@@ -240,25 +241,25 @@ mod tests {
     /// Entries appended after a flush, and entries cut off, reach the file.
     #[test]
     fn flush_follows_memory() {
-        let disk = MemoryDisk::new();
-        let mut file = filled(&disk, 5);
+        let disk = scratch_disk();
+        let mut file = filled(disk.as_ref(), 5);
         file.push(99u32.to_be_bytes());
-        file.flush(&disk, true).unwrap();
-        assert_eq!(SparseFile::<4>::load(&disk, "/i/x.index".into(), 100).unwrap().unwrap().count(), 6);
+        file.flush(disk.as_ref(), true).unwrap();
+        assert_eq!(SparseFile::<4>::load(disk.as_ref(), "/i/x.index".into(), 100).unwrap().unwrap().count(), 6);
         file.truncate(2);
-        file.flush(&disk, true).unwrap();
-        assert_eq!(SparseFile::<4>::load(&disk, "/i/x.index".into(), 100).unwrap().unwrap().count(), 2);
+        file.flush(disk.as_ref(), true).unwrap();
+        assert_eq!(SparseFile::<4>::load(disk.as_ref(), "/i/x.index".into(), 100).unwrap().unwrap().count(), 2);
         file.truncate(0);
-        file.flush(&disk, true).unwrap();
-        assert_eq!(SparseFile::<4>::load(&disk, "/i/x.index".into(), 100).unwrap().unwrap().count(), 0);
+        file.flush(disk.as_ref(), true).unwrap();
+        assert_eq!(SparseFile::<4>::load(disk.as_ref(), "/i/x.index".into(), 100).unwrap().unwrap().count(), 0);
     }
 
     /// A file that ends inside an entry is not taken for whole.
     #[test]
     fn cut_entry() {
-        let disk = MemoryDisk::new();
-        filled(&disk, 3);
+        let disk = scratch_disk();
+        filled(disk.as_ref(), 3);
         disk.open(Path::new("/i/x.index"), OpenMode::Write).unwrap().set_len(10).unwrap();
-        assert!(SparseFile::<4>::load(&disk, "/i/x.index".into(), 100).unwrap().is_none());
+        assert!(SparseFile::<4>::load(disk.as_ref(), "/i/x.index".into(), 100).unwrap().is_none());
     }
 }

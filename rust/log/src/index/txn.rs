@@ -101,12 +101,12 @@ pub fn write_even_empty(disk: &dyn Disk, path: &Path, entries: &[AbortedEntry]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::memory::MemoryDisk;
+    use crate::env::scratch::scratch_disk;
 
     /// Entries out of order, by where they end or by what was stable then, are no index.
     #[test]
     fn order() {
-        let disk = MemoryDisk::new();
+        let disk = scratch_disk();
         disk.create_dir_all(Path::new("/t")).unwrap();
         let path = Path::new("/t/0.txnindex");
         let entry = |first_offset, last_offset, last_stable_offset| AbortedEntry {
@@ -116,8 +116,8 @@ mod tests {
             last_stable_offset,
         };
         let taken = |entries: &[AbortedEntry]| {
-            write(&disk, path, entries).unwrap();
-            read(&disk, path).unwrap().is_some()
+            write(disk.as_ref(), path, entries).unwrap();
+            read(disk.as_ref(), path).unwrap().is_some()
         };
         assert!(taken(&[entry(0, 3, 2), entry(2, 5, 2), entry(4, 9, 10)]));
         assert!(!taken(&[entry(0, 5, 2), entry(2, 3, 4)]), "the ends");

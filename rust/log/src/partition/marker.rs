@@ -71,16 +71,16 @@ mod tests {
 
     use super::*;
     use crate::env::OpenMode;
-    use crate::env::memory::MemoryDisk;
+    use crate::env::scratch::scratch_disk;
 
     /// A marker is read as it was written or, cut at any byte or with any bit flipped, as damaged: never as another offset.
     #[test]
     fn whole_or_damaged() {
-        let (disk, directory) = (MemoryDisk::new(), Path::new("/d"));
+        let (disk, directory) = (scratch_disk(), Path::new("/d"));
         disk.create_dir_all(directory).unwrap();
-        assert_eq!(read(&disk, directory).unwrap(), Marker::Absent);
-        write(&disk, directory, 1042).unwrap();
-        assert_eq!(read(&disk, directory).unwrap(), Marker::At(1042));
+        assert_eq!(read(disk.as_ref(), directory).unwrap(), Marker::Absent);
+        write(disk.as_ref(), directory, 1042).unwrap();
+        assert_eq!(read(disk.as_ref(), directory).unwrap(), Marker::At(1042));
         let whole = render(1042).into_bytes();
         let path = directory.join(names::DURABLE_OFFSET);
         let put = |bytes: &[u8]| {
@@ -89,15 +89,15 @@ mod tests {
         };
         for at in 0..whole.len() {
             put(&whole[..at]);
-            assert_eq!(read(&disk, directory).unwrap(), Marker::Damaged, "cut at {at}");
+            assert_eq!(read(disk.as_ref(), directory).unwrap(), Marker::Damaged, "cut at {at}");
             for bit in 0..8 {
                 let mut flipped = whole.clone();
                 flipped[at] ^= 1 << bit;
                 put(&flipped);
-                assert_eq!(read(&disk, directory).unwrap(), Marker::Damaged, "bit {bit} of byte {at}");
+                assert_eq!(read(disk.as_ref(), directory).unwrap(), Marker::Damaged, "bit {bit} of byte {at}");
             }
         }
-        remove(&disk, directory).unwrap();
-        assert_eq!(read(&disk, directory).unwrap(), Marker::Absent);
+        remove(disk.as_ref(), directory).unwrap();
+        assert_eq!(read(disk.as_ref(), directory).unwrap(), Marker::Absent);
     }
 }

@@ -25,7 +25,7 @@ pub struct World {
 
 impl World {
     pub fn new(reserve_bytes: u64) -> World {
-        let disk = FaultyDisk::memory();
+        let disk = FaultyDisk::scratch();
         let faults = disk.faults();
         faults.track();
         World {

@@ -7,42 +7,43 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Call, ENOSPC, Faults, NAME_BYTES};
-use crate::env::memory::MemoryDisk;
-use crate::env::patience::allow_waiting;
+use crate::env::patience::{allow_waiting, waiting};
+use crate::env::scratch::{Counted, scratch_disk};
 use crate::env::{DirEntry, DirLock, Disk, File, OpenMode};
 
 /// See [`super`].
 #[derive(Debug)]
 pub struct FaultyDisk {
     inner: Arc<dyn Disk>,
-    /// Known when it is one in memory: whose room can be counted.
-    memory: Option<Arc<MemoryDisk>>,
+    /// Known when it is a test's own: whose room can be counted.
+    own: Option<Arc<dyn Counted>>,
     faults: Arc<Faults>,
 }
 
 impl FaultyDisk {
     pub fn over(inner: Arc<dyn Disk>) -> FaultyDisk {
-        FaultyDisk { inner, memory: None, faults: Arc::default() }
+        FaultyDisk { inner, own: None, faults: Arc::default() }
     }
 
-    pub fn memory() -> FaultyDisk {
-        let memory = Arc::new(MemoryDisk::new());
-        FaultyDisk { inner: memory.clone(), memory: Some(memory), faults: Arc::default() }
+    /// Over an empty disk of its own.
+    pub fn scratch() -> FaultyDisk {
+        let own = scratch_disk();
+        FaultyDisk { inner: own.clone(), own: Some(own), faults: Arc::default() }
     }
 
     pub fn faults(&self) -> Arc<Faults> {
         self.faults.clone()
     }
 
-    /// From now on the disk has room for `bytes` more than it holds. Only in memory.
+    /// From now on the disk has room for `bytes` more than it holds. Only of one of its own.
     pub fn fill_up(&self, bytes: u64) {
         *self.faults.capacity.lock() = self.used().map(|used| used + bytes);
     }
 
     /// Files hold what is on the disk and nothing else, as when another kernel starts. Names stay. Only where it is tracked.
     pub fn lose_memory(&self) -> io::Result<()> {
-        let Some(memory) = &self.memory else { return Ok(()) };
-        for path in memory.files() {
+        let Some(own) = &self.own else { return Ok(()) };
+        for path in own.files() {
             let bytes = self.faults.on_disk(&path).unwrap_or_default();
             let file = self.inner.open(&path, OpenMode::Truncate)?;
             file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
@@ -50,9 +51,9 @@ impl FaultyDisk {
         Ok(())
     }
 
-    /// Bytes and names in use; None: it is not a disk in memory.
+    /// Bytes and names in use; None: it is not a disk of its own.
     pub fn used(&self) -> Option<u64> {
-        let (names, bytes) = self.memory.as_ref()?.used();
+        let (names, bytes) = self.own.as_ref()?.used();
         Some(names as u64 * NAME_BYTES + bytes)
     }
 
@@ -95,12 +96,7 @@ impl Disk for FaultyDisk {
         if let Some((_, hook)) = hook {
             hook();
         }
-        Ok(Arc::new(FaultyFile {
-            path: path.to_path_buf(),
-            file,
-            faults: self.faults.clone(),
-            memory: self.memory.clone(),
-        }))
+        Ok(Arc::new(FaultyFile { path: path.to_path_buf(), file, faults: self.faults.clone(), own: self.own.clone() }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -180,7 +176,7 @@ impl Disk for FaultyDisk {
 
     fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
         self.faults.pass(Call::Reserve, path)?;
-        if self.memory.is_none() {
+        if self.own.is_none() {
             return self.inner.reserve(path, bytes);
         }
         let there = self.inner.open(path, OpenMode::Read).and_then(|file| file.length()).unwrap_or(0);
@@ -205,7 +201,7 @@ struct FaultyFile {
     path: PathBuf,
     file: Arc<dyn File>,
     faults: Arc<Faults>,
-    memory: Option<Arc<MemoryDisk>>,
+    own: Option<Arc<dyn Counted>>,
 }
 
 impl FaultyFile {
@@ -222,9 +218,9 @@ impl FaultyFile {
 
     /// How much of a write to `end` there is no room for.
     fn lacking(&self, end: u64) -> io::Result<u64> {
-        let (Some(memory), Some(capacity)) = (&self.memory, *self.faults.capacity.lock()) else { return Ok(0) };
+        let (Some(own), Some(capacity)) = (&self.own, *self.faults.capacity.lock()) else { return Ok(0) };
         let grows = end.saturating_sub(self.file.length()?);
-        let (names, bytes) = memory.used();
+        let (names, bytes) = own.used();
         Ok((names as u64 * NAME_BYTES + bytes + grows).saturating_sub(capacity).min(grows))
     }
 }
@@ -233,7 +229,12 @@ impl File for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.faults.cold.pass(&self.path, position, buffer.len() as u64)?;
         self.faults.pass(Call::Read, &self.path)?;
-        self.file.read_at(buffer, position)
+        // What is in memory is played; the disk below may know nothing of it.
+        if self.own.is_some() {
+            waiting(|| self.file.read_at(buffer, position))
+        } else {
+            self.file.read_at(buffer, position)
+        }
     }
 
     fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
@@ -287,7 +288,8 @@ impl File for FaultyFile {
     }
 
     fn is_resident(&self, position: u64, bytes: u64) -> bool {
-        self.faults.cold.is_resident(&self.path, position, bytes) && self.file.is_resident(position, bytes)
+        let is_below = self.own.is_some() || self.file.is_resident(position, bytes);
+        is_below && self.faults.cold.is_resident(&self.path, position, bytes)
     }
 
     fn is_coming(&self, position: u64, bytes: u64) -> bool {

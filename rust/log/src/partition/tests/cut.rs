@@ -13,6 +13,7 @@ use super::*;
 use crate::batch::Marker;
 use crate::compaction::Unhurried;
 use crate::env::faulty::{EIO, ENOSPC, Fault, FaultyDisk};
+use crate::env::memory::MemoryDisk;
 use crate::env::{DirEntry, DirLock, Disk, File, OpenMode, read_file};
 
 /// Names over numbered files in memory. After so many changes it is dead: every call fails.
@@ -411,7 +412,7 @@ fn every_call_fails_once() {
     for errno in [EIO, ENOSPC] {
         let mut at = 0;
         loop {
-            let disk = FaultyDisk::memory();
+            let disk = FaultyDisk::scratch();
             let faults = disk.faults();
             let clock = Arc::new(VirtualClock::new(T0));
             let host = Host::new(Env::new(Arc::new(disk), clock.clone()), 0);

@@ -26,7 +26,7 @@ use crate::batch::builder::{BatchBuilder, BatchShape};
 use crate::batch::{Compression, NO_PRODUCER_ID, NewRecord, header};
 use crate::commit::Host;
 use crate::env::faulty::{Faults, FaultyDisk};
-use crate::env::memory::MemoryDisk;
+use crate::env::scratch::scratch_disk;
 use crate::env::{Env, VirtualClock};
 use crate::error::{AppendError, StorageError};
 use crate::partition::{AppendOptions, Appended, Identity, OpenHint, Origin, Partition, ReadUpTo, RecoveryReport};
@@ -47,7 +47,7 @@ pub struct Bench {
 impl Bench {
     pub fn new() -> Bench {
         let clock = Arc::new(VirtualClock::new(T0));
-        let host = Host::new(Env::new(Arc::new(MemoryDisk::new()), clock.clone()), 0);
+        let host = Host::new(Env::new(scratch_disk(), clock.clone()), 0);
         Bench {
             host,
             clock,
@@ -97,7 +97,7 @@ impl Bench {
 
 /// A bench whose disk can be made to fail, and `threads` that commit.
 pub fn brittle(durability: Durability, threads: usize) -> (Bench, Arc<Faults>) {
-    let disk = FaultyDisk::memory();
+    let disk = FaultyDisk::scratch();
     let faults = disk.faults();
     let clock = Arc::new(VirtualClock::new(T0));
     let host = Host::new(Env::new(Arc::new(disk), clock.clone()), threads);
