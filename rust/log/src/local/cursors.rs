@@ -164,12 +164,16 @@ impl Cursors {
     /// Runs an append, which gives its last offset, with these. Nobody notes that the log was looked through so far before they are known.
     pub(super) fn append_with<E>(
         &self,
+        partition: &Partition,
         cursors: &[(String, Offset)],
         append: impl FnOnce() -> Result<Appended, E>,
     ) -> Result<Appended, E> {
         let _one = self.appending.lock();
         let appended = append()?;
+        let durable = partition.offsets().durable;
         let (mut known, at) = (self.known.lock(), appended.last_offset);
+        // Here too, so that no more are pending than appends are not on the disk.
+        known.settle(durable);
         for (name, position) in cursors {
             known.pending.push_back(Pending { at, name: name.clone(), position: *position });
         }
@@ -266,11 +270,11 @@ impl Cursors {
         write(directory, &text)?;
         let mut known = self.known.lock();
         change(&mut known.settled);
-        known.moved = false;
+        (known.moved, known.noted) = (false, durable);
         Ok(())
     }
 
-    /// Brings the file up to date, if it is not.
+    /// Brings the file up to date, if there are cursors that it does not know.
     pub(super) fn save_if_moved(&self, directory: &DataDirectory, partition: &Partition) -> Result<(), StorageError> {
         let _one = self.writing.lock();
         {
@@ -280,33 +284,33 @@ impl Cursors {
             }
         }
         partition.flush()?;
-        let durable = self.durable(partition);
-        let text = {
-            let mut known = self.known.lock();
-            known.settle(durable);
-            self.render(&known.settled, &known.others, durable)
-        };
-        write(directory, &text)?;
-        self.known.lock().moved = false;
-        Ok(())
+        self.save(directory, self.durable(partition))
     }
 
     /// Notes how far the log is on the disk, so that an opening need not look through what lies below.
     pub(super) fn note(&self, directory: &DataDirectory, partition: &Partition) -> Result<(), StorageError> {
         let _one = self.writing.lock();
         let durable = self.durable(partition);
+        {
+            let known = self.known.lock();
+            let has_settled = known.pending.front().is_some_and(|pending| pending.at < durable);
+            if !known.moved && !has_settled && known.noted >= durable {
+                return Ok(());
+            }
+        }
+        self.save(directory, durable)
+    }
+
+    /// Writes what is settled. `writing` must be held.
+    fn save(&self, directory: &DataDirectory, durable: Offset) -> Result<(), StorageError> {
         let text = {
             let mut known = self.known.lock();
             known.settle(durable);
-            if !known.moved && known.noted >= durable {
-                return Ok(());
-            }
             self.render(&known.settled, &known.others, durable)
         };
         write(directory, &text)?;
         let mut known = self.known.lock();
-        known.moved = false;
-        known.noted = durable;
+        (known.moved, known.noted) = (false, durable);
         Ok(())
     }
 

@@ -200,8 +200,9 @@ impl LocalLog {
     pub fn append(&self, batch: &mut [u8], cursors: &[(String, Offset)]) -> Result<Appended, AppendError> {
         self.check_open()?;
         let options = AppendOptions { size_limited: false, ..AppendOptions::default() };
-        let mut append = || self.inner.partition.append(batch, Origin::Coordinator, options);
-        if cursors.is_empty() { append() } else { self.inner.cursors.append_with(cursors, append) }
+        let partition = &self.inner.partition;
+        let mut append = || partition.append(batch, Origin::Coordinator, options);
+        if cursors.is_empty() { append() } else { self.inner.cursors.append_with(partition, cursors, append) }
     }
 
     pub fn wait_for(&self, what: Wait, timeout: Duration) -> Move {
