@@ -122,21 +122,18 @@ impl Follower {
         Ok(Batches::new(Arc::new(source), start, ReadUpTo::LastStable))
     }
 
-    /// True when there is more to read than `known`.
-    pub(super) fn has_moved(&self, known: &mut Option<Page>) -> bool {
+    /// Looks at the page, and tells who waits if it is not the one `known`. True: it was not.
+    pub(super) fn look(&self, known: &mut Option<Page>) -> bool {
         let page = self.page().ok();
-        let moved = page.is_some() && page != *known;
-        *known = page.or(*known);
-        moved
-    }
-
-    pub(super) fn progress(&self) -> &Progress {
-        &self.progress
+        let Some(moved) = page.filter(|_| page != *known) else { return false };
+        *known = page;
+        self.progress.tell(&offsets_of(&moved));
+        true
     }
 
     pub fn wait_for(&self, what: Wait, timeout: Duration) -> Move {
         let _watched = self.watcher.watch();
-        self.progress.wait_for(|| self.offsets().is_ok_and(|offsets| what.has_come(&offsets)), timeout)
+        self.progress.wait_for(what, || self.offsets().ok(), timeout)
     }
 
     /// `hook` is called whenever there may be more to read, or never will be.

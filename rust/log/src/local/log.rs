@@ -206,8 +206,7 @@ impl LocalLog {
     }
 
     pub fn wait_for(&self, what: Wait, timeout: Duration) -> Move {
-        let come = |offsets: &Offsets| what.has_come(offsets);
-        self.inner.progress.wait_for(|| come(&self.inner.partition.offsets()), timeout)
+        self.inner.progress.wait_for(what, || Some(self.offsets()), timeout)
     }
 
     /// `hook` is called whenever there may be more to read, or never will be.

@@ -1,7 +1,8 @@
-//! Who waits for a log to move: threads on a condition, and hooks for those who wait elsewhere (an event loop).
+//! Who waits for a log to move: threads, each for an offset, and hooks for those who wait elsewhere (an event loop).
 //!
 //! A waiter looks at the log with the lock held that who moves it must take before it wakes anybody, so that no movement between the look
-//! and the wait is missed.
+//! and the wait is missed. Only those are woken whose offset has come, each by itself: thirty threads that a group commit lets go do not
+//! queue for a lock first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::log::Wait;
 use super::page::Publisher;
 use crate::Offsets;
 use crate::error::StorageError;
@@ -25,18 +27,47 @@ pub enum Move {
 
 type Hook = Box<dyn Fn() + Send>;
 
+/// A thread that waits.
+struct Waiter {
+    what: Wait,
+    told: Mutex<Option<Told>>,
+    wake: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Reached,
+    Ended,
+}
+
+impl Waiter {
+    fn tell(&self, told: Told) {
+        *self.told.lock() = Some(told);
+        self.wake.notify_one();
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
     ended: Option<StorageError>,
+    waiters: Vec<Arc<Waiter>>,
     hooks: BTreeMap<u64, Hook>,
     next_hook: u64,
+}
+
+impl Waiting {
+    fn look(&self, what: Wait, offsets: Option<Offsets>) -> Option<Move> {
+        if offsets.is_some_and(|offsets| what.has_come(&offsets)) {
+            return Some(Move::Reached);
+        }
+        self.ended.clone().map(Move::Ended)
+    }
 }
 
 /// See the module.
 #[derive(Default)]
 pub struct Progress {
     waiting: Mutex<Waiting>,
-    moved: Condvar,
 }
 
 impl std::fmt::Debug for Progress {
@@ -46,34 +77,49 @@ impl std::fmt::Debug for Progress {
 }
 
 impl Progress {
-    /// Waits until it `has_come`, the log moves at all, or the time is over: who is told that it is not yet so looks at what else there
-    /// is to do, and waits again.
-    pub(super) fn wait_for(&self, has_come: impl Fn() -> bool, timeout: Duration) -> Move {
-        let mut waiting = self.waiting.lock();
-        for has_waited in [false, true] {
-            if has_come() {
+    /// Waits until `what` has come, or the time is over: who is told that it is not yet so looks at what else there is to do, and waits
+    /// again. `offsets`: where the log stands; None where that cannot be told.
+    pub(super) fn wait_for(&self, what: Wait, offsets: impl Fn() -> Option<Offsets>, timeout: Duration) -> Move {
+        let waiter = {
+            let mut waiting = self.waiting.lock();
+            if let Some(outcome) = waiting.look(what, offsets()) {
+                return outcome;
+            }
+            let waiter = Arc::new(Waiter { what, told: Mutex::default(), wake: Condvar::new() });
+            waiting.waiters.push(waiter.clone());
+            waiter
+        };
+        {
+            let mut told = waiter.told.lock();
+            waiter.wake.wait_while_for(&mut told, |told| told.is_none(), timeout);
+            if *told == Some(Told::Reached) {
                 return Move::Reached;
             }
-            if let Some(reason) = &waiting.ended {
-                return Move::Ended(reason.clone());
-            }
-            if !has_waited {
-                self.moved.wait_for(&mut waiting, timeout);
-            }
         }
-        Move::NotYet
+        let mut waiting = self.waiting.lock();
+        waiting.waiters.retain(|other| !Arc::ptr_eq(other, &waiter));
+        waiting.look(what, offsets()).unwrap_or(Move::NotYet)
     }
 
-    pub(super) fn tell(&self) {
-        let waiting = self.waiting.lock();
-        self.moved.notify_all();
+    /// The log moved, and stands so now.
+    pub(super) fn tell(&self, offsets: &Offsets) {
+        let mut waiting = self.waiting.lock();
+        waiting.waiters.retain(|waiter| {
+            let has_come = waiter.what.has_come(offsets);
+            if has_come {
+                waiter.tell(Told::Reached);
+            }
+            !has_come
+        });
         waiting.hooks.values().for_each(|hook| hook());
     }
 
     /// Nobody need wait any more. The first reason stays.
     pub(super) fn end(&self, reason: StorageError) {
-        self.waiting.lock().ended.get_or_insert(reason);
-        self.tell();
+        let mut waiting = self.waiting.lock();
+        waiting.ended.get_or_insert(reason);
+        waiting.waiters.drain(..).for_each(|waiter| waiter.tell(Told::Ended));
+        waiting.hooks.values().for_each(|hook| hook());
     }
 
     pub(super) fn ended(&self) -> Option<StorageError> {
@@ -110,8 +156,8 @@ pub(super) struct Watch {
 }
 
 impl PartitionObserver for Watch {
-    fn readable_advanced(&self, _partition: &Arc<Partition>, _offsets: Offsets) {
-        self.progress.tell();
+    fn readable_advanced(&self, _partition: &Arc<Partition>, offsets: Offsets) {
+        self.progress.tell(&offsets);
     }
 
     fn durable_advanced(&self, partition: &Arc<Partition>) {
@@ -124,5 +170,50 @@ impl PartitionObserver for Watch {
 
     fn went_offline(&self, _partition: &Arc<Partition>, reason: &StorageError) {
         self.progress.end(StorageError::Offline { reason: Arc::new(reason.clone()) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn standing_at(offset: i64) -> Offsets {
+        Offsets { log_start: 0, last_stable: offset, high_watermark: offset, log_end: offset, durable: offset }
+    }
+
+    /// Who waits for less is woken, who waits for more goes on, until it is over for all.
+    #[test]
+    fn only_those_whose_offset_has_come() {
+        let progress = Progress::default();
+        let wait = |offset, stands: i64, timeout| {
+            progress.wait_for(Wait::Settled(offset), || Some(standing_at(stands)), timeout)
+        };
+        let waiting = || progress.waiting.lock().waiters.len();
+        let hour = Duration::from_secs(3600);
+        std::thread::scope(|scope| {
+            let near = scope.spawn(|| wait(4, 4, hour));
+            let far = scope.spawn(|| wait(9, 4, hour));
+            while waiting() < 2 {
+                std::thread::yield_now();
+            }
+            progress.tell(&standing_at(5));
+            assert!(matches!(near.join().unwrap(), Move::Reached));
+            assert_eq!(waiting(), 1);
+            progress.end(StorageError::Closed { path: PathBuf::from("/d") });
+            assert!(matches!(far.join().unwrap(), Move::Ended(StorageError::Closed { .. })));
+        });
+        assert!(matches!(wait(3, 4, hour), Move::Reached));
+        assert!(matches!(wait(4, 4, hour), Move::Ended(_)));
+    }
+
+    /// Whose time is over is told so, and is forgotten.
+    #[test]
+    fn in_time() {
+        let progress = Progress::default();
+        let moved = progress.wait_for(Wait::Readable(0), || Some(standing_at(0)), Duration::from_micros(1));
+        assert!(matches!(moved, Move::NotYet));
+        assert!(progress.waiting.lock().waiters.is_empty());
     }
 }

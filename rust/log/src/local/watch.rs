@@ -65,10 +65,7 @@ impl Watcher {
             let (mut known, mut pause, mut idle) = (None, LOOK_EVERY, 0);
             while !stopped.load(Ordering::Acquire) {
                 let Some(follower) = follower.upgrade() else { return };
-                let moved = follower.has_moved(&mut known);
-                if moved {
-                    follower.progress().tell();
-                }
+                let moved = follower.look(&mut known);
                 drop(follower);
                 pause = if moved { LOOK_EVERY } else { (pause * 2).min(LOOK_EVERY_MAX) };
                 idle = if waiting.load(Ordering::Acquire) == 0 { idle + 1 } else { 0 };

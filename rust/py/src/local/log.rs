@@ -59,27 +59,48 @@ impl Log {
         self.open()?.own()
     }
 
-    /// Appends what was built; the last offset.
-    fn append_built(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves) -> PyResult<i64> {
-        let native = self.own()?;
-        let Some(mut batch) = builder.finish() else {
+    fn finished(&self, builder: BatchBuilder) -> PyResult<Vec<u8>> {
+        let Some(batch) = builder.finish() else {
             return Err(refusal::too_large("a batch is shorter than 2 GiB; nothing was appended"));
         };
         self.shape.check_fits(batch.len())?;
+        Ok(batch)
+    }
+
+    /// Appends what was built; the last offset.
+    fn append_built(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves) -> PyResult<i64> {
+        let (native, mut batch) = (self.own()?, self.finished(builder)?);
         released(py, || native.append(&mut batch, cursors))
             .map(|appended| appended.last_offset)
             .map_err(|error| refusal::append(&error))
     }
 
+    /// The same, and waits for it. All of it without the GIL, which threads that one sync lets go of take one after another.
+    fn append_and_settle(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves, wait: bool) -> PyResult<i64> {
+        if !wait || !self.is_fsync {
+            return self.append_built(py, builder, cursors);
+        }
+        let (native, mut batch) = (self.own()?, self.finished(builder)?);
+        let (last, moved) = released(py, || {
+            let last = native.append(&mut batch, cursors)?.last_offset;
+            Ok((last, native.wait_for(Wait::Settled(last), SIGNALS_EVERY)))
+        })
+        .map_err(|error: AppendError| refusal::append(&error))?;
+        self.settled(py, last, moved)?;
+        Ok(last)
+    }
+
     /// Waits until `offset` is as safe as this log promises.
     fn settle(&self, py: Python<'_>, offset: i64, wait: bool) -> PyResult<()> {
-        if !wait || !self.is_fsync {
-            return Ok(());
-        }
+        if wait && self.is_fsync { self.settled(py, offset, Move::NotYet) } else { Ok(()) }
+    }
+
+    /// Goes on waiting after what came of the wait so far.
+    fn settled(&self, py: Python<'_>, offset: i64, mut moved: Move) -> PyResult<()> {
         let native = self.native.get()?;
         let log = native.own()?;
         loop {
-            match wait_for(py, native, Wait::Settled(offset), SIGNALS_EVERY) {
+            match moved {
                 Move::Reached => return Ok(()),
                 Move::NotYet => py.check_signals()?,
                 // Closed by another thread: then it was synced before.
@@ -88,6 +109,7 @@ impl Log {
                 }
                 Move::Ended(error) => return Err(refusal::storage(&error)),
             }
+            moved = wait_for(py, native, Wait::Settled(offset), SIGNALS_EVERY);
         }
     }
 
@@ -183,9 +205,7 @@ impl Log {
         self.shape.check_fits(draft.need_bytes() - 64)?;
         let mut builder = self.shape.builder();
         draft.push(&mut builder, native.now_ms(), &moves);
-        let offset = self.append_built(py, builder, &moves)?;
-        self.settle(py, offset, wait)?;
-        Ok(offset)
+        self.append_and_settle(py, builder, &moves, wait)
     }
 
     #[pyo3(signature = (records, *, atomic=false, cursors=None, wait=true))]
