@@ -51,6 +51,22 @@ def test_follow_ends_when_nothing_comes_in_time(log: ottla.Log) -> None:
     assert [record.value for record in log.follow(0, timeout_ms=0)] == [b"a", b"b"]
 
 
+def test_where_it_goes_on_inside_a_compacted_batch(tmp_path: Path) -> None:
+    """Compaction leaves gaps in a batch: whoever goes on elsewhere at `next_offset` misses no record."""
+    with ottla.Log(tmp_path / "c", compacted=True) as log:
+        log.append_many([(key, b"") for key in (b"a", b"b", b"b", b"c", b"c", b"d")], atomic=True)
+        log.compact()
+        offsets = [record.offset for record in log.read()]
+        assert offsets == [0, 2, 4, 5]
+        followed = log.follow(0, timeout_ms=0)
+        records = iter(followed)
+        for place in range(len(offsets)):
+            rest = [record.offset for record in log.read(followed.next_offset)]
+            assert rest == offsets[place:]
+            next(records)
+        assert (list(records), followed.next_offset) == ([], 6)
+
+
 def test_closing_ends_those_who_follow(log: ottla.Log) -> None:
     """A thread that waits for records returns from its loop."""
     waits = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import ottla
+from ottla import _core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +156,26 @@ def test_a_log_that_is_dropped_lets_go(tmp_path: Path) -> None:
     with ottla.Log(tmp_path / "d") as again:
         assert again.status().clean_start
         assert again.end_offset == 1
+
+
+def test_a_log_stays_open_while_its_records_are_read(tmp_path: Path) -> None:
+    """Who keeps the records keeps the log, also in a circle; then it is closed."""
+    place = tmp_path / "d"
+    with ottla.Log(place) as log:
+        log.append_many([b"a", b"b"])
+    assert [record.value for record in ottla.Log(place).read()] == [b"a", b"b"]
+    assert [record.value for record in ottla.Log(place)] == [b"a", b"b"]
+    assert [record.value for record in ottla.Log(place).follow(1, timeout_ms=0)] == [b"b"]
+
+    class Circle(ottla.Log):
+        records: object
+
+    circle = Circle(place)
+    circle.records = circle.read()
+    assert _core.is_locked(str(place))
+    del circle
+    gc.collect()
+    assert not _core.is_locked(str(place))
 
 
 def said(work: Callable[[], object]) -> str:

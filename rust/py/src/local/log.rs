@@ -335,21 +335,21 @@ impl Log {
     }
 
     #[pyo3(signature = (start=None, stop=None))]
-    fn read(&self, py: Python<'_>, start: Option<i64>, stop: Option<i64>) -> PyResult<Records> {
-        let (start, stop) = self.range(py, start, stop)?;
-        Records::new(py, self.open()?, start, stop, Patience::None)
+    fn read(slf: &Bound<'_, Self>, start: Option<i64>, stop: Option<i64>) -> PyResult<Records> {
+        let (start, stop) = slf.get().range(slf.py(), start, stop)?;
+        Records::new(slf, start, stop, Patience::None)
     }
 
     #[pyo3(signature = (start=None, timeout_ms=None))]
-    fn follow_records(&self, py: Python<'_>, start: Option<i64>, timeout_ms: Option<u64>) -> PyResult<Records> {
-        let native = self.open()?;
+    fn follow_records(slf: &Bound<'_, Self>, start: Option<i64>, timeout_ms: Option<u64>) -> PyResult<Records> {
+        let this = slf.get();
         let start = match start {
-            Some(start) => self.range(py, Some(start), None)?.0,
-            None => self.offsets(py)?.last_stable,
+            Some(start) => this.range(slf.py(), Some(start), None)?.0,
+            None => this.offsets(slf.py())?.last_stable,
         };
         let patience =
             timeout_ms.map_or(Patience::ForEver, |timeout_ms| Patience::For(Duration::from_millis(timeout_ms)));
-        Records::new(py, native, start, i64::MAX, patience)
+        Records::new(slf, start, i64::MAX, patience)
     }
 
     #[getter]

@@ -9,7 +9,9 @@ use ottla_log::batch::records::Records as Walk;
 use ottla_log::local::{Batches, Move, Subscription, UnpackedBatch, Wait};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 
+use super::log::Log;
 use super::native::Native;
 use super::process::Owned;
 use super::record::Record;
@@ -38,17 +40,31 @@ pub enum Patience {
 #[pyclass(module = "ottla._core")]
 pub struct Records {
     log: Owned<Native>,
+    /// A log that nobody else has is not closed while its records are read. None once the garbage collector took it.
+    keeper: Option<Py<Log>>,
     batches: Batches,
     current: Option<Current>,
     start: i64,
     stop: i64,
+    /// Behind the last record that was given out of `current`.
+    passed: i64,
     patience: Patience,
 }
 
 impl Records {
-    pub fn new(py: Python<'_>, log: &Native, start: i64, stop: i64, patience: Patience) -> PyResult<Records> {
+    pub fn new(keeper: &Bound<'_, Log>, start: i64, stop: i64, patience: Patience) -> PyResult<Records> {
+        let (py, log) = (keeper.py(), keeper.get().open()?);
         let batches = released(py, || log.batches(start)).map_err(|error| refusal::storage(&error))?;
-        Ok(Records { log: Owned::new(log.clone()), batches, current: None, start, stop, patience })
+        Ok(Records {
+            log: Owned::new(log.clone()),
+            keeper: Some(keeper.clone().unbind()),
+            batches,
+            current: None,
+            start,
+            stop,
+            passed: start,
+            patience,
+        })
     }
 
     /// The next record in memory.
@@ -74,6 +90,7 @@ impl Records {
                 .then(|| Record::new(&batch.bytes, offset, timestamp_ms, &view));
             batch.at += read;
             current.left -= 1;
+            self.passed = self.passed.max(offset.saturating_add(1));
             if let Some(record) = record {
                 return Ok(Some(record));
             }
@@ -128,6 +145,14 @@ fn damaged(log: &Owned<Native>, what: String) -> StorageError {
 
 #[pymethods]
 impl Records {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.keeper.as_ref().map_or(Ok(()), |keeper| visit.call(keeper))
+    }
+
+    fn __clear__(&mut self) {
+        self.keeper = None;
+    }
+
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
     }
@@ -162,11 +187,9 @@ impl Records {
 
     #[getter]
     fn next_offset(&self) -> i64 {
-        match &self.current {
-            // Inside a batch: before the record that comes next.
-            Some(current) => self.start.max(current.batch.header.next_offset() - i64::from(current.left)),
-            None => self.start.max(self.batches.next_offset()),
-        }
+        // Inside a batch the next record may have any offset behind the last one: compaction leaves gaps.
+        let next = if self.current.is_some() { self.passed } else { self.passed.max(self.batches.next_offset()) };
+        next.min(self.stop.max(self.start))
     }
 
     fn arrival(&self, py: Python<'_>) -> PyResult<Arrival> {
