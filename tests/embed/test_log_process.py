@@ -178,6 +178,16 @@ def test_a_log_stays_open_while_its_records_are_read(tmp_path: Path) -> None:
     assert not _core.is_locked(str(place))
 
 
+def test_a_log_loads_no_event_loop(tmp_path: Path) -> None:
+    """Who waits in no event loop does not wait for one to be imported: it would be a third of the first use."""
+    program = (
+        "import sys, ottla\nwith ottla.Log(sys.argv[1]) as log:\n    log.append(b'v')\n"
+        "    assert len(list(log.follow(0, timeout_ms=0))) == 1\n"
+        "print([name for name in ('asyncio', 'ssl', 'concurrent', 'pyarrow', 'ottla.broker') if name in sys.modules])"
+    )
+    assert run(program, tmp_path / "d").stdout == "[]\n"
+
+
 def said(work: Callable[[], object]) -> str:
     """What an ordinary user is told: root may write everywhere, so it is asked in a child that is none."""
     if os.geteuid() != 0:

@@ -11,7 +11,6 @@ Kafka's tools read it. The hot methods are native (`_core.Log`); this module is 
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 from collections.abc import Mapping
@@ -200,6 +199,9 @@ class Follow:
 
     async def __aiter__(self) -> AsyncIterator[Record]:
         """Read on the loop's thread, a piece at a time; only the waiting is asynchronous."""
+        # Who waits in no event loop does without: importing it takes as long as the rest of this package.
+        import asyncio  # noqa: PLC0415
+
         loop = asyncio.get_running_loop()
         arrival, arrived = self._records.arrival(), asyncio.Event()
         loop.add_reader(arrival.fileno(), arrived.set)
@@ -210,7 +212,14 @@ class Follow:
                 arrived.clear()
                 while (record := self._ready()) is not None:
                     yield record
-                if self._log.closed or not await self._arrival(arrived):
+                if self._log.closed:
+                    return
+                if self._timeout_ms is None:
+                    await arrived.wait()
+                    continue
+                try:
+                    await asyncio.wait_for(arrived.wait(), self._timeout_ms / _MS_PER_S)
+                except TimeoutError:
                     return
         finally:
             loop.remove_reader(arrival.fileno())
@@ -221,14 +230,6 @@ class Follow:
             return None if self._log.closed else self._records.take_ready()
         except Closed:
             return None
-
-    async def _arrival(self, arrived: asyncio.Event) -> bool:
-        if self._timeout_ms is None:
-            return await arrived.wait()
-        try:
-            return await asyncio.wait_for(arrived.wait(), self._timeout_ms / _MS_PER_S)
-        except TimeoutError:
-            return False
 
 
 _open: WeakSet[Any] = WeakSet()
