@@ -188,6 +188,27 @@ def test_a_log_loads_no_event_loop(tmp_path: Path) -> None:
     assert run(program, tmp_path / "d").stdout == "[]\n"
 
 
+def test_who_closes_too_returns_when_it_is_closed(tmp_path: Path) -> None:
+    """Whichever thread comes first: behind `close` the directory is free."""
+    free: list[bool] = []
+
+    def close(log: ottla.Log, both: threading.Barrier) -> None:
+        both.wait()
+        log.close()
+        free.append(not _core.is_locked(str(tmp_path / "d")))
+
+    for _ in range(10):
+        log = ottla.Log(tmp_path / "d")
+        log.append_many([b"v"] * 1000, wait=False)
+        both = threading.Barrier(2)
+        threads = [threading.Thread(target=close, args=(log, both)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert free == [True] * 20
+
+
 def said(work: Callable[[], object]) -> str:
     """What an ordinary user is told: root may write everywhere, so it is asked in a child that is none."""
     if os.geteuid() != 0:

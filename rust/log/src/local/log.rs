@@ -22,6 +22,9 @@ use crate::{Identity, Offset, Offsets, Partition, PartitionConfig, TopicId};
 const MAP_BYTES: u64 = 64 << 20;
 const MAP_LOAD_FACTOR: f64 = 0.9;
 
+/// Who waits for the disk to catch up looks so often whether the log was closed.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(100);
+
 /// What metrics and people are told.
 #[derive(Clone, Debug)]
 pub struct LocalStatus {
@@ -123,6 +126,8 @@ pub struct LocalLog {
     hash_key: [u8; 16],
     was_clean: bool,
     is_closed: AtomicBool,
+    /// Who closes it too returns once it is closed.
+    closing: Mutex<()>,
 }
 
 impl LocalLog {
@@ -168,6 +173,7 @@ impl LocalLog {
             hash_key,
             was_clean,
             is_closed: AtomicBool::new(false),
+            closing: Mutex::new(()),
         })
     }
 
@@ -199,6 +205,11 @@ impl LocalLog {
     /// Appends one built batch, whole or not at all, and with it the cursors that its last record names.
     pub fn append(&self, batch: &mut [u8], cursors: &[(String, Offset)]) -> Result<Appended, AppendError> {
         self.check_open()?;
+        let host = self.inner.partition.host();
+        // Who appends faster than the disk writes waits here, whatever the durability.
+        while host.is_over() && !host.wait_for_room(WAIT_FOR_ROOM) {
+            self.check_open()?;
+        }
         let options = AppendOptions { size_limited: false, ..AppendOptions::default() };
         let partition = &self.inner.partition;
         let mut append = || partition.append(batch, Origin::Coordinator, options);
@@ -320,6 +331,7 @@ impl LocalLog {
     /// Wakes who waits, syncs, writes what a clean stop leaves, and lets go of the directory. Idempotent. After an error the directory is
     /// let go all the same, without the mark of a clean stop.
     pub fn close(&self) -> Result<(), StorageError> {
+        let _one = self.closing.lock();
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
