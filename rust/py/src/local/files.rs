@@ -96,7 +96,8 @@ impl PartitionFiles {
                 // The next start looks at everything again.
                 if let Some(data_dir) = self.path.parent() {
                     let clean = data_dir.join(CLEAN_SHUTDOWN);
-                    match self.disk.remove_file(&clean) {
+                    // On the disk before anything is changed.
+                    match self.disk.remove_file(&clean).and_then(|()| self.disk.sync_dir(data_dir)) {
                         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                             let (action, source) = ("remove", Arc::new(error));
                             return Err(StorageError::Io { action, path: clean, source });
