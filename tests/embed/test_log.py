@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -306,29 +305,6 @@ def test_durability(tmp_path: Path) -> None:
         assert log.durable_offset == 1
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda log: log.append("text"),
-        lambda log: log.append(7),
-        lambda log: log.append([1, 2]),
-        lambda log: log.append(b"v", key="text"),
-        lambda log: log.append(b"v", headers={"h": "text"}),
-        lambda log: log.append(b"v", headers={1: b"v"}),
-        lambda log: log.append(b"v", headers=[b"v"]),
-        lambda log: log.append(b"v", timestamp="now"),
-        lambda log: log.append_many([(b"k",)]),
-        lambda log: log.append_many(7),
-        lambda log: log.append_many(["text"]),
-    ],
-)
-def test_wrong_types(log: ottla.Log, wrong: Any) -> None:
-    """A value of another type is a TypeError that names what it should be; nothing is appended."""
-    with pytest.raises(TypeError):
-        wrong(log)
-    assert log.end_offset == 0
-
-
 def test_wrong_values(log: ottla.Log) -> None:
     """Offsets and timestamps below 0, offsets beyond the end and a record no segment takes are named errors."""
     log.append(b"v")
@@ -373,24 +349,6 @@ def test_after_close(tmp_path: Path) -> None:
             cast("Any", call)()
 
 
-def test_a_directory_that_is_no_log(tmp_path: Path) -> None:
-    """Somebody's files, and a file, are refused, and nothing is written among them."""
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ottla.StorageError, match="no log"):
-        ottla.Log(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-    with pytest.raises(InvalidInput, match="file"):
-        ottla.Log(tmp_path / "thesis.txt")
-
-
-def test_two_writers(tmp_path: Path) -> None:
-    """The second opener is told who has it; when the first has closed it may."""
-    with ottla.Log(tmp_path / "d"), pytest.raises(ottla.DirectoryInUse, match="pid="):
-        ottla.Log(tmp_path / "d")
-    with contextlib.closing(ottla.Log(tmp_path / "d")) as log:
-        log.append(b"v")
-
-
 def test_settings_that_are_wrong(tmp_path: Path) -> None:
     """Values out of range, unknown names and names no topic may have are refused in Kafka's words, and the directory is
     let go of as it was found.
@@ -411,13 +369,3 @@ def test_settings_that_are_wrong(tmp_path: Path) -> None:
     with ottla.Log(tmp_path / "d") as log:
         assert log.status().clean_start
         assert values(log) == [b"v"]
-
-
-def test_a_newer_format(tmp_path: Path) -> None:
-    """A directory that a later version wrote is not touched."""
-    with ottla.Log(tmp_path / "d"):
-        pass
-    properties = tmp_path / "d" / "meta.properties"
-    properties.write_text(properties.read_text().replace("ottla.format=1", "ottla.format=999"))
-    with pytest.raises(ottla.NewerFormat):
-        ottla.Log(tmp_path / "d")

@@ -52,7 +52,7 @@ impl LogDirectory {
         };
         let settings = HostSettings { commit_threads: COMMIT_THREADS, ..HostSettings::default() };
         let native = released(py, || LocalDirectory::open(env, &path, settings, &mut random_bytes))
-            .map_err(|error| refusal::append(&error))?;
+            .map_err(|error| refusal::opening(&error))?;
         Ok(Self { native: Owned::new(ArcSwapOption::from_pointee(native)) })
     }
 

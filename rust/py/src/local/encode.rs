@@ -44,7 +44,7 @@ impl Shape {
     pub fn check_fits(&self, bytes: usize) -> PyResult<()> {
         if bytes > self.segment_bytes {
             return Err(refusal::too_large(format!(
-                "{bytes} bytes do not fit in a segment of {} bytes (segment_bytes); nothing was appended",
+                "{bytes} bytes do not fit in a segment of {} bytes; nothing was appended: open with a larger segment_bytes, or split them",
                 self.segment_bytes
             )));
         }

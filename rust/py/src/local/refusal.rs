@@ -1,5 +1,7 @@
 //! What a log can meet, as the classes of `ottla.errors`.
 
+use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+
 use ottla_log::local::{CursorError, TruncateError};
 use ottla_log::{AppendError, ReadError, StorageError};
 use pyo3::prelude::*;
@@ -11,7 +13,7 @@ pub fn forked() -> PyErr {
 }
 
 pub fn closed() -> PyErr {
-    errors::named("Closed", "this log is closed")
+    errors::named("Closed", "this log is closed: open it again")
 }
 
 pub fn read_only() -> PyErr {
@@ -38,6 +40,21 @@ pub fn storage(error: &StorageError) -> PyErr {
         StorageError::Overtaken { .. } => errors::named("Overtaken", error),
         error if error.is_no_room() => errors::named("NoRoom", error),
         _ => errors::storage(error),
+    }
+}
+
+/// Why a directory was not opened to be written. Nothing in it was changed.
+pub fn opening(error: &AppendError) -> PyErr {
+    let AppendError::Storage(error) = error else { return append(error) };
+    match error {
+        StorageError::DirectoryInUse { .. } => {
+            errors::in_use(format!("{error}: close it there, or read along with read_only=True"))
+        }
+        StorageError::NewerFormat { .. } => errors::newer_format(format!("{error}. Use that one; nothing was changed")),
+        StorageError::Io { source, .. } if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+            errors::storage(format!("{error}. Opened with read_only=True nothing need be written"))
+        }
+        error => storage(error),
     }
 }
 
