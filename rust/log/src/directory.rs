@@ -242,19 +242,19 @@ impl DataDirectory {
         self.write_checkpoints()
     }
 
-    /// Truncates a partition ([`Partition::truncate_to`]). Its recovery point is lowered first: what is written behind the cut is not
-    /// synced, whatever was known of these offsets before. (Kafka writes that checkpoint after the cut.) It is lowered to less than the new
-    /// end: a log that ends right at its recovery point passes for synced, and after a kill the cut may not be.
+    /// Truncates a partition ([`Partition::truncate_to`]). Its recovery point is lowered first: what is written behind the cut is not synced,
+    /// whatever was known of these offsets before. (Kafka writes it after the cut.) It is lowered to less than the new end: a log that ends
+    /// right at it passes for synced, and after a kill the cut may not be. Where nothing will be left the log start is noted too.
     pub fn truncate(&self, partition: &Partition, offset: Offset) -> Result<(), StorageError> {
-        let Some(synced) = partition.synced_if_truncated(offset)? else { return partition.truncate_to(offset) };
+        let Some(after) = partition.if_truncated(offset)? else { return partition.truncate_to(offset) };
         let identity = partition.identity();
         let key = (identity.topic.to_string(), identity.partition);
         let is_lowered = self.recovery_points.lock().get_mut(&key).is_some_and(|point| {
-            let is_above = *point > synced;
-            *point = synced.min(*point);
-            is_above
+            let lowered = after.synced.min(*point);
+            std::mem::replace(point, lowered) > lowered
         });
-        if is_lowered {
+        let is_start = after.only_start.is_some_and(|start| self.log_starts.lock().insert(key, start) != Some(start));
+        if is_lowered || is_start {
             self.write_checkpoints()?;
         }
         partition.truncate_to(offset)

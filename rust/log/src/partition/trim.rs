@@ -21,6 +21,15 @@ fn move_log_start(state: &mut State, target: Offset) {
     }
 }
 
+/// See [`Partition::if_truncated`].
+pub(crate) struct IfTruncated {
+    /// Up to where everything would be known to be on the disk. That is below the new end and, so that the names of segments that go are
+    /// synced too, not behind the begin of the last one that stays.
+    pub synced: Offset,
+    /// Nothing would be left but the log start, which no file would tell.
+    pub only_start: Option<Offset>,
+}
+
 impl Partition {
     /// DeleteRecords: nobody may read below `offset` any more; -1 means the high watermark. Files go with the next retention run.
     /// Returns the log start as it is now; an offset above the high watermark is out of range.
@@ -157,7 +166,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole. Segments that go stay readable to
+    /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole. It does not end before its start: where
+    /// that lies inside the batch, the log is empty there, and goes on there. Segments that go stay readable to
     /// those who hold them; of the one that is cut short, a reader that holds a slice past the cut finds fewer bytes than it was told.
     /// Where there is a data directory, ask it: [`crate::directory::DataDirectory::truncate`].
     pub fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
@@ -203,13 +213,41 @@ impl Partition {
             Some(found) => (found.position, found.header.base_offset.min(offset)),
             None => (active.size(), offset),
         };
+        if end < state.log_start {
+            return self.empty_locked(state);
+        }
         let older = &state.segments[..state.segments.len() - 1];
         if !active.load_aborted(disk, older)? {
             self.rebuild_aborted(&active, older)?;
         }
         active.truncate(disk, position, end)?;
         active.sync_log(disk)?;
-        let mark = Mark { offset: end, segment: active.base_offset(), position };
+        self.end_at(state, Mark { offset: end, segment: active.base_offset(), position })
+    }
+
+    /// The log start lies inside the batch that goes: nothing is left. Offsets below the start are not given again, since an opening takes
+    /// what has them for deleted; and a gap in front of the next batch would pass for damage. So the log goes on from its start without
+    /// files, and knows no producer, as one does that is opened and found so (and as Kafka's that is truncated as a whole).
+    fn empty_locked(&self, state: &mut State) -> Result<(), StorageError> {
+        while let Some(segment) = state.segments.pop() {
+            let files = segment.mark_deleted(self.disk())?;
+            self.host.remove_later(files, false, self.config.load().file_delete_delay_ms);
+        }
+        for entry in self.disk().list(&self.path).at("list", &self.path)? {
+            if names::offset_of(&entry.name, names::PRODUCER_SNAPSHOT).is_some() {
+                let path = self.path.join(&entry.name);
+                self.disk().remove_file(&path).at("remove", &path)?;
+            }
+        }
+        self.disk().sync_dir(&self.path).at("sync", &self.path)?;
+        let mark = Mark { offset: state.log_start, segment: 0, position: 0 };
+        state.durable = mark;
+        self.end_at(state, mark)
+    }
+
+    /// The files end there; the rest of what is known follows.
+    fn end_at(&self, state: &mut State, mark: Mark) -> Result<(), StorageError> {
+        let end = mark.offset;
         state.log_end = mark;
         state.truncations += 1;
         state.recent.clear();
@@ -219,7 +257,6 @@ impl Partition {
         if state.durable.offset >= end {
             state.durable = mark;
         }
-        state.log_start = state.log_start.min(end);
         state.cleaned = state.cleaned.map(|cleaned| cleaned.min(end));
         if state.epochs.truncate_end(end) {
             self.write_epochs(&state.epochs)?;
@@ -227,9 +264,8 @@ impl Partition {
         self.rebuild_producers(state)
     }
 
-    /// Up to where everything would be known to be on the disk if the log were truncated to `offset`. That is below the new end and, so that the
-    /// names of segments that go are synced too, not behind the begin of the last one that stays. None: nothing would be cut.
-    pub(crate) fn synced_if_truncated(&self, offset: Offset) -> Result<Option<Offset>, StorageError> {
+    /// What has to be noted before the log is truncated to `offset`. None: nothing would be cut.
+    pub(crate) fn if_truncated(&self, offset: Offset) -> Result<Option<IfTruncated>, StorageError> {
         let state = self.state.read();
         state.check_online(&self.path)?;
         let offset = offset.max(state.log_start);
@@ -239,7 +275,8 @@ impl Partition {
         let segment = &state.segments[index];
         let found = segment.find(self.disk(), offset, segment.size())?;
         let end = found.map_or(offset, |found| found.header.base_offset.min(offset));
-        Ok(Some(segment.base_offset().min(end - 1).max(0)))
+        let synced = segment.base_offset().min(end - 1).max(0);
+        Ok(Some(IfTruncated { synced, only_start: (end < state.log_start).then_some(state.log_start) }))
     }
 
     /// The producers as they were at the log end: from the newest snapshot below it and the batches since.

@@ -247,7 +247,7 @@ impl World {
         let partition = self.partition(name);
         let found = self.unless_cut(found_batches(&partition), "reading what is to be cut")?;
         let reaches_past = found.iter().find(|found| found.header.next_offset() > target);
-        let end = reaches_past.map_or(target, |found| found.header.base_offset.min(target));
+        let end = reaches_past.map_or(target, |found| found.header.base_offset.min(target)).max(offsets.log_start);
         self.note(format!("truncate {name} to {target}: {end}"));
         let model = self.model(name);
         model.durable = model.durable.min(end);
@@ -255,9 +255,6 @@ impl World {
         let result = directory.truncate(&self.partition(name), target);
         self.unless_cut(result, "truncate")?;
         self.model(name).cut(end);
-        // A log that is cut in its first batch starts where that began, or still where the checkpoint says.
-        let model = self.model(name);
-        model.start_promised = model.start_promised.min(end);
         self.note_durable(name);
         Ok(())
     }

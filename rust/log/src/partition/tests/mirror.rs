@@ -183,9 +183,11 @@ impl Model {
             self.log_end = *base;
             self.batches.pop();
         }
-        self.log_start = self.log_start.min(self.log_end);
         for sent in self.sent.values_mut() {
             sent.retain(|(base, ..)| *base < self.log_end);
+        }
+        if self.log_end < self.log_start {
+            self.clear();
         }
     }
 
