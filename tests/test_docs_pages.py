@@ -17,7 +17,6 @@ import ottla
 from ottla import _core
 from ottla.config import BROKER_SETTINGS, TOPIC_SETTINGS
 from ottla.coordinator.shard import RuntimeStatus, ShardStatus
-from ottla.embed.log import Follow
 from tests.test_house import ROOT, relative
 from tests.unit.cli.test_bad_input import parse_line
 from tools import api_page, docs_site
@@ -46,7 +45,7 @@ def test_api_page_has_every_name() -> None:
     "found",
     [
         *(ottla.Log, ottla.Record, ottla.Columns, ottla.LogStatus, ottla.Broker, ottla.BrokerStatus),
-        *(_core.Records, _core.Arrival, Follow, RuntimeStatus, ShardStatus),
+        *(ottla.Records, ottla.Follow, _core.Arrival, RuntimeStatus, ShardStatus),
     ],
     ids=lambda found: found.__name__,
 )

@@ -52,9 +52,9 @@ SECTIONS: dict[str, tuple[Source, ...]] = {
     "A log inside a program": (
         Source(LOG, "Log", "ottla.Log", ((NATIVE, "Log"),)),
         Source(NATIVE, "Record", "ottla.Record"),
-        Source(NATIVE, "Records"),
+        Source(NATIVE, "Records", "ottla.Records"),
         Source(NATIVE, "Arrival"),
-        Source(LOG, "Follow"),
+        Source(LOG, "Follow", "ottla.Follow"),
         Source(NATIVE, "Columns", "ottla.Columns"),
         Source(LOG, "LogStatus", "ottla.LogStatus"),
     ),
@@ -68,6 +68,8 @@ SECTIONS: dict[str, tuple[Source, ...]] = {
     ),
 }
 ERRORS = "errors.py"
+# Classes whose constructor is for users; all others are given to them.
+MADE_BY_USERS = {"Log", "Broker"}
 # What a class can be used in, told by its special methods.
 USES = {"__enter__": "`with`", "__iter__": "`for`", "__aiter__": "`async for`", "__len__": "`len()`"}
 
@@ -212,7 +214,7 @@ def section(source: Source) -> list[str]:
     found, functions = file.find(source.name), methods(places)
     lines = [f"### {source.title or source.name}", ""]
     makes = functions.get("__new__") or functions.get("__init__")
-    if makes is not None and source.title:
+    if makes is not None and source.name in MADE_BY_USERS:
         lines += [*code(signature(source.title, makes, is_constructor=True)), ""]
     lines += [listed(doc_of(found, source.name), makes), ""]
     if uses := [use for name, use in USES.items() if name in functions]:

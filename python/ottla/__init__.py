@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ottla.broker import Broker, BrokerStatus
-    from ottla.embed.log import Columns, Log, LogStatus, Record
+    from ottla.embed.log import Columns, Follow, Log, LogStatus, Record, Records
     from ottla.errors import (
         Closed,
         ConfigError,
@@ -41,6 +41,7 @@ __all__ = [
     "Columns",
     "ConfigError",
     "DirectoryInUse",
+    "Follow",
     "Forked",
     "Log",
     "LogStatus",
@@ -52,6 +53,7 @@ __all__ = [
     "ReadOnly",
     "Record",
     "RecordTooLarge",
+    "Records",
     "StorageError",
     "__version__",
 ]
@@ -63,6 +65,7 @@ _HOME = {
     "Columns": "ottla.embed.log",
     "ConfigError": "ottla.errors",
     "DirectoryInUse": "ottla.errors",
+    "Follow": "ottla.embed.log",
     "Forked": "ottla.errors",
     "Log": "ottla.embed.log",
     "LogStatus": "ottla.embed.log",
@@ -74,6 +77,7 @@ _HOME = {
     "ReadOnly": "ottla.errors",
     "Record": "ottla.embed.log",
     "RecordTooLarge": "ottla.errors",
+    "Records": "ottla.embed.log",
     "StorageError": "ottla.errors",
 }
 

@@ -49,6 +49,7 @@ def read(log: ottla.Log) -> None:
         assert_type((record.key_view, record.value_view), tuple[memoryview | None, memoryview | None])
         assert_type(record.headers, tuple[tuple[str, bytes | None], ...])
     records = log.read()
+    assert_type(records, ottla.Records)
     assert_type(next(records), ottla.Record)
     assert_type(records.take_ready(), ottla.Record | None)
     assert_type(records.next_offset, int)
@@ -80,6 +81,7 @@ def told(status: ottla.LogStatus) -> None:
 async def followed(log: ottla.Log) -> list[int]:
     """Records as they come, in a thread and in an event loop."""
     follow = log.follow(1, timeout_ms=0)
+    assert_type(follow, ottla.Follow)
     offsets = [record.offset for record in follow]
     assert_type(follow.next_offset, int)
     return offsets + [record.offset async for record in log.follow(1, timeout_ms=0)]

@@ -14,7 +14,6 @@ import pytest
 
 import ottla
 from ottla import _core
-from ottla.embed.log import Follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +38,7 @@ def public() -> Iterator[str]:
     yield from ottla.__all__
     classes: tuple[type, ...] = (
         *(ottla.Log, ottla.LogStatus, ottla.Record, ottla.Columns, ottla.Broker, ottla.BrokerStatus),
-        *(_core.Records, _core.Arrival, Follow),
+        *(ottla.Records, ottla.Follow, _core.Arrival),
     )
     for found in classes:
         yield from (name for name in dir(found) if not name.startswith("_"))

@@ -21,7 +21,7 @@ from weakref import WeakSet
 from msgspec import Struct, convert
 
 from ottla import _core
-from ottla._core import Columns, Record
+from ottla._core import Columns, Record, Records
 from ottla.embed.arrow import append_arrow, to_arrow
 from ottla.embed.topic import find_or_make
 from ottla.errors import Closed, InvalidInput
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal
 
-__all__ = ["Columns", "Follow", "Log", "LogStatus", "Record"]
+__all__ = ["Columns", "Follow", "Log", "LogStatus", "Record", "Records"]
 
 _MS_PER_S = 1000
 
