@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ReadOnly,
         RecordTooLarge,
         StorageError,
+        UnfitValue,
     )
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "RecordTooLarge",
     "Records",
     "StorageError",
+    "UnfitValue",
     "__version__",
 ]
 
@@ -79,6 +81,7 @@ _HOME = {
     "RecordTooLarge": "ottla.errors",
     "Records": "ottla.embed.log",
     "StorageError": "ottla.errors",
+    "UnfitValue": "ottla.errors",
 }
 
 

@@ -11,6 +11,7 @@ Our own exceptions are sorted by what the caller does next:
     |   |-- ConfigError      settings: all problems at once, each with name, value and allowed range
     |   |-- OffsetOutOfRange no record is, or will be, at this offset: it was deleted, or lies beyond the end
     |   |-- RecordTooLarge   it does not fit in a segment
+    |   |-- UnfitValue       a value does not fit the columns that were asked for
     |   |-- ReadOnly         it was opened to be read, and is another's to write
     |   `-- RequestError     one request or item of it; carries the `ErrorCode` the client is answered
     |-- Reopen               this opening cannot go on; opening again may
@@ -91,6 +92,14 @@ class OffsetOutOfRange(InvalidInput):
 
 class RecordTooLarge(InvalidInput):
     """A record, or an atomic batch, does not fit in a segment. Nothing was appended."""
+
+
+class UnfitValue(InvalidInput):
+    """The value of the record at `offset` is not what the columns that were asked for take."""
+
+    def __init__(self, offset: int, why: str) -> None:
+        self.offset = offset
+        super().__init__(f"the value at offset {offset} does not fit: {why}")
 
 
 class ReadOnly(InvalidInput):

@@ -95,6 +95,11 @@ def as_arrow(log: ottla.Log) -> None:
         print(error, file=sys.stderr)
         return
     assert_type(log.append_arrow(reader, wait=False), int | None)
+    try:
+        log.to_arrow(json=True, unfit="raise")
+    except ottla.UnfitValue as error:
+        assert_type(error.offset, int)
+    print(log.to_arrow(avro="bytes", unfit="null").schema.names)
 
 
 def mistakes(log: ottla.Log, directory: Path) -> list[type[ottla.OttlaError]]:
@@ -124,7 +129,10 @@ def mistakes(log: ottla.Log, directory: Path) -> list[type[ottla.OttlaError]]:
 
 FAMILIES: dict[type[ottla.OttlaError], tuple[type[ottla.OttlaError], ...]] = {
     Retry: (ottla.NoRoom,),
-    InvalidInput: (ottla.ConfigError, ottla.OffsetOutOfRange, ottla.RecordTooLarge, ottla.ReadOnly),
+    InvalidInput: (
+        *(ottla.ConfigError, ottla.OffsetOutOfRange, ottla.RecordTooLarge),
+        *(ottla.ReadOnly, ottla.UnfitValue),
+    ),
     Reopen: (
         *(ottla.Closed, ottla.Forked, ottla.Overtaken),
         *(ottla.DirectoryInUse, ottla.StorageError, ottla.NewerFormat),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ottla.embed.files import Batch, FileRecord, Finding, Partition, Report
+    from ottla.embed.values import Unfit
 
 OFFSET_MAX = 2**63 - 1
 EXIT_FOUND = 1
@@ -338,6 +339,8 @@ def _row(each: Partition, report: Report) -> tuple[object, ...]:
     examples="""
 ottla log export data/orders-0 > orders.jsonl
 ottla log export data --topic orders --partition 0 --to orders.parquet
+ottla log export data/orders-0 --to orders.parquet --values json
+ottla log export data/orders-0 --to orders.parquet --values avro --avro-schema order.avsc
 """,
 )
 @chosen
@@ -348,6 +351,20 @@ ottla log export data --topic orders --partition 0 --to orders.parquet
 @click.option("-o", "--offset", type=whole(0, OFFSET_MAX), default=0, help="From this offset on.")
 @click.option("--end-offset", type=whole(0, OFFSET_MAX), help="To below this offset.")
 @click.option("--read-uncommitted", is_flag=True, help="Records of transactions too that are open or were aborted.")
+@click.option(
+    "--values",
+    "form_of_values",
+    type=click.Choice(["bytes", "json", "avro"]),
+    default="bytes",
+    help="What values are; JSON and Avro become columns of Parquet. [bytes]",
+)
+@click.option("--avro-schema", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Of Avro's values.")
+@click.option(
+    "--unfit",
+    type=click.Choice(["raise", "null"]),
+    default="raise",
+    help="A value that does not fit its columns ends it, or becomes null. [raise]",
+)
 def export(
     path: str,
     topic: str | None,
@@ -357,10 +374,14 @@ def export(
     offset: int,
     end_offset: int | None,
     read_uncommitted: bool,
+    form_of_values: str,
+    avro_schema: str | None,
+    unfit: Unfit,
 ) -> None:
     """Write the records of one partition as a consumer gets them: JSON lines, or Parquet.
 
-    The lines are those of `ottla consume --json`, which `ottla produce --json` and `ottla log import` read.
+    The lines are those of `ottla consume --json`, which `ottla produce --json` and `ottla log import` read. With
+    --values json the first 65,536 records say which columns there are, and of which types.
     """
     from ottla.cli import tables
     from ottla.embed import files
@@ -370,10 +391,14 @@ def export(
         form = "parquet" if target is not None and target.endswith(".parquet") else "jsonl"
     if form == "parquet" and target is None:
         raise click.UsageError("--to FILE says where Parquet goes.")
+    if form != "parquet" and form_of_values != "bytes":
+        raise click.UsageError("--values is for Parquet: JSON lines have values as they are.")
+    if (form_of_values == "avro") != (avro_schema is not None):
+        raise click.UsageError("--values avro and --avro-schema FILE go together.")
     with progress("exporting", each.bytes) as told:
         records = files.records(each, offset, end_offset, uncommitted=read_uncommitted, progress=told)
         written = (
-            tables.write_parquet(records, target)
+            tables.write_parquet(records, target, tables.values_as(form_of_values, avro_schema, unfit))
             if form == "parquet" and target
             else _write_lines(each, records, target)
         )

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ottla.embed import extras
+from ottla.embed.values import Values, typed
 from ottla.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ottla.embed.files import FileRecord
+    from ottla.embed.values import Unfit
 
 # Of one row group, and of what is in memory at once.
 _ROWS = 65_536
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise InvalidInput("Parquet needs pyarrow: pip install 'ottla[arrow]'") from error
-    return pa, parquet
+# Of a file that is not whole yet.
+_PART = ".part"
 
 
 def _schema(pa: Any) -> Any:
@@ -38,29 +35,54 @@ def _schema(pa: Any) -> Any:
     )
 
 
-def write_parquet(records: Iterable[FileRecord], target: str) -> int:
-    """Write a file of its own, a row group at a time; how many records."""
-    pa, parquet = _pyarrow()
+def values_as(form: str, avro_schema: str | None, unfit: Unfit) -> Values | None:
+    """Say what becomes of values: JSON and Avro become columns, bytes stay what they are."""
+    if form == "bytes":
+        return None
+    extras.pyarrow("Parquet")
+    avro = None if avro_schema is None else Path(avro_schema).read_bytes()
+    return Values(True if form == "json" else None, avro, unfit)
+
+
+def write_parquet(records: Iterable[FileRecord], target: str, values: Values | None = None) -> int:
+    """Write a file, a row group at a time; how many records. It has its name once it is whole."""
+    pa, parquet = extras.pyarrow("Parquet"), extras.parquet()
     schema, count = _schema(pa), 0
-    rest = iter(records)
-    with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
-        while rows := list(islice(rest, _ROWS)):
-            columns = [
-                [row.offset for row in rows],
-                [None if row.timestamp < 0 else row.timestamp for row in rows],
-                [row.key for row in rows],
-                [row.value for row in rows],
-                [[{"key": key, "value": value} for key, value in row.headers] for row in rows],
-            ]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-            count += len(rows)
+    batches: Any = _batches(pa, schema, records)
+    if values is not None:
+        batches = typed(schema, batches, values)
+        schema = batches.schema
+        if schema.field("value").type == pa.struct([]):
+            raise InvalidInput("no value has a field: there are no columns to be made of them")
+    part = Path(target + _PART)
+    try:
+        with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+            for batch in batches:
+                writer.write_table(pa.Table.from_batches([batch]))
+                count += batch.num_rows
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     return count
+
+
+def _batches(pa: Any, schema: Any, records: Iterable[FileRecord]) -> Iterator[Any]:
+    rest = iter(records)
+    while rows := list(islice(rest, _ROWS)):
+        columns = [
+            [row.offset for row in rows],
+            [None if row.timestamp < 0 else row.timestamp for row in rows],
+            [row.key for row in rows],
+            [row.value for row in rows],
+            [[{"key": key, "value": value} for key, value in row.headers] for row in rows],
+        ]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def read_parquet(source: str) -> Iterator[Any]:
     """Give what `append_many` takes. Needs a column `value`; `key`, `timestamp` and `headers` are taken if there."""
-    pa, parquet = _pyarrow()
+    pa, parquet = extras.pyarrow("Parquet"), extras.parquet()
     try:
         file = parquet.ParquetFile(source)
     except (pa.ArrowInvalid, OSError) as error:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ottla import _core
+from ottla.embed.extras import pyarrow
+from ottla.embed.values import Values, typed
 from ottla.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ottla.embed.log import Log
+    from ottla.embed.values import Unfit
 
 COLUMNS = ("offset", "timestamp", "key", "value", "headers")
 
 
-def pyarrow() -> Any:
-    """Give pyarrow, or say how to get it."""
-    try:
-        return import_module("pyarrow")
-    except ImportError as error:
-        raise InvalidInput("Arrow needs pyarrow: pip install 'ottla[arrow]'") from error
-
-
-def to_arrow(log: Log, start: int | None, stop: int | None) -> Any:
+def to_arrow(log: Log, start: int | None, stop: int | None, *, json: Any, avro: Any, unfit: Unfit) -> Any:
     """See `Log.to_arrow`."""
-    return pyarrow().RecordBatchReader.from_stream(_core.ArrowRecords(log, start, stop))
+    values = None if json is None and avro is None else Values(json, avro, unfit)
+    reader = pyarrow().RecordBatchReader.from_stream(_core.ArrowRecords(log, start, stop))
+    return reader if values is None else typed(reader.schema, reader, values)
 
 
 def append_arrow(log: Log, batches: Any, *, wait: bool) -> int | None:

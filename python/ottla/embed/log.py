@@ -159,14 +159,28 @@ class Log(_core.Log):
         """
         return Follow(self, start, timeout_ms)
 
-    def to_arrow(self, start: int | None = None, stop: int | None = None) -> Any:
+    def to_arrow(
+        self,
+        start: int | None = None,
+        stop: int | None = None,
+        *,
+        json: Any = None,
+        avro: Any = None,
+        unfit: Literal["raise", "null"] = "raise",
+    ) -> Any:
         """Give records from `start` to below `stop` as a `pyarrow.RecordBatchReader`; needs `ottla[arrow]`.
 
         Columns: `offset` (int64), `timestamp` (ms, UTC; null where a record has none), `key` and `value` (binary views
         into what was read, not copied), `headers` (a list of key and value). Checksums are checked. The log must stay
         open while it is read. Raises `OffsetOutOfRange`; what is met later is an `OSError` of pyarrow.
+
+        `json`: values are JSON objects, and `value` becomes a struct of their fields: those of a `pyarrow.Schema`, what
+        else an object has being left out; or, with True, those that the first record batch has, of the types it shows.
+        `avro`: values are in Avro's binary encoding, of the schema given, as a dict or as JSON; or framed by a schema
+        registry's serializers, given the schemas by their ids, where the columns are those of the last.
+        A value that does not fit raises `UnfitValue`, or with `unfit="null"` is null.
         """
-        return to_arrow(self, start, stop)
+        return to_arrow(self, start, stop, json=json, avro=avro, unfit=unfit)
 
     def append_arrow(self, batches: Any, *, wait: bool = True) -> int | None:
         """Append the rows of Arrow tables, record batches, readers or an iterable of them; the offset of the last.
