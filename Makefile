@@ -82,7 +82,7 @@ soak: $(VENV)/stamp-test native ## A steady load for SOAK_MINUTES (four hours): 
 example-flights: $(VENV)/stamp-examples native ## 336,776 flights through a broker and a consumer that are killed on the way
 	@$(PY) -m examples.flights $(ARGS)
 
-example-%: $(VENV)/stamp-examples native ## One of the other examples: riders, orders, meters, retries, logs, accounts
+example-%: $(VENV)/stamp-examples native ## One of the others: riders, orders, meters, retries, logs, accounts, outbox, jobs, audit, timetravel, tail
 	@$(PY) -m examples.$* $(ARGS)
 
 .PHONY: image
