@@ -31,6 +31,7 @@ from benches import (
     coordinators,
     data_plane,
     durable,
+    embedded_log,
     generator,
     iperf,
     kafka_tools,
@@ -69,7 +70,7 @@ ON_PEERS = (
     "librdkafka",
     "bridge-control",
 )
-ALONE = ("limit", "storage", "recovery", "coordinators", "coordinator-recovery", "partitions")
+ALONE = ("limit", "storage", "embedded-log", "recovery", "coordinators", "coordinator-recovery", "partitions")
 WORKLOADS = ("start", *ON_PEERS, "durable", "bridge-embedded", *ALONE)
 RECOVERY_GIB, RECOVERY_FULL_GIB = 2.0, 10.0
 Results = Iterator[dict[str, Any]]
@@ -183,6 +184,9 @@ def without_peers(
     if "storage" in wanted:
         play = partial(storage.run, folder, programs, options.storage.split(","), large=options.large)
         yield from attempt("storage", "the storage engine alone", play)
+    if "embedded-log" in wanted:
+        for case, about in embedded_log.CASES.items():
+            yield from attempt("embedded-log", about.title, partial(embedded_log.run, folder, case))
     if "recovery" in wanted:
         gib = options.recovery_gib or EFFORT.share * (RECOVERY_FULL_GIB if options.full else RECOVERY_GIB)
         title = f"restart after SIGKILL with {gib:g} GiB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benches import bridge, iperf, report_coordinators, report_data_plane, report_partitions
+from benches import bridge, iperf, report_coordinators, report_data_plane, report_embedded, report_partitions
 from benches.peers import WHOLE
 from benches.report_rows import row, shower
 
@@ -56,6 +56,7 @@ def markdown(results: dict[str, Any]) -> str:
             lines += storage_table(result["programs"])
         if result["workload"] == "coordinators":
             lines += report_coordinators.alone(result)
+    lines += report_embedded.table(workloads)
     notes += [iperf.words(result) for result in workloads if result["workload"] == "limit"]
     notes += [f"Without {name}: {why}" for name, why in results.get("not_measured", {}).items()]
     notes += [f"Failed: {result['title']}: {result['failed']}" for result in results["workloads"] if "failed" in result]
