@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.test_house import ROOT
+from tests.test_house import ROOT, relative, tracked
 from tools import release_version
 
 TEXT = (ROOT / ".github" / "workflows" / "release.yml").read_text()
@@ -70,6 +71,31 @@ def test_versions_are_those_of_the_project() -> None:
             assert re.fullmatch(r"[\w./-]+@(v\d+|release/v1)", step["uses"])
         for path in re.findall(r"tools/\w+\.py", step.get("run", "")):
             assert (ROOT / path).is_file()
+
+
+def left_out(patterns: list[Any]) -> re.Pattern[str]:
+    """What the patterns of maturin for an sdist match: `*` within a folder, `**` anything, `{a,b}` either."""
+    shown = [each if isinstance(each, str) else each["path"] for each in patterns]
+    braces = [re.sub(r"{([^}]*)}", lambda found: f"(?:{found[1].replace(',', '|')})", each) for each in shown]
+    return re.compile(
+        "|".join(each.replace("**/*", "<all>").replace("*", "[^/]*") for each in braces).replace("<all>", ".*")
+    )
+
+
+def test_the_sdist_can_be_built_from() -> None:
+    """Cargo.lock is of the whole workspace and must not change: each member is there, with all that it declares."""
+    maturin = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["maturin"]
+    assert maturin["sdist-generator"] == "git"
+    assert maturin["locked"]
+    members = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["members"]
+    gone = left_out(maturin["exclude"])
+    names = [relative(path) for path in tracked()]
+    wanted = tuple(f"{member}/{part}" for member in members for part in ("Cargo.toml", "src/", "benches/"))
+    needed = ("python/", ".cargo/", "Cargo.", "pyproject.toml", "README.md", "LICENSE", "NOTICE", *wanted)
+    assert not [name for name in names if name.startswith(needed) and gone.fullmatch(name)]
+    assert gone.fullmatch("tests/wire/test_bad_input.py")
+    assert gone.fullmatch("rust/log/tests/engine.rs")
+    assert gone.fullmatch("benches/bars.py")
 
 
 @pytest.mark.parametrize(
