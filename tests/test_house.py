@@ -68,6 +68,7 @@ GENERATED_OR_DATA = re.compile(
 # Where `unsafe` may be written, each with the reason. Everywhere else the workspace lint denies it.
 UNSAFE: dict[str, str] = {
     "rust/log/src/env/cachestat.rs": "cachestat: one system call that rustix lacks",
+    "rust/log/src/env/write_out.rs": "sync_file_range: one system call that rustix lacks",
     "rust/log/src/env/lock.rs": "open-file-description locks: one fcntl that rustix lacks",
     "rust/py/src/local/arrow.rs": "the Arrow C data interface: structs with pointers and callbacks",
     "rust/py/src/local/view.rs": "a record's bytes through the buffer protocol, which is a raw pointer",

@@ -28,7 +28,10 @@ with ottla.Log(sys.argv[1], config={"internal.segment.bytes": "5000"}) as log:
         assert len(list(reader.read())) == 10
 """
 # Of Linux alone, or of some: reads that do not wait, what is in memory, sending files, room ahead, syncs of data alone.
-SHORT_CUTS = {"preadv2", "cachestat", "sendfile", "fallocate", "fdatasync", "pwritev", "fadvise64", "statfs", "statvfs"}
+SHORT_CUTS = {
+    *("preadv2", "cachestat", "sendfile", "fallocate", "fdatasync", "sync_file_range", "pwritev", "fadvise64"),
+    *("statfs", "statvfs"),
+}
 
 
 def environment(choice: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from tests.clients.drivers import DRIVERS, Driver
 from tests.conftest import TEST_SETTINGS
 from tests.processes import OttlaProcess, Process
 
-ALL = ("cachestat", "nowait", "sendfile")
+ALL = ("cachestat", "nowait", "sendfile", "sync_file_range")
 WITHOUT = {f"without {name}": [other for other in ALL if other != name] for name in ALL} | {"without any": []}
 
 

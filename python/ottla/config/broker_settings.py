@@ -428,10 +428,10 @@ _OTTLA = [
     Setting(
         name="ottla.fast.paths",
         kind=Kind.LIST,
-        default=["cachestat", "nowait", "sendfile"],
+        default=["cachestat", "nowait", "sendfile", "sync_file_range"],
         doc="The kernel's short cuts that may be used. Without one something slower is done, to the same effect; what "
         "the kernel or a file system does not have is given up by itself.",
-        choices=("cachestat", "nowait", "sendfile"),
+        choices=("cachestat", "nowait", "sendfile", "sync_file_range"),
         hidden=True,
     ),
     Setting(

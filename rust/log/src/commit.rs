@@ -114,6 +114,9 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Work {
     waiting: VecDeque<Arc<Partition>>,
+    /// Nobody waits for the commits of these: they are written out first, one at a time, when nothing else is to be done.
+    unhurried: VecDeque<Arc<Partition>>,
+    writing_out: bool,
     stopping: bool,
     has_threads: bool,
 }
@@ -315,6 +318,15 @@ impl Host {
 
     /// False: there is no thread to do it.
     pub(crate) fn queue_commit(&self, partition: &Arc<Partition>) -> bool {
+        self.queue(partition, |work| &mut work.waiting)
+    }
+
+    /// A commit that nobody waits for. False: there is no thread to spare for it.
+    pub(crate) fn queue_write_out(&self, partition: &Arc<Partition>) -> bool {
+        self.settings.commit_threads > 1 && self.queue(partition, |work| &mut work.unhurried)
+    }
+
+    fn queue(&self, partition: &Arc<Partition>, place: fn(&mut Work) -> &mut VecDeque<Arc<Partition>>) -> bool {
         let queue = {
             let lanes = self.lanes.lock();
             let own = lanes.iter().find(|lane| lane.directory.as_deref() == partition.path().parent());
@@ -325,7 +337,7 @@ impl Host {
         if !work.has_threads || work.stopping {
             return false;
         }
-        work.waiting.push_back(partition.clone());
+        place(&mut work).push_back(partition.clone());
         drop(work);
         queue.wake.notify_one();
         true
@@ -399,13 +411,36 @@ impl Queue {
     }
 }
 
+/// What a thread takes up.
+enum Turn {
+    Commit(Arc<Partition>),
+    WriteOut(Arc<Partition>),
+}
+
+impl Work {
+    fn next(&mut self) -> Option<Turn> {
+        if let Some(partition) = self.waiting.pop_front() {
+            return Some(Turn::Commit(partition));
+        }
+        if self.stopping {
+            return self.unhurried.pop_front().map(Turn::Commit);
+        }
+        if self.writing_out {
+            return None;
+        }
+        let partition = self.unhurried.pop_front()?;
+        self.writing_out = true;
+        Some(Turn::WriteOut(partition))
+    }
+}
+
 fn serve(queue: &Queue, commits: &AtomicU64) {
     loop {
-        let partition = {
+        let turn = {
             let mut work = queue.work.lock();
             loop {
-                if let Some(partition) = work.waiting.pop_front() {
-                    break partition;
+                if let Some(turn) = work.next() {
+                    break turn;
                 }
                 if work.stopping {
                     return;
@@ -413,10 +448,20 @@ fn serve(queue: &Queue, commits: &AtomicU64) {
                 queue.wake.wait(&mut work);
             }
         };
-        partition.gather();
-        let again = partition.commit_once();
-        commits.fetch_add(1, Ordering::Relaxed);
-        if again {
+        let again = match turn {
+            Turn::Commit(partition) => {
+                partition.gather();
+                let again = partition.commit_once();
+                commits.fetch_add(1, Ordering::Relaxed);
+                again.then_some(partition)
+            }
+            Turn::WriteOut(partition) => {
+                partition.write_out();
+                queue.work.lock().writing_out = false;
+                Some(partition)
+            }
+        };
+        if let Some(partition) = again {
             queue.work.lock().waiting.push_back(partition);
             queue.wake.notify_one();
         }

@@ -14,7 +14,7 @@ import ottla
 from ottla.errors import ConfigError
 from tests.page_cache import drop_page_cache
 
-ALL = ("cachestat", "nowait", "sendfile")
+ALL = ("cachestat", "nowait", "sendfile", "sync_file_range")
 # Each alone switched off, each pair, all; and none.
 ALLOWED = ["cachestat,nowait,sendfile", "nowait,sendfile", "cachestat,sendfile", "cachestat,nowait", "sendfile", ""]
 PATIENCE_S = 60

@@ -12,6 +12,7 @@ use super::fast_paths::{FastPath, FastPaths, PathState, read_now};
 use super::lock::HeldLock;
 use super::patience::{allow_waiting, may_wait, would_wait};
 use super::portable::{names_in, running_kernel};
+use super::write_out::write_out;
 use super::{DirEntry, DirLock, Disk, File, OpenMode, resident};
 
 #[derive(Debug, Default)]
@@ -183,6 +184,13 @@ impl File for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn write_out(&self, position: u64, bytes: u64) -> io::Result<()> {
+        if !self.fast_paths.is_on(FastPath::SyncFileRange) {
+            return Ok(());
+        }
+        Ok(write_out(&self.file, position, bytes)?)
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {

@@ -8,6 +8,7 @@
 //! | `cachestat` (Linux 6.5) | is a range in the page cache? | `nowait` reads of single bytes of it |
 //! | `nowait` (`preadv2` with `RWF_NOWAIT`) | read what is in memory, or fail | `cachestat`; without both the disk is always waited for elsewhere |
 //! | `sendfile` | records from the page cache to a socket | read and send |
+//! | `sync_file_range` | what nobody waits for is written out in pieces, then synced | it is synced at once |
 
 use std::fmt;
 use std::fs;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::cachestat::cached_pages;
+use super::write_out::write_out;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +29,18 @@ pub enum FastPath {
     Cachestat,
     Nowait,
     Sendfile,
+    SyncFileRange,
 }
 
 impl FastPath {
-    pub const ALL: [FastPath; 3] = [FastPath::Cachestat, FastPath::Nowait, FastPath::Sendfile];
+    pub const ALL: [FastPath; 4] = [FastPath::Cachestat, FastPath::Nowait, FastPath::Sendfile, FastPath::SyncFileRange];
 
     pub fn name(self) -> &'static str {
         match self {
             FastPath::Cachestat => "cachestat",
             FastPath::Nowait => "nowait",
             FastPath::Sendfile => "sendfile",
+            FastPath::SyncFileRange => "sync_file_range",
         }
     }
 }
@@ -136,6 +140,11 @@ impl FastPaths {
                 _ => self.give_up(FastPath::Sendfile, &"it cannot be tried"),
             }
         }
+        if self.is_on(FastPath::SyncFileRange)
+            && let Err(error) = write_out(file, 0, 1)
+        {
+            self.give_up(FastPath::SyncFileRange, &error);
+        }
         Ok(())
     }
 
@@ -176,6 +185,10 @@ mod tests {
         assert!(FastPath::ALL.into_iter().all(|path| paths.is_on(path)));
         // The files of /proc are made as they are read: nothing of them is ever in the page cache.
         paths.try_on(&fs::File::open("/proc/self/status").unwrap()).unwrap();
-        assert!(FastPath::ALL.into_iter().all(|path| paths.state(path) == PathState::NotThere));
+        let reading = [FastPath::Cachestat, FastPath::Nowait, FastPath::Sendfile];
+        assert!(reading.into_iter().all(|path| paths.state(path) == PathState::NotThere));
+        // Nor can a pipe be written out.
+        let (_reader, writer) = io::pipe().unwrap();
+        assert!(write_out(&fs::File::from(std::os::fd::OwnedFd::from(writer)), 0, 1).is_err());
     }
 }

@@ -53,13 +53,14 @@ pub enum Call {
     Read,
     Write,
     Sync,
+    WriteOut,
     SetLen,
     Length,
 }
 
 impl Call {
     /// All that can change what is on the disk; the others only look.
-    pub const CHANGES: [Call; 10] = [
+    pub const CHANGES: [Call; 11] = [
         Call::Create,
         Call::MakeDir,
         Call::Rename,
@@ -69,6 +70,7 @@ impl Call {
         Call::Reserve,
         Call::Write,
         Call::Sync,
+        Call::WriteOut,
         Call::SetLen,
     ];
     /// Those that need room.

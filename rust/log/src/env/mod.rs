@@ -23,6 +23,7 @@ pub mod portable;
 mod process_lock;
 mod resident;
 pub mod scratch;
+mod write_out;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -188,6 +189,11 @@ pub trait File: Send + Sync + Debug {
     }
     fn sync_data(&self) -> io::Result<()> {
         Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+    /// Has this range written to the disk, and waits for that. It promises nothing: the next sync does, with less left to do. What fails
+    /// here is to be taken as a failed sync, since a lost write is told of once.
+    fn write_out(&self, _position: u64, _bytes: u64) -> io::Result<()> {
+        Ok(())
     }
     fn set_len(&self, _length: u64) -> io::Result<()> {
         Err(io::Error::from(io::ErrorKind::PermissionDenied))

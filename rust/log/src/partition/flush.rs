@@ -186,20 +186,6 @@ impl Partition {
         state.unsynced_bytes = now;
     }
 
-    /// Has the pool sync everything appended so far, once; without a pool it is done here and now. For the background flusher.
-    pub fn flush_soon(&self) -> Result<(), StorageError> {
-        {
-            let mut state = self.state.write();
-            state.check_online(&self.path)?;
-            if state.commit_running || state.durable.offset >= state.log_end.offset {
-                return Ok(());
-            }
-            state.commit_running = true;
-        }
-        self.begin_commit();
-        Ok(())
-    }
-
     /// True when `flush.ms` has passed since the oldest append that is not synced; and when something waits for a commit that nobody
     /// makes: one found no descriptor, or the topic was in `os` mode until now.
     pub fn flush_is_due(&self) -> bool {
@@ -280,6 +266,6 @@ fn sync_segment(disk: &dyn Disk, segment: &Segment) -> Result<(), StorageError> 
     }
 }
 
-fn is_not_found(error: &StorageError) -> bool {
+pub(super) fn is_not_found(error: &StorageError) -> bool {
     matches!(error, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }

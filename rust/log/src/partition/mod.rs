@@ -47,6 +47,7 @@ mod tests;
 mod trim;
 mod verifications;
 mod witness;
+mod write_out;
 
 use std::any::Any;
 use std::path::PathBuf;

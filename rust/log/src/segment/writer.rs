@@ -69,6 +69,11 @@ impl Segment {
         log.sync_data().at("sync", &self.log_path)
     }
 
+    /// Has a range of the log written to the disk ([`crate::env::File::write_out`]).
+    pub fn write_out(&self, disk: &dyn Disk, position: u32, bytes: u32) -> Result<(), StorageError> {
+        self.log(disk)?.write_out(u64::from(position), u64::from(bytes)).at("write out", &self.log_path)
+    }
+
     /// Brings the index files up to date.
     pub fn flush_indexes(&self, disk: &dyn Disk, sync: bool) -> Result<(), StorageError> {
         let mut indexes = self.indexes.lock();

@@ -225,6 +225,21 @@ impl FaultyFile {
     }
 }
 
+impl FaultyFile {
+    /// Here are those whom [`super::Faults::hold`] stops.
+    fn wait_while_held(&self) {
+        if self.path.extension().is_none_or(|extension| extension != "log") {
+            return;
+        }
+        let mut held = self.faults.held.lock();
+        self.faults.waiting.fetch_add(1, Ordering::SeqCst);
+        self.faults.released.notify_all();
+        let waits = |held: &mut Option<PathBuf>| held.as_ref().is_some_and(|held| self.path.starts_with(held));
+        self.faults.released.wait_while(&mut held, waits);
+        self.faults.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl File for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.faults.cold.pass(&self.path, position, buffer.len() as u64)?;
@@ -257,14 +272,7 @@ impl File for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.path.extension().is_some_and(|extension| extension == "log") {
-            let mut held = self.faults.held.lock();
-            self.faults.waiting.fetch_add(1, Ordering::SeqCst);
-            self.faults.released.notify_all();
-            let waits = |held: &mut Option<PathBuf>| held.as_ref().is_some_and(|held| self.path.starts_with(held));
-            self.faults.released.wait_while(&mut held, waits);
-            self.faults.waiting.fetch_sub(1, Ordering::SeqCst);
-        }
+        self.wait_while_held();
         let delay_us = self.faults.sync_us.load(Ordering::Relaxed);
         if delay_us > 0 {
             std::thread::sleep(Duration::from_micros(delay_us));
@@ -274,6 +282,12 @@ impl File for FaultyFile {
         passed?;
         self.faults.unsynced.lock().remove(&self.bytes());
         self.file.sync_data()
+    }
+
+    fn write_out(&self, position: u64, bytes: u64) -> io::Result<()> {
+        self.wait_while_held();
+        self.faults.pass(Call::WriteOut, &self.path)?;
+        self.file.write_out(position, bytes)
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {

@@ -17,6 +17,7 @@ mod mirror;
 mod read;
 mod transactions;
 mod trim;
+mod write_out;
 mod wrong_index;
 
 use std::path::PathBuf;
