@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::engine::{Engine, Inner};
 use crate::readers::Readers;
 use crate::replica::{Place, off_the_network};
+use crate::until::until;
 
 /// What is told of the disks that data lies on.
 pub struct Disks {
@@ -72,16 +73,7 @@ impl Engine {
 
     /// Returns once appends need not wait.
     pub async fn relieved(&self) {
-        loop {
-            let told = self.relief.notified();
-            tokio::pin!(told);
-            // Listens before it looks, so that a relief in between is not missed.
-            told.as_mut().enable();
-            if !self.is_over() {
-                return;
-            }
-            told.await;
-        }
+        until(&self.relief, || !self.is_over()).await;
     }
 
     /// Who waits for the disks in the place of the network's threads.

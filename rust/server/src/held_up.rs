@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::until::until;
+
 /// Of the 512 threads of tokio, for each data directory.
 const HELD_MAX: usize = 64;
 
@@ -86,31 +88,14 @@ impl HeldUp {
 
     /// Returns once the partition is not held up.
     pub async fn until_over(&self) {
-        loop {
-            let over = self.over.notified();
-            tokio::pin!(over);
-            // Listens before it looks, so that an end in between is not missed.
-            over.as_mut().enable();
-            if !self.is_now() {
-                return;
-            }
-            over.await;
-        }
+        until(&self.over, || !self.is_now()).await;
     }
 
     /// Returns once work that may have to wait for the disk may begin.
     pub async fn until_uncrowded(&self) {
-        loop {
+        while self.or_crowded() {
             self.until_over().await;
-            let thinned = self.crowd.thinned.notified();
-            tokio::pin!(thinned);
-            thinned.as_mut().enable();
-            if !self.or_crowded() {
-                return;
-            }
-            if !self.is_now() {
-                thinned.await;
-            }
+            until(&self.crowd.thinned, || !self.crowd.is_dense()).await;
         }
     }
 }

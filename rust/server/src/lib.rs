@@ -47,6 +47,7 @@ pub mod shared_map;
 mod slow_stop;
 pub mod transport;
 pub mod unsent;
+mod until;
 pub mod upkeep;
 pub mod waiting;
 pub mod workers;

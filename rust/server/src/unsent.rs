@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::until::until;
+
 pub struct Unsent {
     bytes: AtomicUsize,
     bytes_max: usize,
@@ -40,15 +42,7 @@ impl Unsent {
 
     /// Returns once the bound is kept.
     pub async fn room(&self) {
-        while self.is_over() {
-            let relieved = self.relieved.notified();
-            tokio::pin!(relieved);
-            relieved.as_mut().enable();
-            if !self.is_over() {
-                return;
-            }
-            relieved.await;
-        }
+        until(&self.relieved, || !self.is_over()).await;
     }
 
     /// Counts an answer until the guard is dropped.
