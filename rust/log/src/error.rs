@@ -85,7 +85,7 @@ impl StorageError {
     }
 
     /// The disk would have to be waited for ([`crate::env::patience`]): nothing is wrong.
-    pub(crate) fn would_wait(&self) -> bool {
+    pub fn would_wait(&self) -> bool {
         matches!(self, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
     }
 

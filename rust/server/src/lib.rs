@@ -3,7 +3,7 @@
 //! Reading order: [`listener`] accepts, [`connection`] frames and orders, [`dispatch`] decides who answers, `api/`
 //! answers natively, [`control`] is the way up to everything else. [`engine`] owns the data directory and publishes
 //! the [`image`]; a [`replica`] is one partition with its waiters. What clients may make the broker hold is bounded in [`quotas`],
-//! [`memory`] and [`unsent`]. Who waits: [`waiting`] and [`sessions`] for records, [`readers`] and `crew` for the disk.
+//! [`memory`] and [`unsent`]. Who waits: [`waiting`] and [`sessions`] for records, `walk`, [`readers`] and `crew` for the disk.
 //!
 //! No pyo3 here: who implements [`control::ControlPlane`] is not this crate's business.
 
@@ -50,4 +50,5 @@ pub mod unsent;
 mod until;
 pub mod upkeep;
 pub mod waiting;
+mod walk;
 pub mod workers;

@@ -15,7 +15,6 @@ pub use crate::batch_peek::BatchPeek;
 use crate::error_code::ErrorCode;
 use crate::held_up::HeldUp;
 pub use crate::isolation::Isolation;
-pub use crate::lookups::FoundOffset;
 use crate::readers::Readers;
 pub use crate::refusal::Refusal;
 use crate::reply::FileRegion;

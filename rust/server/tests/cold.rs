@@ -6,11 +6,12 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use common::{Client, FetchAsk, Harness, batch, fetch_body, fetched, produce_body, produced, topic};
+use bytes::BytesMut;
+use common::{Client, FetchAsk, Harness, await_that, batch, fetch_body, fetched, produce_body, produced, talk, topic};
 use ottla_log::env::faulty::{Faults, FaultyDisk};
 use ottla_log::{Durability, PartitionConfig};
+use ottla_protocol::wire::{Reader, Writer};
 use ottla_server::limits::Limits;
 
 /// More than the threads that wait for the disk.
@@ -73,15 +74,6 @@ impl Scene {
     }
 }
 
-/// Returns once it is so.
-fn until(is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it never is");
-        std::thread::yield_now();
-    }
-}
-
 fn produce(client: &mut Client, partition: i32, sent: &[u8]) {
     let answer = client.ask(0, 7, |w| produce_body(w, None, 1, "t", partition, sent));
     assert_eq!(produced(&answer).0, 0);
@@ -94,6 +86,27 @@ fn ask(partition: i32, offset: i64, bytes: i32) -> FetchAsk {
         partitions: vec![(partition, offset)],
         ..FetchAsk::default()
     }
+}
+
+/// A ListOffsets v1: the first record since the time of all.
+fn time_body(writer: &mut Writer<'_, BytesMut>, partition: i32) {
+    writer.i32(-1);
+    writer.array(false, Some(1)).unwrap();
+    writer.string(false, "t").unwrap();
+    writer.array(false, Some(1)).unwrap();
+    writer.i32(partition);
+    writer.i64(1_700_000_000_000);
+}
+
+fn first_since(answer: &[u8]) -> i64 {
+    let mut reader = Reader::new(answer);
+    assert_eq!(reader.array(false, 1, "topics").unwrap(), 1);
+    reader.string(false, "name").unwrap();
+    assert_eq!(reader.array(false, 1, "partitions").unwrap(), 1);
+    reader.i32("partition").unwrap();
+    assert_eq!(reader.i16("error").unwrap(), 0);
+    reader.i64("timestamp").unwrap();
+    reader.i64("offset").unwrap()
 }
 
 fn fetch(client: &mut Client, partition: i32, offset: i64, bytes: i32) -> Vec<u8> {
@@ -168,6 +181,33 @@ fn who_looks_up_on_the_disk_keeps_nobody_waiting() {
     assert_eq!(lookups(), before, "now it is in memory");
 }
 
+/// Whoever asks for offsets by time waits for a thread like all others, however many they are; what is in memory is found at once.
+#[test]
+fn times_are_looked_up_by_few() {
+    let scene = Scene::new();
+    let mut client = scene.harness.connect();
+    let small = batch(&["0123456789"]);
+    for partition in 0..CROWD {
+        produce(&mut client, partition, &small);
+        scene.harness.engine.replica("t", partition).unwrap().partition().unwrap().roll().unwrap();
+        produce(&mut client, partition, &small);
+        scene.chill(partition);
+        scene.faults.cold.chill(&Scene::path(partition, "timeindex"), 1 << 20);
+    }
+    assert_eq!(first_since(&client.ask(2, 1, |w| time_body(w, 0))), 0);
+    scene.faults.cold.hold(true);
+    let mut others: Vec<Client> = (1..CROWD).map(|_| scene.harness.connect()).collect();
+    for (partition, other) in (1..).zip(&mut others) {
+        other.send(2, 1, |w| time_body(w, partition));
+    }
+    await_that("all want the disk", || scene.at_work() == others.len());
+    scene.faults.cold.await_waiting(4);
+    assert_eq!(first_since(&client.ask(2, 1, |w| time_body(w, 0))), 0);
+    assert_eq!(scene.faults.cold.waiting(), 4);
+    scene.faults.cold.hold(false);
+    others.iter_mut().for_each(|other| assert_eq!(first_since(&other.receive().1), 0));
+}
+
 /// However much one connection asks for, it waits for one piece at a time: another one finds a thread.
 #[test]
 fn one_reader_takes_one_thread() {
@@ -189,7 +229,8 @@ fn one_reader_takes_one_thread() {
     scene.faults.cold.await_waiting(1);
     modest.send(1, 7, |w| fetch_body(w, &ask(8, 0, 50 << 20)));
     scene.faults.cold.await_waiting(2);
-    assert_eq!(scene.faults.cold.waiting(), 2);
+    talk(&mut client);
+    assert_eq!((scene.at_work(), scene.faults.cold.waiting()), (2, 2));
     scene.faults.cold.hold(false);
     assert_eq!(fetched(&greedy.receive().1).partitions.len(), 8);
     records(&modest.receive().1);
@@ -200,21 +241,20 @@ fn one_reader_takes_one_thread() {
 fn reads_ahead() {
     let scene = Scene::new();
     let mut client = scene.harness.connect();
-    let right = scene.fill(&mut client, 0, 30);
-    assert!(right.len() > 2 << 20);
+    let right = scene.fill(&mut client, 0, 100);
+    // Twice what is brought in with what is waited for.
+    assert!(right.len() > 8 << 20);
     scene.chill(0);
     let mut found = Vec::new();
-    let bytes = right.len() / 30;
-    for offset in 0..30 {
+    let bytes = right.len() / 100;
+    for offset in 0..100 {
         found.extend(fetch(&mut client, 0, offset, i32::try_from(bytes).unwrap()));
-        if offset == 0 {
-            assert_eq!(scene.waits(), 1);
-            // The memory of this disk holds what is coming once the reader is at work elsewhere.
-            scene.faults.cold.arrive();
-        }
+        assert_eq!(scene.waits(), 1, "{offset}");
+        // The memory of this disk holds what is coming once the reader is at work elsewhere.
+        await_that("what is done ahead is done", || scene.at_work() == 0);
+        scene.faults.cold.arrive();
     }
     assert!(found == right);
-    assert_eq!(scene.waits(), 1);
 }
 
 /// Who has gone is not waited for: when the disk answers again it is for those who still want something.
@@ -231,12 +271,12 @@ fn work_for_nobody_is_not_done() {
     for (partition, reader) in (1..).zip(&mut readers) {
         reader.send(1, 7, |w| fetch_body(w, &ask(partition, 0, 50 << 20)));
     }
-    until(|| scene.at_work() == readers.len());
+    await_that("all want the disk", || scene.at_work() == readers.len());
     scene.faults.cold.await_waiting(4);
     drop(readers);
-    until(|| scene.at_work() == 4);
+    await_that("those who have gone want nothing", || scene.at_work() == 4);
     client.send(1, 7, |w| fetch_body(w, &ask(0, 0, 50 << 20)));
-    until(|| scene.at_work() == 5);
+    await_that("one more wants the disk", || scene.at_work() == 5);
     scene.faults.cold.hold(false);
     records(&client.receive().1);
     assert_eq!(scene.faults.cold.waits(), 5);

@@ -8,9 +8,10 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, Instant};
 
-use common::{Client, FetchAsk, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
+use common::{
+    Client, FetchAsk, Harness, TOPIC_ID, await_that, batch, fetch_body, fetched, produce_body, produced, topic,
+};
 use ottla_log::env::faulty::{Faults, FaultyDisk};
 use ottla_log::{Durability, PartitionConfig};
 use ottla_protocol::wire::Reader;
@@ -18,18 +19,18 @@ use ottla_server::limits::Limits;
 
 const REQUEST_TIMED_OUT: i16 = 7;
 /// More than there are threads to wait with, of any kind, in proportion to what one may take.
-const CROWD: usize = 240;
+const CROWD: usize = 320;
 /// Other tests of this program have theirs.
 const THREADS_OF_OTHERS: usize = 60;
 
 /// A broker in which somebody makes a segment for partition 0 of three, each with a record in it.
 struct Scene {
+    /// Dropped, the disk goes on; before the broker, which waits for it.
+    go: Option<Sender<()>>,
     harness: Harness,
     faults: Arc<Faults>,
     rolling: Client,
     sent: Vec<u8>,
-    /// Dropped, the disk goes on.
-    go: Option<Sender<()>>,
 }
 
 impl Scene {
@@ -64,15 +65,6 @@ impl Scene {
     fn release(&mut self) {
         self.go = None;
         assert_eq!(produced(&self.rolling.receive().1), (0, 1));
-    }
-}
-
-/// Returns once it is so.
-fn until(is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it never is");
-        std::thread::yield_now();
     }
 }
 
@@ -116,11 +108,33 @@ fn end(client: &mut Client) -> i64 {
     reader.i64("offset").unwrap()
 }
 
+/// Asks where epoch 0 of it ends.
+fn ask_for_the_epoch(client: &mut Client) {
+    client.send(23, 2, |w| {
+        w.array(false, Some(1)).unwrap();
+        w.string(false, "t").unwrap();
+        w.array(false, Some(1)).unwrap();
+        [0, -1, 0].into_iter().for_each(|number| w.i32(number));
+    });
+}
+
+fn end_of_the_epoch(client: &mut Client) -> i64 {
+    let answer = client.receive().1;
+    let mut reader = Reader::new(&answer);
+    reader.i32("throttle").unwrap();
+    assert_eq!(reader.array(false, 1, "topics").unwrap(), 1);
+    reader.string(false, "name").unwrap();
+    assert_eq!(reader.array(false, 1, "partitions").unwrap(), 1);
+    assert_eq!(reader.i16("error").unwrap(), 0);
+    ["partition", "epoch"].into_iter().for_each(|what| _ = reader.i32(what).unwrap());
+    reader.i64("end").unwrap()
+}
+
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Producers, consumers and those who ask for offsets wait by the hundred; whoever needs another partition is answered, also with records
+/// Producers, consumers and those who ask for offsets or epochs wait by the hundred; whoever needs another partition is answered, also with records
 /// that are on the disk only. Afterwards all get what they asked for, and every batch is there once.
 #[test]
 fn who_waits_for_it_takes_no_thread() {
@@ -128,13 +142,14 @@ fn who_waits_for_it_takes_no_thread() {
     let (requests, before) = (scene.requests(), threads());
     let mut clients: Vec<Client> = (0..CROWD).map(|_| scene.harness.connect()).collect();
     for (place, client) in clients.iter_mut().enumerate() {
-        match place % 3 {
+        match place % 4 {
             0 => drop(client.send(0, 7, |w| produce_body(w, None, -1, "t", 0, &scene.sent))),
             1 => ask_for(client, 0),
-            _ => ask_for_the_end(client),
+            2 => ask_for_the_end(client),
+            _ => ask_for_the_epoch(client),
         }
     }
-    until(|| scene.requests() == requests + CROWD as u64);
+    await_that("all have asked", || scene.requests() == requests + CROWD as u64);
     let mut other = scene.harness.connect();
     assert_eq!(produce(&mut other, 1, &scene.sent), (0, 1));
     scene.faults.cold.chill(Path::new("/data/t-2/00000000000000000000.log"), 1 << 20);
@@ -145,18 +160,19 @@ fn who_waits_for_it_takes_no_thread() {
     scene.release();
     let mut offsets = Vec::new();
     for (place, client) in clients.iter_mut().enumerate() {
-        match place % 3 {
+        match place % 4 {
             0 => {
                 let (error, offset) = produced(&client.receive().1);
                 assert_eq!(error, 0);
                 offsets.push(offset);
             }
             1 => assert!(records(client).len() >= scene.sent.len()),
-            _ => assert!(end(client) >= 2),
+            2 => assert!(end(client) >= 2),
+            _ => assert!(end_of_the_epoch(client) >= 2),
         }
     }
     offsets.sort_unstable();
-    assert!(offsets.iter().copied().eq(2..2 + CROWD as i64 / 3));
+    assert!(offsets.iter().copied().eq(2..2 + CROWD as i64 / 4));
 }
 
 /// A Produce that waits longer than its time-out is refused, and nothing of it is appended later. One of another connection goes on.
@@ -165,11 +181,11 @@ fn what_waits_too_long_is_refused() {
     let mut scene = Scene::new();
     let (mut late, mut client) = (scene.harness.connect(), scene.harness.connect());
     late.send(0, 7, |w| produce_body(w, None, 1, "t", 0, &scene.sent));
-    until(|| scene.harness.plane.deadlines.waiting() == 1);
+    await_that("it waits", || scene.harness.plane.deadlines.waiting() == 1);
     scene.harness.clock.turn(31_000);
     assert_eq!(produced(&late.receive().1).0, REQUEST_TIMED_OUT);
     client.send(0, 7, |w| produce_body(w, None, 1, "t", 0, &scene.sent));
-    until(|| scene.harness.plane.deadlines.waiting() == 1);
+    await_that("the other one waits", || scene.harness.plane.deadlines.waiting() == 1);
     scene.release();
     assert_eq!(produced(&client.receive().1), (0, 2));
     assert_eq!(produce(&mut late, 0, &scene.sent), (0, 3));

@@ -140,7 +140,8 @@ impl Segment {
 
     /// The greatest timestamp in the segment, and the last offset of the batch it came with.
     pub fn max_timestamp(&self, disk: &dyn Disk) -> Result<Option<TimeEntry>, StorageError> {
-        if let Some(max) = self.indexes.lock().max {
+        let at = "search the time index of";
+        if let Some(max) = self.indexes().at(at, &self.log_path)?.max {
             return Ok(max);
         }
         let (last, fits) = self.last_time(disk)?;
@@ -148,7 +149,7 @@ impl Segment {
             self.rebuild_indexes(disk, "the last entry of the time index")?;
         }
         // Somebody may have read it meanwhile; who made it anew knows it.
-        Ok(*self.indexes.lock().max.get_or_insert(last))
+        Ok(*self.indexes().at(at, &self.log_path)?.max.get_or_insert(last))
     }
 
     /// The greatest timestamp, if it is known without a look at the disk; [`i64::MIN`] when no record has one.
@@ -164,10 +165,10 @@ impl Segment {
     /// Where a search for `timestamp_ms` may begin.
     pub fn time_floor(&self, disk: &dyn Disk, timestamp_ms: i64) -> Result<Offset, StorageError> {
         for _ in 0..2 {
-            let entry = {
-                let mut indexes = self.indexes.lock();
-                indexes.time.lookup(disk, timestamp_ms).at("search the time index of", &self.log_path)?
-            };
+            let entry = self
+                .indexes()
+                .and_then(|mut indexes| indexes.time.lookup(disk, timestamp_ms))
+                .at("search the time index of", &self.log_path)?;
             let Some(entry) = entry else { break };
             if self.time_fits(disk, entry)? {
                 return Ok(entry.offset);

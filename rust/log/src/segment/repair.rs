@@ -187,7 +187,7 @@ impl Segment {
         let at = "read the indexes of";
         let size = self.size();
         let (last, tail) = {
-            let mut indexes = self.indexes.lock();
+            let mut indexes = self.indexes().at(at, &self.log_path)?;
             let last = indexes.time.last(disk).at(at, &self.log_path)?;
             (last, indexes.offset.at_or_after(disk, size.saturating_sub(TAIL_BYTES)).at(at, &self.log_path)?)
         };

@@ -10,7 +10,7 @@
 //! - a partition named twice: INVALID_REQUEST, once (Kafka: `duplicatePartitions`)
 //! - a negative timestamp the version does not know: UNSUPPORTED_VERSION
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_protocol::native::list_offsets::{
@@ -19,93 +19,89 @@ use ottla_protocol::native::list_offsets::{
 };
 use ottla_protocol::wire::{Error, Writer};
 
-use crate::crew;
+use super::asked::{self, Asked};
 use crate::dispatch::{Pending, RequestInfo};
 use crate::error_code::ErrorCode;
-use crate::image::Topic;
+use crate::image::PartitionState;
+use crate::lookups::{FoundOffset, Unanswered};
 use crate::plane::Plane;
-use crate::replica::{FoundOffset, Isolation};
+use crate::replica::{Isolation, Patience};
+use crate::walk::WouldWait;
 
 const KEY: i16 = 2;
 const NOWHERE: FoundOffset = FoundOffset { offset: -1, timestamp_ms: -1, leader_epoch: -1 };
 
+/// What is asked of one partition, and how.
+struct Asking {
+    question: Question,
+    isolation: Isolation,
+    version: i16,
+    is_named_twice: bool,
+}
+
 pub fn answer(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pending, Error> {
     let mut reader = super::body(frame, info)?;
     let request = ListOffsetsRequest::read(&mut reader, info.version)?;
-    let isolation = Isolation::from_wire(request.isolation_level);
-    let mut seen = HashSet::new();
-    let mut twice = HashSet::new();
+    let (isolation, version) = (Isolation::from_wire(request.isolation_level), info.version);
+    let mut times: HashMap<(&str, i32), usize> = HashMap::new();
     for (name, questions) in &request.topics {
-        for question in questions {
-            if !seen.insert((*name, question.partition)) {
-                twice.insert((*name, question.partition));
-            }
-        }
+        questions.iter().for_each(|question| *times.entry((*name, question.partition)).or_default() += 1);
     }
-    let image = plane.engine.image();
-    let partitions = request
-        .topics
-        .iter()
-        .flat_map(|(name, questions)| questions.iter().map(move |question| (*name, question.partition)));
-    if let Some(held_up) = super::held_up(&image, partitions) {
-        return Ok(super::when_released(held_up, plane, info, frame, answer));
-    }
-    crew::open_all(request.topics.iter().flat_map(|(name, questions)| {
-        let topic = image.topic(name);
-        questions.iter().filter_map(move |question| Some(&topic?.partition(question.partition)?.replica))
-    }));
-    let mut answers = Vec::with_capacity(request.topics.len());
-    for (name, questions) in &request.topics {
-        let topic = image.topic(name);
-        let of_topic = questions
-            .iter()
-            // Of those named twice the first is answered.
-            .filter(|question| {
-                let key = (*name, question.partition);
-                !twice.contains(&key) || seen.remove(&key)
-            })
-            .map(|question| {
-                let found = if twice.contains(&(*name, question.partition)) {
-                    Err(ErrorCode::INVALID_REQUEST)
-                } else {
-                    find(topic, question, isolation, info.version)
-                };
-                let (error, found) = found.map_or_else(|error| (error, NOWHERE), |found| (ErrorCode::NONE, found));
-                Answer {
-                    partition: question.partition,
-                    error_code: error.0,
-                    timestamp: found.timestamp_ms,
-                    offset: found.offset,
-                    leader_epoch: found.leader_epoch,
-                }
-            })
-            .collect();
-        answers.push((*name, of_topic));
-    }
-    Ok(Pending::made(
-        info.reply(KEY, 64, |builder| write_response(&mut Writer::new(builder.buffer()), info.version, &answers)),
-    ))
+    let topics = request.topics.iter().map(|(name, questions)| {
+        // Of those named twice the first is answered.
+        let asked = questions.iter().filter_map(|question| {
+            let times = times.remove(&(*name, question.partition))?;
+            Some(Asking { question: *question, isolation, version, is_named_twice: times > 1 })
+        });
+        (*name, asked.collect())
+    });
+    Ok(Asked::new(topics.collect()).answer(plane, info, |info, answers| {
+        info.reply(KEY, 64, |builder| write_response(&mut Writer::new(builder.buffer()), info.version, answers))
+    }))
 }
 
-fn find(
-    topic: Option<&Arc<Topic>>,
-    question: &Question,
-    isolation: Isolation,
-    version: i16,
-) -> Result<FoundOffset, ErrorCode> {
-    let partition =
-        topic.and_then(|topic| topic.partition(question.partition)).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    if !is_known_timestamp(question.timestamp, version) {
-        return Err(ErrorCode::UNSUPPORTED_VERSION);
+impl asked::Question for Asking {
+    type Answer = Answer;
+
+    fn partition(&self) -> i32 {
+        self.question.partition
     }
-    super::check_leader_epoch(partition, question.current_leader_epoch)?;
-    let replica = &partition.replica;
-    let found = match question.timestamp {
-        LATEST => Some(replica.latest(isolation)?),
-        EARLIEST | EARLIEST_LOCAL => Some(replica.earliest()?),
-        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => None,
-        MAX_TIMESTAMP => replica.with_max_timestamp(isolation)?,
-        timestamp_ms => replica.at_timestamp(timestamp_ms, isolation)?,
-    };
-    Ok(found.unwrap_or(NOWHERE))
+
+    fn answer(&self, partition: Option<&PartitionState>, patience: Patience) -> Result<Answer, WouldWait> {
+        let (error, found) = match self.find(partition, patience) {
+            Ok(found) => (ErrorCode::NONE, found),
+            Err(Unanswered::Refused(error)) => (error, NOWHERE),
+            Err(Unanswered::WouldWait) => return Err(WouldWait),
+        };
+        Ok(Answer {
+            partition: self.question.partition,
+            error_code: error.0,
+            timestamp: found.timestamp_ms,
+            offset: found.offset,
+            leader_epoch: found.leader_epoch,
+        })
+    }
+}
+
+impl Asking {
+    fn find(&self, partition: Option<&PartitionState>, patience: Patience) -> Result<FoundOffset, Unanswered> {
+        if self.is_named_twice {
+            return Err(ErrorCode::INVALID_REQUEST.into());
+        }
+        let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        if !is_known_timestamp(self.question.timestamp, self.version) {
+            return Err(ErrorCode::UNSUPPORTED_VERSION.into());
+        }
+        super::check_leader_epoch(partition, self.question.current_leader_epoch)?;
+        let (replica, isolation) = (&partition.replica, self.isolation);
+        replica.at_once(patience)?;
+        let found = match self.question.timestamp {
+            LATEST => Some(replica.latest(isolation)?),
+            EARLIEST | EARLIEST_LOCAL => Some(replica.earliest()?),
+            LATEST_TIERED | EARLIEST_PENDING_UPLOAD => None,
+            MAX_TIMESTAMP => replica.with_max_timestamp(isolation, patience)?,
+            timestamp_ms => replica.at_timestamp(timestamp_ms, isolation, patience)?,
+        };
+        Ok(found.unwrap_or(NOWHERE))
+    }
 }

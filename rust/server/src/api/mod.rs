@@ -1,6 +1,7 @@
 //! One file per native API.
 
 pub mod api_versions;
+mod asked;
 pub mod describe_topic_partitions;
 pub mod fetch;
 pub mod list_offsets;
@@ -8,15 +9,11 @@ pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 
-use std::sync::Arc;
-
 use ottla_protocol::wire::{Error, Reader};
 
-use crate::dispatch::{Pending, RequestInfo};
+use crate::dispatch::RequestInfo;
 use crate::error_code::ErrorCode;
-use crate::image::{Image, PartitionState};
-use crate::plane::Plane;
-use crate::replica::Replica;
+use crate::image::PartitionState;
 
 /// A reader that stands at the body of a request and counts positions from the frame's start. Bytes behind the last
 /// field are ignored, as Kafka does.
@@ -24,32 +21,6 @@ fn body<'a>(frame: &'a [u8], info: &RequestInfo) -> Result<Reader<'a>, Error> {
     let mut reader = Reader::new(frame);
     reader.take(info.body_start, "request header")?;
     Ok(reader)
-}
-
-/// The first of these partitions that somebody holds while waiting for the disk.
-fn held_up<'i>(image: &'i Image, mut partitions: impl Iterator<Item = (&'i str, i32)>) -> Option<Arc<Replica>> {
-    partitions.find_map(|(topic, index)| {
-        let replica = &image.topic(topic)?.partition(index)?.replica;
-        replica.held_up().is_now().then(|| Arc::clone(replica))
-    })
-}
-
-/// How an API answers.
-type Answer = fn(&Arc<Plane>, &RequestInfo, &[u8]) -> Result<Pending, Error>;
-
-/// Answers once nobody holds this partition any more, as if the request came then.
-fn when_released(
-    replica: Arc<Replica>,
-    plane: &Arc<Plane>,
-    info: &RequestInfo,
-    frame: &[u8],
-    answer: Answer,
-) -> Pending {
-    let (plane, info, frame) = (Arc::clone(plane), info.clone(), frame.to_vec());
-    Pending::later(async move {
-        replica.held_up().until_over().await;
-        answer(&plane, &info, &frame).map_err(|error| error.to_string())?.finished().await
-    })
 }
 
 /// Checks the leader epoch a client believes in (KIP-320).

@@ -226,6 +226,21 @@ fn marks_go_with_their_session() {
     assert!(world.partitions.iter().all(|partition| partition.marks() == 0));
 }
 
+/// However often a session's list changes, it takes no more room than the longest of them.
+#[test]
+fn the_room_of_the_forgotten_is_used_again() {
+    let world = World::new(10);
+    let id = world.open(2, NOW);
+    for epoch in 1..20 {
+        let (context, targets) = world
+            .sessions
+            .begin(request(id, epoch), vec![(key(epoch + 1), wanted(0))], &[key(epoch)], NOW, world.find())
+            .unwrap();
+        assert!(targets.iter().all(|target| target.ticket.unwrap().slot < 3), "{targets:?}");
+        world.finish(context, targets, |_| said(0, 0));
+    }
+}
+
 #[test]
 fn wrong_ids_epochs_and_naming_are_refused_with_kafkas_codes() {
     let world = World::new(10);

@@ -7,6 +7,7 @@ use crate::Offsets;
 use crate::batch::Marker;
 use crate::env::OpenMode;
 use crate::env::faulty::Call;
+use crate::env::patience::without_waiting;
 use crate::error::ReadError;
 use crate::open_files::OpenFiles;
 use crate::partition::Read;
@@ -71,6 +72,41 @@ fn the_same_answer_once_it_is_in_memory() {
     }
 }
 
+/// The same for look-ups by time.
+#[test]
+fn times_once_they_are_in_memory() {
+    let (mut bench, faults) = brittle(Durability::Os, 0);
+    bench.config.segment_bytes = 1000;
+    bench.config.index_interval_bytes = 150;
+    let partition = bench.open();
+    for second in 0..60 {
+        send(&partition, batch_at(NOBODY, Compression::None, T0 + 1000 * second, &["x"])).unwrap();
+    }
+    partition.close().unwrap();
+    let partition = bench.open_with(Bench::clean()).0;
+    assert!(partition.status().segments > 4);
+    chill(&bench, &faults);
+    let look = |second: i64| partition.lookup_timestamp(T0 + 1000 * second);
+    for second in 0..60 {
+        assert!(without_waiting(|| look(second)).is_err_and(|error| error.would_wait()), "{second}");
+    }
+    assert!(without_waiting(|| partition.max_timestamp()).is_err_and(|error| error.would_wait()));
+    assert_eq!(faults.cold.waits(), 0);
+    let youngest = partition.max_timestamp().unwrap();
+    assert_eq!(youngest.map(|found| found.offset), Some(59));
+    for second in 0..60 {
+        assert_eq!(
+            look(second).unwrap().map(|found| (found.offset, found.timestamp_ms)),
+            Some((second, T0 + 1000 * second))
+        );
+    }
+    assert!(faults.cold.waits() > 0);
+    for second in 0..60 {
+        assert_eq!(without_waiting(|| look(second)).unwrap(), look(second).unwrap());
+    }
+    assert_eq!(without_waiting(|| partition.max_timestamp()).unwrap(), youngest);
+}
+
 /// At the tail the place of the last batches is known: nobody waits, though nothing is in memory.
 #[test]
 fn the_tail_needs_no_look() {
@@ -86,19 +122,37 @@ fn the_tail_needs_no_look() {
     assert_eq!(slice.end, slice.position + u64::from(slice.length));
 }
 
-/// Somebody who waits for the index of a segment holds up nobody who may not wait.
+/// Somebody who waits for the index of a segment holds up nobody who may not wait, whatever is known of the segment's times.
 #[test]
 fn the_wait_of_another_is_not_shared() {
-    let (_bench, faults, partition) = cold();
-    faults.cold.hold(true);
-    std::thread::scope(|scope| {
-        let waits = scope.spawn(|| partition.read(0, 1000, ReadUpTo::HighWatermark, true).unwrap());
-        faults.cold.await_waiting(1);
-        assert!(matches!(at_once(&partition, 0, ReadUpTo::HighWatermark), Err(ReadError::WouldWait)));
-        assert!(matches!(at_once(&partition, 1, ReadUpTo::LastStable), Err(ReadError::WouldWait)));
-        faults.cold.hold(false);
-        assert!(waits.join().unwrap().slice.is_some());
-    });
+    let (bench, faults, partition) = cold();
+    let partition = &partition;
+    for _ in 0..2 {
+        faults.cold.hold(true);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| partition.read(0, 1000, ReadUpTo::HighWatermark, true).unwrap());
+            faults.cold.await_waiting(1);
+            let (tell, told) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                let reads = [(0, ReadUpTo::HighWatermark), (1, ReadUpTo::LastStable)]
+                    .map(|(offset, up_to)| at_once(partition, offset, up_to).map(drop));
+                let times = [
+                    without_waiting(|| partition.lookup_timestamp(T0).map(drop)),
+                    without_waiting(|| partition.max_timestamp().map(drop)),
+                ];
+                tell.send((reads, times)).unwrap();
+            });
+            let in_time = told.recv_timeout(std::time::Duration::from_secs(30));
+            faults.cold.hold(false);
+            let (reads, times) = in_time.unwrap();
+            assert!(reads.iter().all(|read| matches!(read, Err(ReadError::WouldWait))));
+            assert!(times.iter().all(|time| time.as_ref().is_err_and(|error| error.would_wait())));
+            assert!(waits.join().unwrap().slice.is_some());
+        });
+        assert_eq!(partition.lookup_timestamp(T0).unwrap().map(|found| found.offset), Some(0));
+        assert!(partition.max_timestamp().unwrap().is_some());
+        chill(&bench, &faults);
+    }
 }
 
 /// Nor is it by who must close files, so that there are not too many: everybody who reads or writes does.

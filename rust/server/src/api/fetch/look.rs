@@ -1,8 +1,4 @@
-//! A look at partitions, in order, until all have answered.
-//!
-//! It begins on the network thread, where nothing waits for the disk. At a partition that needs that (not opened yet, its index or the begin of
-//! the records not in memory) the look as a whole moves to a thread of the [`Readers`], does a few there, and comes back. For one that somebody
-//! else holds, who makes a segment say, it waits on no thread.
+//! A look at partitions, in order, until all have answered. Where it needs the disk is in [`crate::walk`].
 //!
 //! A few records from each of very many partitions are copied: a call of `sendfile` for each would cost more, and an answer that waits
 //! for a slow client would hold as many descriptors.
@@ -12,19 +8,13 @@ use std::sync::Arc;
 use ottla_log::env::read_exact_at;
 use ottla_protocol::native::fetch::{DivergingEpoch, PartitionHead};
 
-use crate::crew;
-use crate::engine::Engine;
 use crate::error_code::ErrorCode;
 use crate::image::{Image, PartitionState};
-use crate::readers::Readers;
 use crate::replica::{Isolation, Patience, Replica};
 use crate::reply::FileRegion;
 use crate::sessions::{PartitionKey, Reader, Said, Target, TopicKey, Wanted};
+use crate::walk::{Walk, WouldWait};
 
-/// So many partitions at most are waited for by one piece of work.
-const WAITS_MAX: usize = 16;
-/// So many at most are opened ahead, side by side, where one has to be.
-const OPENED_AHEAD_MAX: usize = 256;
 /// Records of a partition up to here are copied, and up to here of all partitions of an answer.
 const COPY_BYTES_MAX: usize = 8 * 1024;
 const COPY_BYTES_OF_ALL: usize = 1024 * 1024;
@@ -76,17 +66,6 @@ impl Read {
     }
 }
 
-/// The disk must be waited for.
-struct WouldWait;
-
-/// What a look cannot go on without.
-pub enum Needs {
-    /// These threads, which may wait for the disk.
-    Readers(Arc<Readers>),
-    /// That somebody else lets the partition go.
-    Release(Arc<Replica>),
-}
-
 /// See the module.
 pub struct Look {
     reader: Reader,
@@ -106,6 +85,20 @@ pub fn find<'a>(image: &'a Image, key: &PartitionKey) -> Result<&'a PartitionSta
         TopicKey::Id(id) => image.topic_by_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?,
     };
     topic.partition(key.partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+}
+
+impl Walk for Look {
+    fn step(&mut self, image: &Image, patience: Patience) -> Result<bool, WouldWait> {
+        let Some(target) = self.targets.get(self.reads.len()) else { return Ok(false) };
+        let read = self.look_at(image, target, patience)?;
+        self.take(read);
+        Ok(true)
+    }
+
+    fn left<'i>(&self, image: &'i Image) -> impl Iterator<Item = &'i Arc<Replica>> {
+        let left = self.targets.iter().skip(self.reads.len());
+        left.filter_map(|target| find(image, &target.key).ok()).map(|partition| &partition.replica)
+    }
 }
 
 impl Look {
@@ -130,71 +123,9 @@ impl Look {
         self.targets.into_iter().zip(bytes.into_iter().chain(std::iter::repeat(0)))
     }
 
-    /// Goes on without waiting for the disk. `Some`: it came to a partition that needs this.
-    pub fn go_on(&mut self, image: &Image) -> Option<Needs> {
-        while let Some(target) = self.targets.get(self.reads.len()) {
-            match self.look_at(image, target, Patience::None) {
-                Ok(read) => self.take(read),
-                Err(WouldWait) => {
-                    let replica = &find(image, &target.key).ok()?.replica;
-                    return Some(if replica.held_up().is_now() {
-                        Needs::Release(Arc::clone(replica))
-                    } else {
-                        Needs::Readers(Arc::clone(replica.readers()))
-                    });
-                }
-            }
-        }
-        None
-    }
-
-    /// The same to the end, with the disk. `None`: the engine is being closed.
-    pub async fn finish(mut self, engine: &Arc<Engine>) -> Option<Self> {
-        while let Some(needed) = self.go_on(&engine.image()) {
-            let readers = match needed {
-                Needs::Readers(readers) => readers,
-                Needs::Release(replica) => {
-                    replica.held_up().until_over().await;
-                    continue;
-                }
-            };
-            readers.lookups.add_one();
-            let (engine, own) = (Arc::clone(engine), Arc::clone(&readers));
-            self = readers
-                .run(move || {
-                    let image = engine.image();
-                    self.open_ahead(&image, &own);
-                    self.wait_for_some(&image, &own);
-                    self
-                })
-                .await?;
-        }
-        Some(self)
-    }
-
-    /// After a start nobody has used any yet.
-    fn open_ahead(&self, image: &Image, readers: &Arc<Readers>) {
-        let next = self.targets.iter().skip(self.reads.len()).take(OPENED_AHEAD_MAX);
-        let found = next.filter_map(|target| find(image, &target.key).ok()).map(|partition| &partition.replica);
-        crew::open_all(found.filter(|replica| Arc::ptr_eq(replica.readers(), readers)));
-    }
-
     /// There may be more than this answer can have.
     pub fn is_full(&self) -> bool {
         self.files_left == 0
-    }
-
-    /// Goes on where waiting is allowed, as long as the disk is that of `readers`.
-    fn wait_for_some(&mut self, image: &Image, readers: &Arc<Readers>) {
-        for _ in 0..WAITS_MAX {
-            let Some(target) = self.targets.get(self.reads.len()) else { return };
-            let Ok(read) = self.look_at(image, target, Patience::Any) else { return };
-            self.take(read);
-            match self.go_on(image) {
-                Some(Needs::Readers(next)) if Arc::ptr_eq(&next, readers) => {}
-                _ => return,
-            }
-        }
     }
 
     fn take(&mut self, mut read: Read) {
@@ -245,9 +176,7 @@ impl Look {
             }
         };
         let replica = &partition.replica;
-        if replica.held_up().is_now() || (patience == Patience::None && replica.must_be_opened()) {
-            return Err(WouldWait);
-        }
+        replica.at_once(patience)?;
         let records = match self.records(partition, wanted, patience, &mut head) {
             Ok(Some(records)) => records,
             Ok(None) => return Err(WouldWait),

@@ -10,7 +10,7 @@
 //!   batch may be cut, but never the first: where even that does not fit, there are no records
 //! - parks until `min.bytes` are there or `max.wait.ms` has passed; woken by what moves a partition, not polled;
 //!   an error or a diverging epoch answers at once
-//! - what is not in memory is waited for by other threads: see `look.rs` for what finds records, `transport.rs` for records
+//! - what is not in memory is waited for by other threads: see `walk.rs` for what finds records, `transport.rs` for records
 //! - a follower's fetch: NOT_LEADER_OR_FOLLOWER, since this broker has no followers
 //!
 //! Version notes: 7 sessions; 9 current leader epoch; 12 last fetched epoch; 13 topic ids; 15 replica state tag.
@@ -34,6 +34,7 @@ use crate::plane::Plane;
 use crate::replica::Isolation;
 use crate::reply::Reply;
 use crate::sessions::{Context, PartitionKey, Reader, Said, SessionRequest, Target, TopicKey, Wanted};
+use crate::walk;
 use look::{Look, Read, Records};
 
 const KEY: i16 = 1;
@@ -81,7 +82,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
     };
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let mut look = Look::new(reader, targets, fetch.max_bytes);
-    let is_done = look.go_on(&image).is_none();
+    let is_done = walk::go_on(&mut look, &image).is_none();
     drop(image);
     if is_done && (max_wait.is_zero() || fetch.is_satisfied_by(&look)) {
         return Ok(Pending::made(fetch.respond(plane, look)));
@@ -89,7 +90,7 @@ pub fn begin(plane: &Arc<Plane>, info: &RequestInfo, frame: &[u8]) -> Result<Pen
     let plane = Arc::clone(plane);
     Ok(Pending::later(async move {
         let deadline = (!max_wait.is_zero()).then(|| plane.deadlines.after(max_wait));
-        let mut look = look.finish(&plane.engine).await;
+        let mut look = walk::finish(look, &plane.engine).await;
         if let Some(deadline) = &deadline
             && let Some(found) = look.take_if(|look| !fetch.is_satisfied_by(look))
         {

@@ -13,6 +13,7 @@ use crate::plane::Plane;
 use crate::sessions::session::Session;
 use crate::sessions::{Context, PartitionKey, Target};
 use crate::waiting::{Registration, Waiters, Wakeup};
+use crate::walk::finish;
 
 /// Who waits for a partition of the image.
 pub fn waiters(image: &Image) -> impl Fn(&PartitionKey) -> Option<Arc<Waiters>> {
@@ -51,7 +52,7 @@ impl Fetch {
                 () = marks.woken() => false,
             };
             let moved = session.lock().moved(waiters(&plane.engine.image()));
-            let look = Look::new(self.reader, moved, self.max_bytes).finish(&plane.engine).await?;
+            let look = finish(Look::new(self.reader, moved, self.max_bytes), &plane.engine).await?;
             let is_full = look.is_full();
             let is_urgent = look.reads.iter().any(|read| read.is_urgent());
             for (target, now) in look.sizes() {
@@ -61,7 +62,7 @@ impl Fetch {
             if is_over || is_urgent || is_full || bytes >= self.min_bytes {
                 // Once more in order, so that the limits are kept.
                 let targets = found.into_values().map(|(target, _)| target).collect();
-                return Look::new(self.reader, targets, self.max_bytes).finish(&plane.engine).await;
+                return finish(Look::new(self.reader, targets, self.max_bytes), &plane.engine).await;
             }
         }
     }
@@ -81,7 +82,7 @@ impl Fetch {
                 }
             }
             drop(image);
-            let look = Look::new(self.reader, targets, self.max_bytes).finish(&plane.engine).await?;
+            let look = finish(Look::new(self.reader, targets, self.max_bytes), &plane.engine).await?;
             if is_over || self.is_satisfied_by(&look) {
                 return Some(look);
             }
