@@ -1,4 +1,4 @@
-//! Requests over many partitions: what waits for the disk is done side by side, and what is said of topics is whole through every change.
+//! Requests over many partitions: what waits for the disk is done side by side, and no answer holds more than it should.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
@@ -10,15 +10,12 @@ use common::gated_disk::{GatedDisk, Keeper};
 use common::{Client, FetchAsk, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
 use ottla_log::env::faulty::{Call, EIO, EMFILE, ENOSPC, Fault, FaultyDisk};
 use ottla_log::{Durability, PartitionConfig};
-use ottla_protocol::native::api_versions::Features;
 use ottla_protocol::native::list_offsets::LATEST;
 use ottla_protocol::wire::Reader;
-use ottla_server::image::{Broker, Update};
 use ottla_server::limits::Limits;
 
 const ACKS_ALL: i16 = -1;
 const ACKS_LEADER: i16 = 1;
-const NOTHING: [u8; 16] = [0; 16];
 
 /// A Produce v7 of one record to each partition of topic `t`.
 fn send_to_all(client: &mut Client, partitions: i32, value: &str) {
@@ -69,16 +66,16 @@ fn send_listing(client: &mut Client, partitions: i32) {
     });
 }
 
-fn listed(answer: &[u8]) -> Vec<(i16, i64)> {
+/// (index, error, offset) of each partition.
+fn listed(answer: &[u8]) -> Vec<(i32, i16, i64)> {
     let mut reader = Reader::new(answer);
     assert_eq!(reader.array(false, 1, "topics").unwrap(), 1);
     reader.string(false, "name").unwrap();
     let count = reader.array(false, 1, "partitions").unwrap();
     let one = |reader: &mut Reader<'_>| {
-        reader.i32("index").unwrap();
-        let error = reader.i16("error").unwrap();
+        let (index, error) = (reader.i32("index").unwrap(), reader.i16("error").unwrap());
         reader.i64("timestamp").unwrap();
-        (error, reader.i64("offset").unwrap())
+        (index, error, reader.i64("offset").unwrap())
     };
     (0..count).map(|_| one(&mut reader)).collect()
 }
@@ -140,29 +137,59 @@ fn first_records_on_a_failing_disk() {
     assert_eq!(produced_to_all(&client.receive().1), [(0, 0, 1), (1, 56, -1), (2, 56, -1), (3, 56, -1)]);
 }
 
+/// Asks where epoch 0 ends, in an OffsetForLeaderEpoch v2; (index, error, where it does) of each partition.
+fn send_epochs(client: &mut Client, partitions: i32) {
+    client.send(23, 2, |w| {
+        w.array(false, Some(1)).unwrap();
+        w.string(false, "t").unwrap();
+        w.array(false, Some(usize::try_from(partitions).unwrap())).unwrap();
+        for index in 0..partitions {
+            [index, -1, 0].into_iter().for_each(|number| w.i32(number));
+        }
+    });
+}
+
+fn epoch_ends(answer: &[u8]) -> Vec<(i32, i16, i64)> {
+    let mut reader = Reader::new(answer);
+    reader.i32("throttle").unwrap();
+    assert_eq!(reader.array(false, 1, "topics").unwrap(), 1);
+    reader.string(false, "name").unwrap();
+    let count = reader.array(false, 1, "partitions").unwrap();
+    let one = |reader: &mut Reader<'_>| {
+        let error = reader.i16("error").unwrap();
+        let index = reader.i32("partition").unwrap();
+        reader.i32("epoch").unwrap();
+        (index, error, reader.i64("end offset").unwrap())
+    };
+    (0..count).map(|_| one(&mut reader)).collect()
+}
+
 /// Partitions that nobody has used yet are opened at the same time, whoever asks for them.
 #[test]
 fn opened_side_by_side() {
-    for is_fetch in [false, true] {
+    let expected: Vec<(i32, i16, i64)> = (0..8).map(|index| (index, 0, 0)).collect();
+    for asked in ["fetch", "offsets", "epochs"] {
         let disk = GatedDisk::default();
         let listing = Keeper(Arc::clone(&disk.listing));
         let harness = Harness::with_fsync(disk);
         harness.publish(2, vec![topic("t", TOPIC_ID, 8, PartitionConfig::default())], vec![]);
         let mut client = harness.connect();
         listing.hold();
-        if is_fetch {
-            let all = FetchAsk { partitions: (0..8).map(|index| (index, 0)).collect(), ..FetchAsk::default() };
-            client.send(1, 7, |w| fetch_body(w, &all));
-        } else {
-            send_listing(&mut client, 8);
+        match asked {
+            "fetch" => {
+                let all = FetchAsk { partitions: (0..8).map(|index| (index, 0)).collect(), ..FetchAsk::default() };
+                client.send(1, 7, |w| fetch_body(w, &all));
+            }
+            "offsets" => send_listing(&mut client, 8),
+            _ => send_epochs(&mut client, 8),
         }
         listing.await_syncs(8);
         listing.release();
         let answer = client.receive().1;
-        if is_fetch {
-            assert!(fetched(&answer).partitions.iter().all(|told| (told.1, told.2) == (0, 0)));
-        } else {
-            assert_eq!(listed(&answer), [(0, 0); 8]);
+        match asked {
+            "fetch" => assert!(fetched(&answer).partitions.iter().all(|told| (told.1, told.2) == (0, 0))),
+            "offsets" => assert_eq!(listed(&answer), expected),
+            _ => assert_eq!(epoch_ends(&answer), expected),
         }
     }
 }
@@ -245,11 +272,16 @@ fn first_records_without_descriptors() {
 }
 
 /// A Fetch of more partitions than it may hold files of brings few records of all, and many of as many as it may: the next one has the rest.
+/// What is copied in the place of a file is bounded too.
 #[test]
 fn records_of_many() {
-    const PARTITIONS: i32 = 300;
+    const PARTITIONS: i32 = 500;
     const FILES_MAX: usize = 256;
-    for (value, first) in [("x".repeat(100), 300), ("y".repeat(9_000), FILES_MAX)] {
+    // A batch of 7,000 bytes takes 70 more.
+    const COPIES_MAX: usize = 1024 * 1024 / 7_070;
+    let all = usize::try_from(PARTITIONS).unwrap();
+    for (value_bytes, first) in [(100, all), (7_000, COPIES_MAX + FILES_MAX), (9_000, FILES_MAX)] {
+        let value = "x".repeat(value_bytes);
         let harness = Harness::start();
         // What is appended can be read, without a commit.
         let config = PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() };
@@ -257,12 +289,13 @@ fn records_of_many() {
         let mut client = harness.connect();
         send_to_all(&mut client, PARTITIONS, &value);
         assert!(produced_to_all(&client.receive().1).iter().all(|(_, error, offset)| (*error, *offset) == (0, 0)));
-        let records = batch(&[&value]).split_off(16);
+        let sent = batch(&[&value]);
         let mut wanted: Vec<i32> = (0..PARTITIONS).collect();
-        for expected in [first, 300 - first] {
+        for expected in [first, all - first] {
             let partitions = wanted.iter().map(|index| (*index, 0)).collect();
             // The clock stands still: what is full does not wait for more.
-            let min_bytes = if wanted.len() > FILES_MAX && first == FILES_MAX { 9_000 * 290 } else { 1 };
+            let is_cut = wanted.len() > expected;
+            let min_bytes = if is_cut { i32::try_from(sent.len() * (expected + 1)).unwrap() } else { 1 };
             let ask =
                 FetchAsk { max_bytes: 1 << 26, min_bytes, max_wait_ms: 60_000, partitions, ..FetchAsk::default() };
             if wanted.is_empty() {
@@ -273,145 +306,9 @@ fn records_of_many() {
             let (whole, empty): (Vec<_>, Vec<_>) = answer.partitions.into_iter().partition(|told| !told.3.is_empty());
             assert_eq!(whole.len(), expected);
             // Behind base offset, length and leader epoch.
-            assert!(whole.iter().all(|told| told.3[16..] == records));
+            assert!(whole.iter().all(|told| told.3[16..] == sent[16..]));
             wanted = empty.into_iter().map(|told| told.0).collect();
         }
         assert!(wanted.is_empty());
     }
-}
-
-/// A partition of a Metadata answer: error, index, leader, leader epoch, replicas, replicas in sync.
-type Told = (i16, i32, i32, i32, Vec<i32>, Vec<i32>);
-
-/// A topic of it: error, name, id, partitions.
-type ToldTopic = (i16, Option<String>, [u8; 16], Vec<Told>);
-
-/// Metadata v12 of these topics, or of all.
-fn metadata(client: &mut Client, names: Option<&[&str]>) -> Vec<ToldTopic> {
-    let answer = client.ask(3, 12, |w| {
-        w.array(true, names.map(<[&str]>::len)).unwrap();
-        for name in names.unwrap_or_default() {
-            w.uuid(&NOTHING);
-            w.nullable_string(true, Some(name)).unwrap();
-            w.no_tags(true);
-        }
-        (0..2).for_each(|_| w.bool(false));
-        w.no_tags(true);
-    });
-    let mut reader = Reader::new(&answer);
-    let reader = &mut reader;
-    reader.skip_tags(true).unwrap();
-    reader.i32("throttle").unwrap();
-    for _ in 0..reader.array(true, 1, "brokers").unwrap() {
-        reader.i32("id").unwrap();
-        reader.string(true, "host").unwrap();
-        reader.i32("port").unwrap();
-        reader.nullable_string(true, "rack").unwrap();
-        reader.skip_tags(true).unwrap();
-    }
-    reader.nullable_string(true, "cluster").unwrap();
-    reader.i32("controller").unwrap();
-    let topics: Vec<ToldTopic> = (0..reader.array(true, 1, "topics").unwrap()).map(|_| told_topic(reader)).collect();
-    reader.skip_tags(true).unwrap();
-    assert_eq!(reader.remaining(), 0);
-    topics
-}
-
-fn told_topic(reader: &mut Reader<'_>) -> ToldTopic {
-    let error = reader.i16("error").unwrap();
-    let name = reader.nullable_string(true, "name").unwrap().map(str::to_owned);
-    let id = reader.uuid("id").unwrap();
-    reader.bool("internal").unwrap();
-    let partitions = (0..reader.array(true, 1, "partitions").unwrap()).map(|_| told(reader)).collect();
-    reader.i32("operations").unwrap();
-    reader.skip_tags(true).unwrap();
-    (error, name, id, partitions)
-}
-
-fn told(reader: &mut Reader<'_>) -> Told {
-    let head = (reader.i16("error").unwrap(), reader.i32("index").unwrap());
-    let leader = (reader.i32("leader").unwrap(), reader.i32("epoch").unwrap());
-    let ids = |reader: &mut Reader<'_>| -> Vec<i32> {
-        (0..reader.array(true, 4, "ids").unwrap()).map(|_| reader.i32("id").unwrap()).collect()
-    };
-    let (replicas, isr, offline) = (ids(reader), ids(reader), ids(reader));
-    assert!(offline.is_empty());
-    reader.skip_tags(true).unwrap();
-    (head.0, head.1, leader.0, leader.1, replicas, isr)
-}
-
-/// What Metadata says of a topic is what was last published of it, however often it was asked before: more partitions, another leader
-/// epoch, a leader that is gone and one that is back, another topic of that name, none.
-#[test]
-fn metadata_through_changes() {
-    const LEADERLESS: i16 = 5;
-    const UNKNOWN: i16 = 3;
-    let harness = Harness::start();
-    let mut client = harness.connect();
-    let of = |index: i32, epoch: i32| (0, index, 1, epoch, vec![1], vec![1]);
-    let said = |partitions: Vec<Told>| (0, Some("t".to_owned()), TOPIC_ID, partitions);
-    let mut expect = |expected: ToldTopic| {
-        for _ in 0..2 {
-            assert_eq!(metadata(&mut client, Some(&["t", "t"])), std::slice::from_ref(&expected));
-            if expected.0 == 0 {
-                assert_eq!(metadata(&mut client, None), std::slice::from_ref(&expected));
-            }
-        }
-    };
-    expect(said(vec![of(0, 0), of(1, 0)]));
-    harness.publish(2, vec![topic("t", TOPIC_ID, 3, PartitionConfig::default())], vec![]);
-    expect(said(vec![of(0, 0), of(1, 0), of(2, 0)]));
-    let mut led_again = topic("t", TOPIC_ID, 3, PartitionConfig::default());
-    led_again.partitions[1].leader_epoch = 7;
-    harness.publish(3, vec![led_again], vec![]);
-    expect(said(vec![of(0, 0), of(1, 7), of(2, 0)]));
-    let without = |offset| {
-        let brokers: Vec<Broker> = vec![];
-        harness.engine.publish(Update {
-            offset,
-            controller_id: 1,
-            brokers,
-            features: Features::default(),
-            topics: vec![],
-            deleted: vec![],
-        });
-    };
-    without(4);
-    let leaderless = |index, epoch| (LEADERLESS, index, -1, epoch, vec![1], vec![1]);
-    expect(said(vec![leaderless(0, 0), leaderless(1, 7), leaderless(2, 0)]));
-    harness.publish(5, vec![], vec![]);
-    expect(said(vec![of(0, 0), of(1, 7), of(2, 0)]));
-    harness.publish(6, vec![topic("t", [8; 16], 1, PartitionConfig::default())], vec![TOPIC_ID]);
-    expect((0, Some("t".to_owned()), [8; 16], vec![of(0, 0)]));
-    harness.publish(7, vec![], vec![[8; 16]]);
-    expect((UNKNOWN, Some("t".to_owned()), NOTHING, vec![]));
-}
-
-/// Thousands of topics, made and deleted in several publications: Metadata of all has just those that are there, in order of their names,
-/// and each is found by its name.
-#[test]
-fn metadata_of_thousands() {
-    let harness = Harness::start();
-    let mut client = harness.connect();
-    let id = |number: u32| {
-        let mut id = [9; 16];
-        id[..4].copy_from_slice(&number.to_le_bytes());
-        id
-    };
-    let name = |number: u32| format!("topic-{number:04}");
-    let config = PartitionConfig::default;
-    for (offset, begin) in (2..).zip((0..3_000).step_by(500)) {
-        let topics = (begin..begin + 500).rev().map(|number| topic(&name(number), id(number), 2, config()));
-        harness.publish(offset, topics.collect(), vec![]);
-    }
-    harness.publish(100, vec![topic(&name(3), id(10_000), 1, config())], (0..3_000).step_by(3).map(id).collect());
-    let mut expected: Vec<String> = (0..3_000).filter(|number| number % 3 > 0 || *number == 3).map(name).collect();
-    expected.push("t".to_owned());
-    expected.sort();
-    let told = metadata(&mut client, None);
-    assert_eq!(told.iter().map(|topic| topic.1.clone().unwrap()).collect::<Vec<_>>(), expected);
-    let names: Vec<&str> = expected.iter().map(String::as_str).collect();
-    assert_eq!(metadata(&mut client, Some(&names)), told);
-    assert_eq!(told.iter().filter(|topic| topic.3.len() == 1).count(), 1);
-    assert_eq!(metadata(&mut client, Some(&[&name(6)]))[0].0, 3);
 }

@@ -7,9 +7,10 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use common::{Client, FetchAsk, Fetched, Harness, TOPIC_ID, batch, fetch_body, fetched, produce_body, produced, topic};
+use common::{
+    Client, FetchAsk, Fetched, Harness, TOPIC_ID, await_that, batch, fetch_body, fetched, produce_body, produced, topic,
+};
 use ottla_log::env::faulty::FaultyDisk;
 use ottla_log::partition::ReadUpTo;
 use ottla_log::{Durability, PartitionConfig};
@@ -41,9 +42,7 @@ impl Session {
         let ask = FetchAsk { max_wait_ms: 60_000, min_bytes, session, partitions: vec![], ..FetchAsk::default() };
         self.client.send(1, 7, |w| fetch_body(w, &ask));
         self.epoch += 1;
-        while harness.plane.deadlines.waiting() == 0 {
-            std::thread::yield_now();
-        }
+        await_that("it waits", || harness.plane.deadlines.waiting() > 0);
     }
 
     fn answer(&mut self) -> Fetched {
@@ -57,15 +56,6 @@ impl Session {
             .iter()
             .map(|(partition, error, _, records)| (*partition, *error, records.len()))
             .collect()
-    }
-}
-
-/// Returns once it is so.
-fn until(is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it never is");
-        std::thread::yield_now();
     }
 }
 
@@ -143,7 +133,7 @@ fn what_must_be_looked_up_is() {
         faults.cold.chill(&Path::new("/data/t-0").join(format!("00000000000000000000.{suffix}")), 1 << 20);
     }
     produce(&harness, 0, &sent);
-    until(|| faults.cold.waits() > 0);
+    await_that("the disk is asked", || faults.cold.waits() > 0);
     produce(&harness, 1, &sent);
     // A fetch of a partition ends with its segment; who had records in the last answer comes last.
     assert_eq!(session.told(), [(1, 0, sent.len()), (0, 0, 50 * sent.len())]);
@@ -153,24 +143,27 @@ fn what_must_be_looked_up_is() {
 #[test]
 fn who_waits_keeps_no_files() {
     let harness = Harness::start();
-    let sent = batch(&["x"]);
+    // More than would be copied.
+    let sent = batch(&["x".repeat(10_000).as_str()]);
+    let min_bytes = 3 * sent.len();
     produce(&harness, 0, &sent);
     let replica = harness.engine.replica("t", 0).unwrap();
     let file = replica.partition().unwrap().read(0, 1000, ReadUpTo::LogEnd, true).unwrap().slice.unwrap().file;
     let kept = Arc::strong_count(&file);
+    let is_let_go = || Arc::strong_count(&file) == kept;
     let mut session = Session::open(&harness, PARTITIONS.to_vec());
-    session.wait_for(&harness, 1000);
-    until(|| Arc::strong_count(&file) == kept);
+    session.wait_for(&harness, min_bytes);
+    await_that("it is let go", is_let_go);
     // The same without a session, also after it was woken in vain.
     let mut client = harness.connect();
-    let ask = FetchAsk { max_wait_ms: 60_000, min_bytes: 1000, ..FetchAsk::default() };
+    let ask = FetchAsk { max_wait_ms: 60_000, min_bytes: i32::try_from(min_bytes).unwrap(), ..FetchAsk::default() };
     client.send(1, 7, |w| fetch_body(w, &ask));
-    until(|| harness.plane.deadlines.waiting() == 2 && Arc::strong_count(&file) == kept);
+    await_that("both wait without it", || harness.plane.deadlines.waiting() == 2 && is_let_go());
     produce(&harness, 0, &sent);
-    until(|| Arc::strong_count(&file) == kept);
-    (0..20).for_each(|_| produce(&harness, 0, &sent));
-    assert!(session.told()[0].2 >= 1000);
-    assert!(fetched(&client.receive().1).partitions[0].3.len() >= 1000);
+    await_that("it is let go again", is_let_go);
+    produce(&harness, 0, &sent);
+    assert_eq!(session.told()[0].2, min_bytes);
+    assert_eq!(fetched(&client.receive().1).partitions[0].3.len(), min_bytes);
 }
 
 /// A new leader epoch is told to who said which one it knows, also if its fetch looks again while the publication is still under way.

@@ -15,6 +15,7 @@ mod fold;
 mod history;
 mod mirror;
 mod read;
+mod stop;
 mod transactions;
 mod trim;
 mod write_out;
