@@ -141,6 +141,14 @@ def produce(talk: Talk, topic: str, value: bytes, acks: int = -1, partition: int
     return found["error_code"], found["error_message"]
 
 
+def started_on_a_good_disk(traced: Traced, unique: str) -> Talk:
+    """The broker, killed if it still runs and started again, with nothing that fails."""
+    traced.kill()
+    traced.faults_injected = []
+    traced.start()
+    return Talk(traced, unique)
+
+
 def log_end(talk: Talk, topic: str) -> int:
     topics = [{"name": topic, "partitions": [{"partition_index": 0, "timestamp": -1}]}]
     answer = talk.quietly("list_offsets", 5, topics=topics, replica_id=-1, isolation_level=0)
@@ -174,9 +182,7 @@ def test_a_failed_sync_and_a_kill(traced: Traced, unique: str) -> None:
     assert traced.injected() > 0
     marker = traced.data_dir / f"{unique}-0" / "ottla-durable-offset"
     assert f"durable_offset: {acknowledged}\n" in marker.read_text()
-    traced.faults_injected = []
-    traced.start()
-    talk = Talk(traced, unique)
+    talk = started_on_a_good_disk(traced, unique)
     assert log_end(talk, unique) == acknowledged
     assert not marker.exists()
     assert produce(talk, unique, b"goes on")[0] == "none"
@@ -201,10 +207,8 @@ def test_a_failed_sync_whose_marker_fails_too(traced: Traced, unique: str) -> No
     assert "data directory is offline" in traced.output()
     assert traced.injected() >= 2
     assert "page_cache: suspect" in (traced.data_dir / ".ottla_disk_state").read_text()
-    traced.faults_injected = []
-    traced.start()
+    talk = started_on_a_good_disk(traced, unique)
     assert "tails are read from the disk" in traced.output()
-    talk = Talk(traced, unique)
     assert log_end(talk, unique) >= acknowledged
     assert log_end(talk, talk.topic("-other")) == 1
     assert produce(talk, unique, b"goes on")[0] == "none"
@@ -312,10 +316,7 @@ def test_a_full_disk(traced: Traced, unique: str) -> None:
     assert taken[-1][0] == "none"
     assert log_end(talk, unique) == 60 - len(refused)
     talk.close()
-    traced.kill()
-    traced.faults_injected = []
-    traced.start()
-    talk = Talk(traced, unique)
+    talk = started_on_a_good_disk(traced, unique)
     assert log_end(talk, unique) == 60 - len(refused)
     talk.close()
 
@@ -342,11 +343,8 @@ def test_what_was_acknowledged_is_there(traced: Traced, unique: str, path: str, 
     partitions = [{"partition_index": 0, "offset": 0}]
     talk.quietly("delete_records", 2, topics=[{"name": unique, "partitions": partitions}], timeout=10_000)
     talk.close()
-    traced.kill()
+    talk = started_on_a_good_disk(traced, unique)
     assert traced.injected() > 0
-    traced.faults_injected = []
-    traced.start()
-    talk = Talk(traced, unique)
     assert log_end(talk, unique) == codes.count("none")
     assert produce(talk, unique, b"goes on")[0] == "none"
     talk.close()
@@ -411,11 +409,8 @@ def test_commits_of_a_group_whose_disk_fails(traced: Traced, unique: str) -> Non
     assert codes == ["none"] * acknowledged + ["not_coordinator"] * (20 - acknowledged)
     assert acknowledged
     talk.close()
-    traced.kill()
+    talk = started_on_a_good_disk(traced, unique)
     assert traced.injected() > 0
-    traced.faults_injected = []
-    traced.start()
-    talk = Talk(traced, unique)
     talk.coordinate(unique)
     # The failed one may have been on the disk before its sync failed, but is cut.
     assert committed() == acknowledged - 1

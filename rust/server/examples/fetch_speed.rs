@@ -1,148 +1,68 @@
 //! What a fetch of a session costs the broker, beside how many partitions the session has: `fetch_speed [partitions ...]`.
 //!
-//! No socket and no disk: frames go to the dispatcher, records lie in memory. For each size of session: a fetch that finds nothing new,
+//! No socket is used and no disk: frames go to the dispatcher, records lie in memory. For each size of session: a fetch that finds nothing new,
 //! one that finds one partition with a new batch, and one that is parked until that batch comes (from the append to the answer). In
 //! microseconds of CPU of the one thread that does it all, the median of 200.
 
-use std::path::PathBuf;
+#![allow(clippy::unwrap_used, clippy::panic, reason = "it stops where something fails")]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use ottla_log::batch::builder::{BatchShape, build};
-use ottla_log::batch::{Compression, NewRecord};
-use ottla_log::cleaner::CleanerConfig;
-use ottla_log::commit::HostSettings;
-use ottla_log::env::Env;
-use ottla_log::maintenance::MaintenanceConfig;
+use common::{FetchAsk, Harness, TOPIC_ID, batch, fetch_body, produce_body, topic};
 use ottla_log::{Durability, PartitionConfig};
 use ottla_protocol::header::write_request_header;
-use ottla_protocol::native::api_versions::Features;
 use ottla_protocol::wire::{Reader, Writer};
-use ottla_server::control::{ControlPlane, ControlRequest, Peer, TransactionQuestion};
-use ottla_server::dispatch::{ApiRow, Outcome, Pending, begin};
-use ottla_server::engine::{Engine, EngineOptions};
+use ottla_server::control::Peer;
+use ottla_server::dispatch::{Outcome, Pending, begin};
 use ottla_server::frame::Frame;
-use ottla_server::image::{PartitionUpdate, TopicUpdate, Update};
-use ottla_server::limits::Limits;
-use ottla_server::plane::Plane;
 use ottla_server::reply::{Chunk, Reply};
-use ottla_server::room::Ticket;
-use tokio::sync::oneshot;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const ROUNDS: usize = 200;
-const PRODUCE: (i16, i16) = (0, 7);
-const FETCH: (i16, i16) = (1, 7);
-
-/// Nothing here goes up.
-struct Nobody;
-
-impl ControlPlane for Nobody {
-    fn serve(&self, _request: ControlRequest) {}
-    fn create_topics(&self, _names: Vec<String>, _ticket: Ticket, _reply: oneshot::Sender<Vec<(String, i16)>>) {}
-    fn verify_transaction(&self, _question: TransactionQuestion) {}
-    fn disconnected(&self, _connection_id: u64) {}
-}
+const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
 
 struct Broker {
-    plane: Arc<Plane>,
+    harness: Harness,
     peer: Arc<Peer>,
     batch: Vec<u8>,
 }
 
 impl Broker {
     fn with_partitions(partitions: i32) -> Result<Self> {
-        let engine = Engine::open(EngineOptions {
-            env: Env::memory(),
-            data_dirs: vec![PathBuf::from("/data")],
-            node_id: 1,
-            cluster_id: Some("speed".to_owned()),
-            host: HostSettings { commit_threads: 1, ..HostSettings::default() },
-            maintenance: MaintenanceConfig::default(),
-            cleaner: CleanerConfig { threads: 0, ..CleanerConfig::default() },
-        })?;
-        let topic = TopicUpdate {
-            name: "t".to_owned(),
-            id: [7; 16],
-            is_internal: false,
-            config: PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() },
-            min_insync_replicas: 1,
-            partitions: (0..partitions)
-                .map(|index| PartitionUpdate {
-                    index,
-                    leader: 1,
-                    leader_epoch: 0,
-                    partition_epoch: 0,
-                    replicas: vec![1],
-                    isr: vec![1],
-                })
-                .collect(),
-        };
-        engine.publish(Update {
-            offset: 1,
-            controller_id: 1,
-            brokers: Vec::new(),
-            features: Features::default(),
-            topics: vec![topic],
-            deleted: Vec::new(),
-        });
-        let table = [PRODUCE, FETCH].map(|(key, max)| ApiRow { key, min_advertised: 3, min_served: 3, max });
-        let plane = Arc::new(Plane::new(Arc::new(engine), Arc::new(Nobody), &table, Limits::default())?);
+        let harness = Harness::start();
+        let config = PartitionConfig { durability: Durability::Os, ..PartitionConfig::default() };
+        harness.publish(2, vec![topic("t", TOPIC_ID, partitions, config)], vec![]);
         let peer = Arc::new(Peer::new(1, "127.0.0.1".parse()?, "PLAINTEXT".into()));
-        let record = NewRecord { timestamp_ms: 1_700_000_000_000, key: None, value: Some(&[7; 1000]), headers: &[] };
-        let batch = build(BatchShape::plain(Compression::None, 0), &[record]).ok_or("no batch")?;
-        Ok(Self { plane, peer, batch })
+        Ok(Self { harness, peer, batch: batch(&["x".repeat(1000).as_str()]) })
     }
 
-    fn begin(&self, (key, version): (i16, i16), body: impl FnOnce(&mut Writer<'_, BytesMut>)) -> Result<Pending> {
+    fn begin(&self, key: i16, body: impl FnOnce(&mut Writer<'_, BytesMut>)) -> Result<Pending> {
         let mut frame = BytesMut::new();
         let mut writer = Writer::new(&mut frame);
-        write_request_header(&mut writer, key, version, 1, None)?;
+        write_request_header(&mut writer, key, 7, 1, None)?;
         body(&mut writer);
-        match begin(&self.plane, &self.peer, Frame::new(frame, None)) {
+        match begin(&self.harness.plane, &self.peer, Frame::new(frame, None)) {
             Outcome::Answer(pending) | Outcome::Pipelined(pending) => Ok(pending),
             Outcome::Close(reason) => Err(reason.into()),
         }
     }
 
     fn append(&self, partition: i32) -> Result<()> {
-        let pending = self.begin(PRODUCE, |writer| {
-            let _ = writer.nullable_string(false, None);
-            writer.i16(1);
-            writer.i32(30_000);
-            let _ = writer.array(false, Some(1));
-            let _ = writer.string(false, "t");
-            let _ = writer.array(false, Some(1));
-            writer.i32(partition);
-            let _ = writer.bytes(false, &self.batch);
-        })?;
-        now(pending)?;
+        now(self.begin(PRODUCE, |writer| produce_body(writer, None, 1, "t", partition, &self.batch))?)?;
         Ok(())
     }
 
     fn fetch(&self, session: (i32, i32), max_wait_ms: i32, partitions: &[(i32, i64)]) -> Result<Pending> {
-        self.begin(FETCH, |writer| {
-            for number in [-1, max_wait_ms, 1, 50 << 20] {
-                writer.i32(number);
-            }
-            writer.i8(0);
-            writer.i32(session.0);
-            writer.i32(session.1);
-            let _ = writer.array(false, Some(usize::from(!partitions.is_empty())));
-            if !partitions.is_empty() {
-                let _ = writer.string(false, "t");
-                let _ = writer.array(false, Some(partitions.len()));
-                for (partition, offset) in partitions {
-                    writer.i32(*partition);
-                    writer.i64(*offset);
-                    writer.i64(-1);
-                    writer.i32(1 << 20);
-                }
-            }
-            let _ = writer.array(false, Some(0));
-        })
+        let max_bytes = 50 << 20;
+        let ask = FetchAsk { max_wait_ms, max_bytes, session, partitions: partitions.to_vec(), ..FetchAsk::default() };
+        self.begin(FETCH, |writer| fetch_body(writer, &ask))
     }
 }
 
