@@ -239,6 +239,20 @@ def test_dump_goes_on_behind_damage(tool: Tool, data: Path) -> None:
     assert "is damaged" in tool.failed("export", data / "orders-0")
 
 
+@pytest.mark.parametrize("name", ["orders.jsonl", "orders.parquet"])
+def test_half_an_export_has_no_name(tool: Tool, data: Path, tmp_path: Path, name: str) -> None:
+    """Where it fails half-way there is no file, or the one that was there."""
+    pytest.importorskip("pyarrow")
+    (tmp_path / "to").mkdir()
+    damage_value(data)
+    target = tmp_path / "to" / name
+    assert "is damaged" in tool.failed("export", data / "orders-0", "--to", target)
+    assert list(target.parent.iterdir()) == []
+    target.write_text("of yesterday")
+    assert "is damaged" in tool.failed("export", data / "orders-0", "--to", target)
+    assert [path.read_text() for path in target.parent.iterdir()] == ["of yesterday"]
+
+
 def test_repair_needs_the_directory_for_itself(tool: Tool, data: Path) -> None:
     """A log that is open, or a broker, is not mended under its feet; looking is allowed."""
     with ottla.Log(data):

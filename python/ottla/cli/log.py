@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -407,9 +407,13 @@ def export(
 
 def _write_lines(each: Partition, records: Iterator[FileRecord], target: str | None) -> int:
     from ottla.cli.records import In, json_line
+    from ottla.cli.tables import whole_file
 
     count = 0
-    with click.open_file(target or "-", "wb") as out:
+    with ExitStack() as end:
+        is_file = target not in {None, "-"}
+        place = end.enter_context(whole_file(str(target))) if is_file else "-"
+        out = end.enter_context(click.open_file(str(place), "wb"))
         for record in records:
             headers = tuple(record.headers)
             told = In(each.topic, each.index, record.offset, record.timestamp, None, record.key, record.value, headers)

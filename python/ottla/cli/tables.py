@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,16 +55,26 @@ def write_parquet(records: Iterable[FileRecord], target: str, values: Values | N
         schema = batches.schema
         if schema.field("value").type == pa.struct([]):
             raise InvalidInput("no value has a field: there are no columns to be made of them")
+    with whole_file(target) as part, parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_table(pa.Table.from_batches([batch]))
+            count += batch.num_rows
+    return count
+
+
+@contextmanager
+def whole_file(target: str) -> Iterator[Path]:
+    """Give the path to write to; it becomes `target` once all is written, since half of a file looks like all of it."""
+    if Path(target).exists() and not Path(target).is_file():
+        # A pipe, a device.
+        yield Path(target)
+        return
     part = Path(target + _PART)
     try:
-        with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_table(pa.Table.from_batches([batch]))
-                count += batch.num_rows
+        yield part
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return count
 
 
 def _batches(pa: Any, schema: Any, records: Iterable[FileRecord]) -> Iterator[Any]:
