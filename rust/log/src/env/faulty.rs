@@ -59,8 +59,8 @@ pub enum Call {
 }
 
 impl Call {
-    /// All that can change what is on the disk; the others only look.
-    pub const CHANGES: [Call; 11] = [
+    /// All that can change what is on the disk; the others only look, and a write-out promises nothing.
+    pub const CHANGES: [Call; 10] = [
         Call::Create,
         Call::MakeDir,
         Call::Rename,
@@ -70,7 +70,6 @@ impl Call {
         Call::Reserve,
         Call::Write,
         Call::Sync,
-        Call::WriteOut,
         Call::SetLen,
     ];
     /// Those that need room.
