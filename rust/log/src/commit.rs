@@ -9,7 +9,8 @@
 //! What is past the durable offsets is counted here for all partitions: from `flush_start_bytes` on the flusher (`maintenance.rs`) has the
 //! pool sync those with most of it, whatever their durability; from `flush_wait_bytes` on appenders are asked to wait.
 
-use std::collections::VecDeque;
+mod turns;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use self::turns::{Turn, Turns};
 use crate::env::Env;
 use crate::error::StorageError;
 use crate::health::Health;
@@ -107,18 +109,9 @@ struct Lane {
 
 #[derive(Debug, Default)]
 struct Queue {
-    work: Mutex<Work>,
+    turns: Mutex<Turns<Arc<Partition>>>,
     wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Work {
-    waiting: VecDeque<Arc<Partition>>,
-    /// Nobody waits for the commits of these: they are written out first, one at a time, when nothing else is to be done.
-    unhurried: VecDeque<Arc<Partition>>,
-    writing_out: bool,
-    stopping: bool,
-    has_threads: bool,
+    has_threads: OnceLock<()>,
 }
 
 /// Files or a directory to be removed once `due_ms` (monotonic) has come.
@@ -167,7 +160,9 @@ impl Host {
                 Err(error) => tracing::error!(%error, "cannot start a commit thread"),
             }
         }
-        queue.work.lock().has_threads = threads.len() > before;
+        if threads.len() > before {
+            let _ = queue.has_threads.set(());
+        }
         lanes.push(Lane { directory: directory.map(Path::to_path_buf), queue });
     }
 
@@ -318,27 +313,27 @@ impl Host {
 
     /// False: there is no thread to do it.
     pub(crate) fn queue_commit(&self, partition: &Arc<Partition>) -> bool {
-        self.queue(partition, |work| &mut work.waiting)
+        self.queue(partition, Turns::commit)
     }
 
     /// A commit that nobody waits for. False: there is no thread to spare for it.
     pub(crate) fn queue_write_out(&self, partition: &Arc<Partition>) -> bool {
-        self.settings.commit_threads > 1 && self.queue(partition, |work| &mut work.unhurried)
+        self.settings.commit_threads > 1 && self.queue(partition, Turns::write_out)
     }
 
-    fn queue(&self, partition: &Arc<Partition>, place: fn(&mut Work) -> &mut VecDeque<Arc<Partition>>) -> bool {
+    fn queue(&self, partition: &Arc<Partition>, place: fn(&mut Turns<Arc<Partition>>, Arc<Partition>)) -> bool {
         let queue = {
             let lanes = self.lanes.lock();
             let own = lanes.iter().find(|lane| lane.directory.as_deref() == partition.path().parent());
             let Some(lane) = own.or(lanes.first()) else { return false };
             lane.queue.clone()
         };
-        let mut work = queue.work.lock();
-        if !work.has_threads || work.stopping {
+        let mut turns = queue.turns.lock();
+        if queue.has_threads.get().is_none() || turns.stopping {
             return false;
         }
-        place(&mut work).push_back(partition.clone());
-        drop(work);
+        place(&mut turns, partition.clone());
+        drop(turns);
         queue.wake.notify_one();
         true
     }
@@ -406,64 +401,40 @@ impl Drop for Host {
 
 impl Queue {
     fn stop(&self) {
-        self.work.lock().stopping = true;
+        self.turns.lock().stopping = true;
         self.wake.notify_all();
-    }
-}
-
-/// What a thread takes up.
-enum Turn {
-    Commit(Arc<Partition>),
-    WriteOut(Arc<Partition>),
-}
-
-impl Work {
-    fn next(&mut self) -> Option<Turn> {
-        if let Some(partition) = self.waiting.pop_front() {
-            return Some(Turn::Commit(partition));
-        }
-        if self.stopping {
-            return self.unhurried.pop_front().map(Turn::Commit);
-        }
-        if self.writing_out {
-            return None;
-        }
-        let partition = self.unhurried.pop_front()?;
-        self.writing_out = true;
-        Some(Turn::WriteOut(partition))
     }
 }
 
 fn serve(queue: &Queue, commits: &AtomicU64) {
     loop {
         let turn = {
-            let mut work = queue.work.lock();
+            let mut turns = queue.turns.lock();
             loop {
-                if let Some(turn) = work.next() {
+                if let Some(turn) = turns.next() {
                     break turn;
                 }
-                if work.stopping {
+                if turns.stopping {
                     return;
                 }
-                queue.wake.wait(&mut work);
+                queue.wake.wait(&mut turns);
             }
         };
-        let again = match turn {
+        match turn {
             Turn::Commit(partition) => {
                 partition.gather();
                 let again = partition.commit_once();
                 commits.fetch_add(1, Ordering::Relaxed);
-                again.then_some(partition)
+                if !again {
+                    continue;
+                }
+                queue.turns.lock().commit(partition);
             }
             Turn::WriteOut(partition) => {
                 partition.write_out();
-                queue.work.lock().writing_out = false;
-                Some(partition)
+                queue.turns.lock().written_out(partition);
             }
-        };
-        if let Some(partition) = again {
-            queue.work.lock().waiting.push_back(partition);
-            queue.wake.notify_one();
         }
+        queue.wake.notify_one();
     }
 }
