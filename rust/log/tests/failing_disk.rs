@@ -14,6 +14,16 @@ use life::Told;
 use ottla_log::env::faulty::{Call, EIO, ENOSPC, Fault};
 use world::World;
 
+/// Every so many of the calls fail. On files of a real disk (`OTTLA_DISK=portable`) each sync takes its time, and what fails is the same.
+fn stride() -> usize {
+    if std::env::var_os(ottla_log::env::DISK_VARIABLE).is_some() { 23 } else { 1 }
+}
+
+/// All kinds of calls were among those that failed, if none was left out.
+fn is_exhaustive() -> bool {
+    stride() == 1
+}
+
 /// The calls of a run in which nothing fails.
 fn calls_of_a_run() -> Vec<(Call, std::path::PathBuf)> {
     let world = World::new(0);
@@ -27,11 +37,11 @@ fn calls_of_a_run() -> Vec<(Call, std::path::PathBuf)> {
     calls
 }
 
-fn fails_once(errno: i32, step: usize, concerns: impl Fn(Call) -> bool) {
+fn fails_once(errno: i32, concerns: impl Fn(Call) -> bool) {
     let calls = calls_of_a_run();
     assert!(calls.len() > 300, "{} calls", calls.len());
     let mut kinds = std::collections::HashSet::new();
-    for (at, (call, path)) in calls.iter().enumerate().filter(|(_, (call, _))| concerns(*call)).step_by(step) {
+    for (at, (call, path)) in calls.iter().enumerate().filter(|(_, (call, _))| concerns(*call)).step_by(stride()) {
         let world = World::new(0);
         world.faults.fail(Fault::new(errno).after(at as u64).once());
         let told = world.live();
@@ -45,19 +55,19 @@ fn fails_once(errno: i32, step: usize, concerns: impl Fn(Call) -> bool) {
     }
     let missing =
         Call::CHANGES.iter().filter(|call| concerns(**call) && !kinds.contains(call) && **call != Call::Reserve);
-    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&Call>::new());
+    assert!(!is_exhaustive() || missing.clone().next().is_none(), "{:?} never failed", missing.collect::<Vec<_>>());
 }
 
 /// Each call that a whole life of a directory makes fails once with EIO.
 #[test]
 fn eio_at_every_call() {
-    fails_once(EIO, 1, |_| true);
+    fails_once(EIO, |_| true);
 }
 
 /// Each call that needs room fails once with ENOSPC.
 #[test]
 fn enospc_at_every_call() {
-    fails_once(ENOSPC, 1, |call| Call::CHANGES.contains(&call));
+    fails_once(ENOSPC, |call| Call::CHANGES.contains(&call));
 }
 
 /// How a life ends before the one whose opening is made to fail.
@@ -96,7 +106,7 @@ fn recovery_fails_at_every_call() {
         drop(world.open().unwrap());
         let calls = world.faults.traced();
         world.check(&told, &format!("{before:?}, nothing failed"));
-        for (at, (call, path)) in calls.iter().enumerate() {
+        for (at, (call, path)) in calls.iter().enumerate().step_by(stride()) {
             for errno in [EIO, ENOSPC] {
                 let (world, told) = lived(before);
                 world.faults.fail(Fault::new(errno).after(at as u64).once());
@@ -111,7 +121,7 @@ fn recovery_fails_at_every_call() {
         }
     }
     for call in [Call::OpenDirect, Call::Read, Call::Sync, Call::SyncDir, Call::SetLen, Call::RemoveFile, Call::List] {
-        assert!(kinds.contains(&call), "{call:?} was never made");
+        assert!(!is_exhaustive() || kinds.contains(&call), "{call:?} was never made");
     }
 }
 
@@ -120,7 +130,7 @@ fn recovery_fails_at_every_call() {
 #[test]
 fn a_disk_that_dies() {
     let calls = calls_of_a_run().len();
-    for at in 0..calls {
+    for at in (0..calls).step_by(stride()) {
         let world = World::new(0);
         world.faults.fail(Fault::new(EIO).after(at as u64));
         let told = world.live();
@@ -136,7 +146,7 @@ fn every_sync_fails_from_some_on() {
     let calls = calls_of_a_run();
     let syncs = calls.iter().filter(|(call, _)| *call == Call::Sync).count();
     let mut directories = 0;
-    for at in 0..syncs {
+    for at in (0..syncs).step_by(stride()) {
         let world = World::new(0);
         world.faults.fail(Fault::new(EIO).of(&[Call::Sync]).after(at as u64));
         let told = world.live();
@@ -144,7 +154,7 @@ fn every_sync_fails_from_some_on() {
         world.faults.heal();
         world.check(&told, &format!("syncs fail from the {at}th of {syncs}"));
     }
-    assert!(directories > syncs / 4, "the directory went offline {directories} times in {syncs}");
+    assert!(directories > syncs / stride() / 4, "the directory went offline {directories} times in {syncs}");
 }
 
 /// A process that is killed between a sync that failed and the note of it leaves no word, and memory shows the kernel's next process pages
@@ -179,7 +189,7 @@ fn full_from_every_byte_on() {
         world.peak() - before
     };
     let mut refusals = 0;
-    for spare in (RESERVE + 2048..needed).step_by(97) {
+    for spare in (RESERVE + 2048..needed).step_by(97 * stride()) {
         let world = World::new(RESERVE);
         world.disk.fill_up(spare);
         let told = world.live();
@@ -194,7 +204,7 @@ fn full_from_every_byte_on() {
         world.faults.heal();
         world.check(&again, &what);
     }
-    assert!(refusals > 50, "{refusals} refusals");
+    assert!(refusals > 50 / stride(), "{refusals} refusals");
 }
 
 /// A directory of an earlier version, or of Apache Kafka, has no note: after a crash its tail is read from the disk, once.
