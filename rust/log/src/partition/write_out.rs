@@ -22,11 +22,15 @@ struct Stretch {
 }
 
 impl Partition {
-    /// On a thread of the pool, before a commit that nobody waits for.
+    /// On a thread of the pool, before a commit that nobody waits for. Once appenders wait for room somebody does: then the commit goes on at
+    /// once, on as many threads as there are, since a disk may do several pieces in the time of one.
     pub(crate) fn write_out(&self) {
         for Stretch { segment, from, to } in self.stretches() {
             let mut position = from;
             while position < to {
+                if self.host.is_over() {
+                    return;
+                }
                 let bytes = PIECE_BYTES.min(to - position);
                 // A lock for each piece: who wants a sync now does not wait for all of them. None goes on beside a sync, since the kernel
                 // tells of lost writes once.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::Offsets;
+use crate::commit::HostSettings;
 use crate::env::faulty::{Call, EIO, Fault};
 use crate::partition::PartitionObserver;
 
@@ -72,6 +73,30 @@ fn not_before_one_that_is_waited_for() {
     bench.host.stop();
     let (written, synced) = logs(&faults);
     assert!(written.is_empty() && !synced.is_empty());
+}
+
+/// Nor where appenders wait for room, which is also somebody.
+#[test]
+fn not_while_appenders_wait() {
+    let disk = FaultyDisk::scratch();
+    let faults = disk.faults();
+    let clock = Arc::new(VirtualClock::new(T0));
+    let settings = HostSettings { commit_threads: 2, flush_wait_bytes: 1000, ..HostSettings::default() };
+    let host = Host::with(Env::new(Arc::new(disk), clock.clone()), settings);
+    let config = PartitionConfig { durability: Durability::Os, segment_bytes: 300, ..PartitionConfig::default() };
+    let bench = Bench { host, clock, config, epoch: 0 };
+    let partition = bench.open();
+    while !bench.host.is_over() {
+        send_values(&partition, &["a", "b"]);
+    }
+    faults.trace();
+    faults.hold(true);
+    partition.flush_soon().unwrap();
+    faults.wait_until_held();
+    faults.hold(false);
+    bench.host.stop();
+    let (written, synced) = logs(&faults);
+    assert!(written.is_empty() && synced.len() > 2);
 }
 
 /// A write that fails there is a failed sync: the kernel would not tell of it again.
