@@ -99,6 +99,51 @@ def test_a_follower_is_told_when_what_it_reads_next_is_deleted(log: ottla.Log) -
     assert told.value.start == 5
 
 
+@pytest.mark.parametrize("timeout_ms", [None, 60_000])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_truncation_reaches_who_waits(tmp_path: Path, read_only: bool, timeout_ms: int | None) -> None:
+    """A thread that waits behind the cut is told at once: what comes there next is not what it waits for."""
+    told: list[BaseException] = []
+    waits = threading.Event()
+
+    def follow(reader: ottla.Log) -> None:
+        followed = iter(reader.follow(9, timeout_ms=timeout_ms))
+        next(followed)
+        waits.set()
+        with pytest.raises(ottla.Overtaken, match="truncated to offset 5, and 10 was to be read next") as refused:
+            next(followed)
+        told.append(refused.value)
+
+    with ottla.Log(tmp_path / "d") as log:
+        for number in range(10):
+            log.append(b"%d" % number)
+        with ottla.Log(tmp_path / "d", read_only=True) as other:
+            thread = threading.Thread(target=follow, args=(other if read_only else log,))
+            thread.start()
+            assert waits.wait(30)
+            log.truncate(5)
+            thread.join(30)
+    assert len(told) == 1
+
+
+def test_truncation_passes_a_reader_of_one_s_own_log(log: ottla.Log) -> None:
+    """Records of before and after are never put together; who is behind the cut goes on."""
+    for number in range(40):
+        log.append(b"old %d" % number)
+    ahead, behind = iter(log.follow(30, timeout_ms=0)), iter(log.follow(10, timeout_ms=0))
+    log.truncate(20)
+    for number in range(20, 60):
+        log.append(b"new %d" % number)
+    with pytest.raises(ottla.Overtaken, match="truncated to offset 20"):
+        next(ahead)
+    assert [record.value for record in behind] == [b"old %d" % n for n in range(10, 20)] + [
+        b"new %d" % n for n in range(20, 60)
+    ]
+    # It went on behind the cut: that is over for it.
+    log.append(b"last")
+    assert [record.value for record in behind] == [b"last"]
+
+
 def test_async_for(log: ottla.Log) -> None:
     """An event loop goes on while its tasks wait; each of them gets every record."""
     log.append(b"0")

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,6 +29,8 @@ use crate::{Offset, Offsets, PartitionConfig, TopicId};
 
 /// A log that changes while it is read is tried again so often at most.
 const READS_MAX: usize = 100;
+/// To replace the files of a segment takes some syncs.
+const REPLACING_PAUSE: Duration = Duration::from_millis(5);
 
 /// See the module. Shared by reference between threads.
 #[derive(Debug)]
@@ -118,16 +120,35 @@ impl Follower {
 
     pub fn batches(self: &Arc<Self>, start: Offset) -> Result<Batches, StorageError> {
         self.check_open()?;
-        let source = Reader { follower: self.clone(), since: self.page()?, files: Mutex::default() };
+        let since = self.settled_page()?;
+        let cuts = AtomicU64::new(since.cuts);
+        let source = Reader { follower: self.clone(), since, cuts, files: Mutex::default() };
         Ok(Batches::new(Arc::new(source), start, ReadUpTo::LastStable))
+    }
+
+    /// What the owner says when it does not just replace files: that is soon over, unless it was killed.
+    fn settled_page(&self) -> Result<Page, StorageError> {
+        for _ in 0..READS_MAX {
+            let page = self.page()?;
+            if page.compactions.is_multiple_of(2) {
+                return Ok(page);
+            }
+            std::thread::park_timeout(REPLACING_PAUSE);
+        }
+        self.page()
     }
 
     /// Looks at the page, and tells who waits if it is not the one `known`. True: it was not.
     pub(super) fn look(&self, known: &mut Option<Page>) -> bool {
         let page = self.page().ok();
         let Some(moved) = page.filter(|_| page != *known) else { return false };
+        let is_another = |known: Page| (known.incarnation, known.cuts) != (moved.incarnation, moved.cuts);
+        let changed = known.is_none_or(is_another);
         *known = page;
         self.progress.tell(&offsets_of(&moved));
+        if changed {
+            self.progress.disturb();
+        }
         true
     }
 
@@ -245,6 +266,8 @@ struct Reader {
     follower: Arc<Follower>,
     /// The page as it was when it began.
     since: Page,
+    /// Truncations so far that it was not behind of.
+    cuts: AtomicU64,
     files: Mutex<Files>,
 }
 
@@ -257,7 +280,7 @@ impl Reader {
                 "the log was made anew, or another had it meanwhile: begin to read again".to_owned(),
             ));
         }
-        if let Some(cut) = page.lowest_cut_since(self.since.cuts).filter(|cut| *cut < start) {
+        if let Some(cut) = page.lowest_cut_since(self.cuts.load(Ordering::Acquire)).filter(|cut| *cut < start) {
             return Err(overtaken(format!("the log was truncated to offset {cut}, and {start} was to be read next")));
         }
         let (log_start, log_end) = (page.log_start, page.readable.max(page.log_start));
@@ -270,6 +293,7 @@ impl Reader {
                 "the log was compacted up to offset {compacted}, and {start} was to be read next"
             )));
         }
+        self.cuts.store(page.cuts, Ordering::Release);
         Ok(())
     }
 }
@@ -288,6 +312,8 @@ impl Source for Reader {
             }
             let read = files.read(disk, &follower.path, start, page.readable, bytes_max);
             let after = follower.page()?;
+            // What takes files away is told before: nothing is passed over that went meanwhile.
+            self.check(&after, start)?;
             if (after.cuts, after.incarnation) != (page.cuts, page.incarnation) {
                 files.forget();
                 continue;

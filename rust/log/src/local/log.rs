@@ -1,7 +1,8 @@
 //! The open log: the partition, the threads beside it, and its end.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use super::cursors::{Cursor, CursorError, Cursors};
 use super::directory::LocalDirectory;
 use super::page::{self, Publisher};
 use super::progress::{Move, Progress, Subscription, Watch};
-use super::scan::Batches;
+use super::scan::{Batches, Piece, Source};
 use crate::cleaner::{Cleaner, CleanerConfig};
 use crate::compaction::Unhurried;
 use crate::error::{AppendError, ReadError, StorageError};
@@ -144,7 +145,8 @@ impl LocalLog {
         let hint = directory.directory.hint(topic, 0);
         let page = page::path(directory.directory.path(), topic);
         let incarnation = u64::from_be_bytes(hash_key[..8].try_into().unwrap_or_default());
-        let publisher = Arc::new(Publisher::open(directory.host.env().disk(), page, topic_id, incarnation)?);
+        let publisher =
+            Arc::new(Publisher::open(directory.host.env().disk(), page, topic_id, incarnation, directory.was_clean())?);
         let (partition, _) = Partition::open(&directory.host, path, identity, Arc::new(config), leader_epoch, hint)?;
         let cursors = Cursors::load(&directory.directory, &partition)?;
         let progress = Arc::<Progress>::default();
@@ -231,7 +233,9 @@ impl LocalLog {
     }
 
     pub fn batches(&self, start: Offset) -> Batches {
-        Batches::new(self.inner.partition.clone(), start, ReadUpTo::LastStable)
+        let (partition, publisher) = (self.inner.partition.clone(), self.inner.publisher.clone());
+        let cuts = AtomicU64::new(publisher.page().cuts);
+        Batches::new(Arc::new(Own { partition, publisher, cuts }), start, ReadUpTo::LastStable)
     }
 
     /// Everything appended so far is on the disk when this returns.
@@ -263,7 +267,9 @@ impl LocalLog {
         let inner = &self.inner;
         let cut =
             || inner.cursors.truncate(&directory.directory, &inner.partition, offset).map_err(TruncateError::from);
-        inner.publisher.cutting(&inner.partition, offset, cut)
+        let cut = inner.publisher.cutting(&inner.partition, offset, cut);
+        inner.progress.disturb();
+        cut
     }
 
     /// Nobody reads below `offset` any more; segments that lie below go at once. The log start as it is then, on the disk.
@@ -281,9 +287,10 @@ impl LocalLog {
     /// Ends the segment being written and compacts all before it: of each key the last record stays. Records read and kept.
     pub fn compact(&self) -> Result<(u64, u64), StorageError> {
         let directory = self.directory()?;
+        // In this order: what is appended meanwhile lies behind what is compacted.
+        self.inner.partition.roll()?;
         self.inner.partition.flush()?;
         self.inner.cursors.save_if_moved(&directory.directory, &self.inner.partition)?;
-        self.inner.partition.roll()?;
         let size = MapSize { bytes_max: MAP_BYTES, load_factor: MAP_LOAD_FACTOR, hash_key: self.hash_key };
         let (mut read, mut kept) = (0, 0);
         // A map that could not hold all keys ends a pass early.
@@ -355,6 +362,57 @@ impl LocalLog {
         }
         self.inner.directory.lock().take();
         closed
+    }
+}
+
+/// One's own log as a reader goes through it: what is truncated under it is not put together with what comes in its place.
+#[derive(Debug)]
+struct Own {
+    partition: Arc<Partition>,
+    publisher: Arc<Publisher>,
+    /// Truncations so far that it was not behind of.
+    cuts: AtomicU64,
+}
+
+impl Own {
+    /// How often the log was truncated.
+    fn check(&self, start: Offset) -> Result<u64, ReadError> {
+        let page = self.publisher.page();
+        match page.lowest_cut_since(self.cuts.load(Ordering::Acquire)).filter(|cut| *cut < start) {
+            Some(cut) => {
+                let what = format!("the log was truncated to offset {cut}, and {start} was to be read next");
+                Err(StorageError::Overtaken { path: self.partition.path().to_path_buf(), what }.into())
+            }
+            None => {
+                self.cuts.store(page.cuts, Ordering::Release);
+                Ok(page.cuts)
+            }
+        }
+    }
+}
+
+impl Source for Own {
+    fn read(&self, start: Offset, bytes_max: u32, up_to: ReadUpTo) -> Result<Piece, ReadError> {
+        loop {
+            let before = self.check(start)?;
+            let read = Source::read(self.partition.as_ref(), start, bytes_max, up_to);
+            // A cut is told before it is made: what was read without one is whole.
+            if self.check(start)? == before {
+                return read;
+            }
+        }
+    }
+
+    fn offsets(&self) -> Offsets {
+        self.partition.offsets()
+    }
+
+    fn path(&self) -> &Path {
+        self.partition.path()
+    }
+
+    fn unpacked_bytes_max(&self) -> usize {
+        Source::unpacked_bytes_max(self.partition.as_ref())
     }
 }
 

@@ -1,15 +1,17 @@
 //! The page by which the owner of a log tells readers in other processes how far they may read.
 //!
 //! It is a file in the data directory, `.ottla_published-<topic>-0`, written in place and read with one call each; what is read torn does
-//! not fit its checksum and is read again. It is not synced: after a power cut an older one says less, not more. A broker that takes the
-//! directory removes it, since it tells nobody.
+//! not fit its checksum and is read again. It is synced before a truncation alone: after a power cut an older one says less, not more. An
+//! opening after an unclean stop begins another incarnation. A broker that takes the directory removes it, since it tells nobody.
+//!
+//! What takes files away is told before it does: who finds none where it was to read, or others, looks at the page again and knows why.
 //!
 //! ```text
 //!   0  magic "OTTLAPUB"     8  version u32 = 1        12  state u32: 1 open, 2 closed
 //!  16  topic id            32  incarnation u64: another one, and nothing below can be compared
 //!  40  log start i64       48  readable i64: below it everything is on the disk, and decided
 //!  56  cuts u64: how often the log was truncated; 64  where the last eight began, of cut n in place n % 8
-//! 128  compactions u64    136  compacted up to i64
+//! 128  compactions u64: how often files were begun and done to be replaced, odd meanwhile; 136  up to where i64
 //! 144  crc32c u32 of all before
 //! ```
 
@@ -19,7 +21,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::env::{Disk, File, OpenMode, read_file};
+use crate::env::{Disk, File, OpenMode, read_file, replace_file};
 use crate::error::{IoContext, StorageError};
 use crate::partition::Partition;
 use crate::segment::names;
@@ -46,6 +48,7 @@ pub struct Page {
     pub cuts: u64,
     cut_at: [Offset; CUTS],
     pub compactions: u64,
+    /// Whatever was compacted lies below.
     pub compacted: Offset,
 }
 
@@ -183,6 +186,9 @@ pub fn remove_published(disk: &dyn Disk, directory: &Path) -> Result<(), Storage
 pub(super) struct Publisher {
     path: PathBuf,
     disk: Arc<dyn Disk>,
+    /// Held by who asks the partition, before its locks: of two that publish the later one knows more.
+    order: Mutex<()>,
+    /// Taken after the partition's locks.
     inner: Mutex<Inner>,
 }
 
@@ -197,34 +203,59 @@ struct Inner {
 }
 
 impl Publisher {
-    /// Goes on from the page that is there, if that tells of the same log.
+    /// Goes on from the page that is there, if that tells of the same log and its owner had closed it. One that cannot be read is no
+    /// reason not to write the log.
     pub(super) fn open(
         disk: &Arc<dyn Disk>,
         path: PathBuf,
         topic_id: TopicId,
         incarnation: u64,
+        was_clean: bool,
     ) -> Result<Publisher, StorageError> {
-        let before = Page::read(disk.as_ref(), &path)?.filter(|page| page.topic_id == topic_id);
-        let page = Page { is_open: true, ..before.unwrap_or(Page::new(topic_id, incarnation)) };
+        let before = Page::read(disk.as_ref(), &path).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "readers in other processes begin anew");
+            None
+        });
+        let before = before.filter(|page| page.topic_id == topic_id && was_clean && !page.is_open);
+        let mut page = Page { is_open: true, ..before.unwrap_or(Page::new(topic_id, incarnation)) };
+        page.compactions += page.compactions % 2;
         let inner = Mutex::new(Inner { page, cutting: None, written: None, file: None });
-        Ok(Publisher { path, disk: disk.clone(), inner })
+        Ok(Publisher { path, disk: disk.clone(), order: Mutex::new(()), inner })
     }
 
     /// Tells what may be read now. Nothing is lost if it cannot: readers see less.
     pub(super) fn publish(&self, partition: &Partition) {
+        let _order = self.order.lock();
+        let offsets = partition.offsets();
+        let readable = offsets.durable.min(offsets.last_stable);
         self.change(|inner| {
-            // Asked for with the lock held: of two that publish the later one knows more.
-            let offsets = partition.offsets();
-            let readable = offsets.durable.min(offsets.last_stable);
             let page = &mut inner.page;
-            page.log_start = offsets.log_start;
+            page.log_start = page.log_start.max(offsets.log_start);
             page.readable = inner.cutting.map_or(readable, |cutting| readable.min(cutting));
-            let compacted = partition.checkpoint_facts().and_then(|facts| facts.cleaned);
-            if let Some(compacted) = compacted.filter(|compacted| *compacted != page.compacted) {
-                page.compactions += 1;
-                page.compacted = compacted;
-            }
         });
+    }
+
+    /// Nothing below may be read any more: its files go now.
+    pub(super) fn start_moves(&self, log_start: Offset) {
+        self.change(|inner| inner.page.log_start = inner.page.log_start.max(log_start));
+    }
+
+    /// Files of what lies below are replaced from now on.
+    pub(super) fn rewriting(&self, until: Offset) {
+        self.change(|inner| {
+            inner.page.compactions += 1 + inner.page.compactions % 2;
+            inner.page.compacted = inner.page.compacted.max(until);
+        });
+    }
+
+    /// They were.
+    pub(super) fn rewritten(&self) {
+        self.change(|inner| inner.page.compactions += inner.page.compactions % 2);
+    }
+
+    /// As it is told now.
+    pub(super) fn page(&self) -> Page {
+        self.inner.lock().page
     }
 
     /// Takes away what lies from `offset` on. Readers are told before, so that nobody takes what comes after for what was there.
@@ -238,6 +269,10 @@ impl Publisher {
             let mut inner = self.inner.lock();
             inner.page.cut(offset);
             self.write(&mut inner).at("write", &self.path)?;
+            // What is appended next takes these offsets: no page may come back that says they are on the disk already.
+            if let Some(file) = &inner.file {
+                file.sync_data().at("sync", &self.path)?;
+            }
             inner.cutting = Some(offset);
         }
         let cut = cut();
@@ -264,7 +299,11 @@ impl Publisher {
         }
         let file = match &inner.file {
             Some(file) => file.clone(),
-            None => inner.file.insert(self.disk.open(&self.path, OpenMode::Create)?).clone(),
+            // A whole one, of the right length, takes the place of whatever is there.
+            None => {
+                replace_file(self.disk.as_ref(), &self.path, &inner.page.encode())?;
+                inner.file.insert(self.disk.open(&self.path, OpenMode::Write)?).clone()
+            }
         };
         file.write_at(&mut [IoSlice::new(&inner.page.encode())], 0)?;
         inner.written = Some(inner.page);

@@ -12,15 +12,17 @@ use parking_lot::{Condvar, Mutex};
 
 use super::log::Wait;
 use super::page::Publisher;
-use crate::Offsets;
 use crate::error::StorageError;
 use crate::partition::{Partition, PartitionObserver};
+use crate::{Offset, Offsets};
 
 /// What ended a wait.
 #[derive(Clone, Debug)]
 pub enum Move {
     Reached,
     NotYet,
+    /// Something was taken away: what is waited for may be another by now.
+    Changed,
     /// The log was closed, or its disk failed: it will not come.
     Ended(StorageError),
 }
@@ -37,6 +39,7 @@ struct Waiter {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Told {
     Reached,
+    Changed,
     Ended,
 }
 
@@ -92,8 +95,10 @@ impl Progress {
         {
             let mut told = waiter.told.lock();
             waiter.wake.wait_while_for(&mut told, |told| told.is_none(), timeout);
-            if *told == Some(Told::Reached) {
-                return Move::Reached;
+            match *told {
+                Some(Told::Reached) => return Move::Reached,
+                Some(Told::Changed) => return Move::Changed,
+                Some(Told::Ended) | None => {}
             }
         }
         let mut waiting = self.waiting.lock();
@@ -111,6 +116,13 @@ impl Progress {
             }
             !has_come
         });
+        waiting.hooks.values().for_each(|hook| hook());
+    }
+
+    /// Whoever waits looks again.
+    pub(super) fn disturb(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.waiters.drain(..).for_each(|waiter| waiter.tell(Told::Changed));
         waiting.hooks.values().for_each(|hook| hook());
     }
 
@@ -166,6 +178,18 @@ impl PartitionObserver for Watch {
 
     fn start_moved(&self, partition: &Arc<Partition>, _offsets: Offsets) {
         self.publisher.publish(partition);
+    }
+
+    fn start_moves(&self, log_start: Offset) {
+        self.publisher.start_moves(log_start);
+    }
+
+    fn rewriting(&self, until: Offset) {
+        self.publisher.rewriting(until);
+    }
+
+    fn rewritten(&self) {
+        self.publisher.rewritten();
     }
 
     fn went_offline(&self, _partition: &Arc<Partition>, reason: &StorageError) {

@@ -322,6 +322,13 @@ impl Partition {
 
     fn replace(&self, sources: &[Source], made: &Arc<Segment>) -> Result<(), StorageError> {
         let disk = self.disk();
+        let last = sources.last().map_or(0, |source| source.segment.base_offset());
+        let until = {
+            let state = self.state.read();
+            let next = state.segments.iter().map(|segment| segment.base_offset()).find(|base| *base > last);
+            next.unwrap_or(state.log_end.offset)
+        };
+        self.tell(|observer| observer.rewriting(until));
         {
             let mut state = self.state.write();
             let Some(first) = self.place_of(&state, sources)? else {
@@ -351,6 +358,7 @@ impl Partition {
         self.sync_directory()?;
         self.host.with_descriptors(|| swap::finish(disk, &self.path, made.base_offset()))?;
         self.sync_directory()?;
+        self.tell(|observer| observer.rewritten());
         made.settle();
         self.host.remove_later(gone, false, self.config.load().file_delete_delay_ms);
         for source in &sources[1..] {

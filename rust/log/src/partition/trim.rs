@@ -151,6 +151,7 @@ impl Partition {
     fn drop_front(&self, state: &mut State, reasons: &[Reason], delay_ms: i64) -> Result<(), StorageError> {
         let first = state.segments.get(reasons.len()).map_or(state.log_end.offset, |segment| segment.base_offset());
         move_log_start(state, first);
+        self.tell(|observer| observer.start_moves(state.log_start));
         let gone = state.segments.take_front(reasons.len());
         self.recount_unsynced(state);
         let mut files = Vec::new();

@@ -102,7 +102,7 @@ impl Log {
         loop {
             match moved {
                 Move::Reached => return Ok(()),
-                Move::NotYet => py.check_signals()?,
+                Move::NotYet | Move::Changed => py.check_signals()?,
                 // Closed by another thread: then it was synced before.
                 Move::Ended(StorageError::Closed { .. }) if released(py, || log.offsets()).durable > offset => {
                     return Ok(());

@@ -110,7 +110,7 @@ impl Records {
     }
 
     /// False: nothing came in time, or nothing will.
-    fn wait(&self, py: Python<'_>) -> PyResult<bool> {
+    fn wait(&mut self, py: Python<'_>) -> PyResult<bool> {
         let until = match self.patience {
             Patience::None => return Ok(false),
             Patience::For(patience) => Instant::now().checked_add(patience),
@@ -120,10 +120,16 @@ impl Records {
         loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             match wait_for(py, self.log.get()?, Wait::Readable(next), left.unwrap_or(SIGNALS_EVERY)) {
-                Move::Reached => return Ok(true),
+                Move::Reached | Move::Changed => return Ok(true),
                 Move::Ended(StorageError::Closed { .. }) => return Ok(false),
                 Move::Ended(error) => return Err(refusal::storage(&error)),
-                Move::NotYet => {}
+                // What was taken away between the look and the wait is found now.
+                Move::NotYet => match self.load(py) {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => {}
+                    Err(_) if self.log.get()?.is_closed() => return Ok(false),
+                    Err(error) => return Err(error),
+                },
             }
             py.check_signals()?;
             if until.is_some_and(|until| Instant::now() >= until) {

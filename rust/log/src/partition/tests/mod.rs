@@ -16,6 +16,7 @@ mod history;
 mod mirror;
 mod read;
 mod stop;
+mod told;
 mod transactions;
 mod trim;
 mod write_out;
