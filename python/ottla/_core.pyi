@@ -36,6 +36,7 @@ __all__ = [
     "VirtualClock",
     "__version__",
     "after_fork_in_child",
+    "check_format",
     "check_pattern",
     "flush_logs",
     "is_locked",
@@ -675,6 +676,9 @@ class Log:
 
 def is_locked(data_dir: str) -> bool:
     """Whether an owner, Ottla's or Apache Kafka's, has the data directory. Nothing is changed."""
+
+def check_format(data_dir: str) -> None:
+    """Raise `NewerFormat` for a data directory that a later version wrote: old rules would misread it."""
 
 @final
 class DirectoryLock:

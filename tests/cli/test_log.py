@@ -12,6 +12,7 @@ import pytest
 
 import ottla
 from ottla.cli.main import main
+from ottla.embed import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,6 +320,46 @@ def test_records_that_carry_cursors_are_exported_without(tool: Tool, tmp_path: P
         with ottla.Log(tmp_path / f"copy-{form}") as copy:
             assert [(record.value, record.headers) for record in copy.read()] == [(b"v", (("h", b"1"),))]
             assert copy.cursor("c") is None
+
+
+def test_import_ends_at_a_line_that_cannot_be_read(tool: Tool, tmp_path: Path) -> None:
+    """What came before it was appended, and the error names the line."""
+    lines = [json.dumps({"value": f"v{number}"}) for number in range(5)]
+    (tmp_path / "some.jsonl").write_text("\n".join([*lines, "{broken", *lines]))
+    assert "line 6 of" in tool.failed("import", tmp_path / "some.jsonl", tmp_path / "copy")
+    with ottla.Log(tmp_path / "copy") as copy:
+        assert [record.value for record in copy.read()] == [b"v%d" % number for number in range(5)]
+
+
+def test_a_newer_format_is_not_looked_at(tool: Tool, data: Path) -> None:
+    """By the old rules it would be damage, and be cut: it is refused, and every byte stays."""
+    properties = data / "meta.properties"
+    properties.write_text(properties.read_text().replace("ottla.format=1", "ottla.format=999"))
+    before = {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+    for words in (("verify",), ("repair", "--yes"), ("stats",), ("dump",), ("export", "-t", "orders")):
+        for place in (data, data / "orders-0"):
+            assert "ottla.format=999" in tool.failed(words[0], place, *words[1:])
+    assert {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()} == before
+
+
+def test_files_that_change_while_they_are_read(tmp_path: Path) -> None:
+    """Compaction changes nothing of a segment that is being read; what was cut off is an error, not damage."""
+    with ottla.Log(tmp_path / "d", compacted=True) as log:
+        for number in range(200):
+            log.append(b"%d" % number, key=b"k%d" % (number % 3))
+        (partition,) = files.find(tmp_path / "d", "d")
+        looking = files.batches(partition)
+        seen = [next(looking).base_offset]
+        log.compact()
+        seen += [batch.base_offset for batch in looking if batch.base_offset < 200]
+        assert seen == list(range(200))
+        for number in range(200):
+            log.append(b"%d" % number, key=b"k%d" % (number % 3))
+        looking = files.batches(partition, 200)
+        next(looking)
+        log.truncate(201)
+        with pytest.raises(ottla.StorageError, match="truncated meanwhile"):
+            list(looking)
 
 
 def test_export_to_parquet(tool: Tool, data: Path, tmp_path: Path) -> None:

@@ -142,7 +142,28 @@ def test_a_newer_format(place: Path, name: str) -> None:
     before = lying_in(place)
     with pytest.raises(ottla.NewerFormat, match=rf"meta.properties has format version {name}=999.*Use that one"):
         ottla.Log(place)
+    with pytest.raises(ottla.NewerFormat, match=rf"{name}=999"):
+        ottla.Log(place, read_only=True)
     assert lying_in(place) == before
+
+
+def test_a_newer_file_of_cursors(place: Path) -> None:
+    """It is no damage, and nobody is told to remove it."""
+    cursors = place / ".ottla_cursors"
+    cursors.write_text(cursors.read_text().replace("version: 0", "version: 1"))
+    before = cursors.read_bytes()
+    with pytest.raises(ottla.NewerFormat, match=r"\.ottla_cursors has format version 1"):
+        ottla.Log(place)
+    assert cursors.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"x" * 4096, b"", b"OTTLAPUB" + (2).to_bytes(4, "big") + bytes(136)])
+def test_a_page_that_is_unusable_is_written_anew(place: Path, content: bytes) -> None:
+    """It only tells readers how far they may read: its owner opens, and they read."""
+    (place / ".ottla_published-orders-0").write_bytes(content)
+    with ottla.Log(place) as log, ottla.Log(place, read_only=True) as reader:
+        assert log.end_offset == reader.end_offset == 3
+        assert len(list(reader.read())) == 3
 
 
 @pytest.mark.skipif(shutil.which("strace") is None and os.environ.get("CI") != "true", reason="strace is not installed")

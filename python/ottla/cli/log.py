@@ -451,11 +451,23 @@ def import_(source: str, path: str, topic: str | None, form: str | None, compres
     with Log(path, topic=topic, compression=compression) as target, progress("importing", size) as told:
         before = target.end_offset
         items = tables.read_parquet(source) if form == "parquet" else _read_lines(source, told)
+        wrong: list[Exception] = []
         try:
-            target.append_many(items, wait=False)
+            target.append_many(_until_wrong(items, wrong), wait=False)
         finally:
             target.sync()
-            note(f"{target.end_offset - before} records, offsets {before} to {target.end_offset - 1}")
+            count = target.end_offset - before
+            note(f"{count} records" + (f", offsets {before} to {target.end_offset - 1}" if count else ""))
+        if wrong:
+            raise wrong[0]
+
+
+def _until_wrong(items: Iterator[Any], wrong: list[Exception]) -> Iterator[Any]:
+    """End where one cannot be read, so that those before it are appended."""
+    try:
+        yield from items
+    except Exception as error:  # noqa: BLE001 - raised by the caller
+        wrong.append(error)
 
 
 def _read_lines(source: str, told: Callable[[int], None] | None) -> Iterator[Any]:

@@ -132,7 +132,7 @@ class Batch(Struct, frozen=True):
 def find(path: str | os.PathLike[str], topic: str | None = None, index: int | None = None) -> list[Partition]:
     """Give the partitions in a data directory, or the one that `path` is the directory of; those asked for.
 
-    Raises `InvalidInput` where there is none.
+    Raises `InvalidInput` where there is none, `NewerFormat`.
     """
     place = Path(path)
     if not place.is_dir():
@@ -143,6 +143,8 @@ def find(path: str | os.PathLike[str], topic: str | None = None, index: int | No
         found = [own]
     else:
         found = [each for child in sorted(place.iterdir()) if child.is_dir() and (each := _partition(child))]
+    for data_dir in {each.data_dir for each in found if each.data_dir}:
+        _core.check_format(str(data_dir))
     if not found:
         raise InvalidInput(f"{place} holds no partition: name a data directory, or one partition's in it")
     wanted = [each for each in found if topic in (None, each.topic) and index in (None, each.index)]

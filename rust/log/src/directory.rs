@@ -13,7 +13,7 @@
 //!
 //! Apache Kafka keeps the same files; each keeps the other out by the lock.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,18 +29,18 @@ use crate::partition::{OpenHint, Partition};
 use crate::segment::names;
 use crate::{Offset, TopicId};
 
+pub(crate) use meta::read_meta;
+pub use meta::{FORMAT_VERSION, META_PROPERTIES, check_format};
+use meta::{Meta, TOGETHER, check_meta, new_id, write_meta};
+
+mod meta;
+
 const LOCK: &str = ".lock";
-pub const META_PROPERTIES: &str = "meta.properties";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Kafka's JSON, with "no broker epoch known".
 const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";
-/// The version of Kafka's properties we write; 0 (from ZooKeeper's days) is read.
-const KAFKA_VERSION: i32 = 1;
-/// Ours: what lies beside Kafka's files, or in them where Kafka leaves it open.
-pub const FORMAT_VERSION: i32 = 1;
-/// The ids of all data directories of a broker that has several.
-const TOGETHER: &str = "ottla.log.dirs";
-const META_BYTES_MAX: u64 = 64 * 1024;
+/// Of the lock.
+const OWNER_BYTES_MAX: u64 = 64 * 1024;
 
 /// A partition directory found on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,15 +66,6 @@ pub struct DataDirectory {
     log_starts: Mutex<Offsets>,
     cleaned: Mutex<Offsets>,
     _lock: Box<dyn DirLock>,
-}
-
-#[derive(Clone, Debug)]
-struct Meta {
-    cluster_id: String,
-    node_id: i32,
-    directory_id: TopicId,
-    /// Ids of all directories its owner had, this one among them; empty where there was no other.
-    together: Vec<TopicId>,
 }
 
 impl DataDirectory {
@@ -381,7 +372,7 @@ fn take_lock(host: &Host, path: &Path) -> Result<Box<dyn DirLock>, StorageError>
             Ok(lock)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let text = read_file(disk, &lock_path, META_BYTES_MAX)
+            let text = read_file(disk, &lock_path, OWNER_BYTES_MAX)
                 .ok()
                 .and_then(|bytes| String::from_utf8(bytes).ok())
                 .unwrap_or_default();
@@ -392,108 +383,6 @@ fn take_lock(host: &Host, path: &Path) -> Result<Box<dyn DirLock>, StorageError>
         }
         Err(error) => Err(StorageError::io("lock", &lock_path, error)),
     }
-}
-
-/// An id Kafka accepts for a directory: its first hundred are reserved (`DirectoryId`), and it must not begin with a dash.
-fn new_id(random: &mut dyn FnMut() -> [u8; 16]) -> TopicId {
-    let mut id = random();
-    // Version 4, variant 1, as `Uuid.randomUuid`.
-    id[6] = (id[6] & 0x0f) | 0x40;
-    id[8] = (id[8] & 0x3f) | 0x80;
-    // The first character of the text form is the top six bits; 62 is the dash.
-    if id[0] >> 2 == 62 {
-        id[0] = 0;
-    }
-    id
-}
-
-pub(crate) fn read_meta(disk: &dyn Disk, path: &Path) -> Result<Option<BTreeMap<String, String>>, StorageError> {
-    let path = path.join(META_PROPERTIES);
-    let bytes = match read_file(disk, &path, META_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StorageError::io("read", &path, error)),
-    };
-    let text = String::from_utf8(bytes).map_err(|_| StorageError::invalid(&path, "is not text"))?;
-    // Both Kafka and we end the last line. One that is not whole would be taken for another cluster's name.
-    if !text.ends_with('\n') {
-        return Err(StorageError::invalid(&path, "ends in the middle of a line"));
-    }
-    let properties: BTreeMap<String, String> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with(['#', '!']))
-        .filter_map(|line| line.split_once('='))
-        // Java escapes some characters of a value with a backslash.
-        .map(|(key, value)| (key.trim().to_owned(), value.trim().replace('\\', "")))
-        .collect();
-    if !properties.contains_key("version") {
-        return Err(StorageError::invalid(&path, "names no version"));
-    }
-    Ok(Some(properties))
-}
-
-fn check_meta(
-    disk: &dyn Disk,
-    path: &Path,
-    properties: BTreeMap<String, String>,
-    node_id: i32,
-    cluster_id: Option<&str>,
-    random: &mut dyn FnMut() -> [u8; 16],
-) -> Result<Meta, StorageError> {
-    let file = path.join(META_PROPERTIES);
-    for (name, known) in [("version", KAFKA_VERSION), ("ottla.format", FORMAT_VERSION)] {
-        let Some(text) = properties.get(name) else { continue };
-        let found: i32 =
-            text.parse().map_err(|_| StorageError::invalid(&file, format!("{name}={text} is no number")))?;
-        if found > known {
-            return Err(StorageError::NewerFormat { path: file, found: format!("{name}={found}"), known });
-        }
-    }
-    let stored_node = properties.get("node.id").or_else(|| properties.get("broker.id"));
-    match stored_node.map(|text| text.parse::<i32>()) {
-        Some(Ok(stored)) if stored != node_id => {
-            return Err(StorageError::invalid(&file, format!("belongs to node {stored}, not to node {node_id}")));
-        }
-        Some(Err(_)) => return Err(StorageError::invalid(&file, "node.id is no number")),
-        _ => {}
-    }
-    let stored_cluster = properties.get("cluster.id");
-    if let (Some(stored), Some(asked)) = (stored_cluster, cluster_id)
-        && stored != asked
-    {
-        return Err(StorageError::invalid(&file, format!("belongs to cluster {stored}, not to cluster {asked}")));
-    }
-    let directory_id = properties.get("directory.id").and_then(|id| checkpoint::parse_id(id));
-    let complete = stored_cluster.is_some() && directory_id.is_some() && properties.contains_key("ottla.format");
-    let cluster_id = match (stored_cluster, cluster_id) {
-        (Some(stored), _) => stored.clone(),
-        (None, Some(asked)) => asked.to_owned(),
-        (None, None) => checkpoint::format_id(&random()),
-    };
-    let together = match properties.get(TOGETHER).map(|ids| ids.split(',').map(checkpoint::parse_id).collect()) {
-        None => Vec::new(),
-        Some(Some(ids)) => ids,
-        Some(None) => return Err(StorageError::invalid(&file, format!("{TOGETHER} is no list of ids"))),
-    };
-    let meta = Meta { cluster_id, node_id, directory_id: directory_id.unwrap_or_else(|| new_id(random)), together };
-    if !complete {
-        write_meta(disk, path, &meta)?;
-    }
-    Ok(meta)
-}
-
-fn write_meta(disk: &dyn Disk, path: &Path, meta: &Meta) -> Result<(), StorageError> {
-    let ids: Vec<String> = meta.together.iter().map(checkpoint::format_id).collect();
-    let together = if ids.is_empty() { String::new() } else { format!("{TOGETHER}={}\n", ids.join(",")) };
-    let text = format!(
-        "#\ncluster.id={}\ndirectory.id={}\nnode.id={}\nottla.format={FORMAT_VERSION}\n{together}version={KAFKA_VERSION}\n",
-        meta.cluster_id,
-        checkpoint::format_id(&meta.directory_id),
-        meta.node_id
-    );
-    let path = path.join(META_PROPERTIES);
-    replace_file(disk, &path, text.as_bytes()).at("write", &path)
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<local::Columns>()?;
     module.add_class::<local::View>()?;
     module.add_function(wrap_pyfunction!(local::is_locked, module)?)?;
+    module.add_function(wrap_pyfunction!(local::check_format, module)?)?;
     module.add_function(wrap_pyfunction!(local::after_fork_in_child, module)?)?;
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(log_relay::flush_logs, module)?)?;

@@ -73,12 +73,12 @@ fn properties_cut_anywhere() {
     let path = Path::new("/d");
     drop(open(&env, path, 1, Some("a-cluster")).unwrap());
     let file = path.join(META_PROPERTIES);
-    let whole = read_file(env.disk().as_ref(), &file, META_BYTES_MAX).unwrap();
+    let whole = read_file(env.disk().as_ref(), &file, OWNER_BYTES_MAX).unwrap();
     for length in 0..whole.len() {
         replace_file(env.disk().as_ref(), &file, &whole[..length]).unwrap();
         let error = open(&env, path, 1, None).unwrap_err();
         assert!(matches!(error, StorageError::Invalid { .. }), "{length} bytes: {error}");
-        let kept = read_file(env.disk().as_ref(), &file, META_BYTES_MAX).unwrap();
+        let kept = read_file(env.disk().as_ref(), &file, OWNER_BYTES_MAX).unwrap();
         assert_eq!(kept, whole[..length], "nothing is written over what is damaged");
     }
     replace_file(env.disk().as_ref(), &file, &whole).unwrap();

@@ -41,6 +41,7 @@ use crate::{Offset, Offsets, TopicId};
 /// The header that carries a cursor.
 pub const CURSOR_HEADER: &str = "ottla.cursor";
 const FILE: &str = ".ottla_cursors";
+const VERSION: i32 = 0;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 const NAME_BYTES_MAX: usize = 249;
 
@@ -243,7 +244,11 @@ impl Cursors {
         let earliest = known.pending.front().map_or(looked_through, |pending| pending.at.min(looked_through));
         let text = self.render(&known.settled, &known.others, earliest);
         drop(known);
-        write(directory, &text)?;
+        if let Err(error) = write(directory, &text) {
+            // The file says of offsets that are given again that they were looked through: no cursor may come with them.
+            partition.take_offline(&error);
+            return Err(error);
+        }
         self.known.lock().noted = earliest;
         Ok(())
     }
@@ -390,6 +395,10 @@ fn read(
         )
     };
     let text = String::from_utf8(bytes).map_err(|_| damaged())?;
+    let version = text.lines().next().and_then(|line| line.strip_prefix("version: ")?.parse().ok());
+    if let Some(found) = version.filter(|found: &i32| *found > VERSION) {
+        return Err(StorageError::NewerFormat { path: path.clone(), found: found.to_string(), known: VERSION });
+    }
     parse(&text, topic_id).ok_or_else(damaged)
 }
 

@@ -20,7 +20,7 @@ use super::progress::{Move, Progress, Subscription};
 use super::scan::{Batches, Piece, Source};
 use super::watch::Watcher;
 use crate::batch::records::{RecordRef, Records};
-use crate::directory::read_meta;
+use crate::directory::{check_format, read_meta};
 use crate::env::{Disk, Env};
 use crate::error::{IoContext, ReadError, StorageError};
 use crate::partition::{OffsetAt, ReadUpTo};
@@ -64,6 +64,7 @@ impl Follower {
         if !disk.exists(directory).at("look for", directory)? || read_meta(disk, directory)?.is_none() {
             return Err(StorageError::invalid(directory, "no log is here"));
         }
+        check_format(disk, directory)?;
         let topic = match topic {
             Some(topic) => topic.to_owned(),
             None => only_topic(disk, directory)?,

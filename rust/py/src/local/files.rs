@@ -6,10 +6,11 @@ use std::sync::Arc;
 use ottla_log::batch::header::HEADER_BYTES;
 use ottla_log::batch::records::{RecordRef, Records as Walk};
 use ottla_log::batch::{BatchHeader, Compression, compression};
-use ottla_log::env::{DirLock, Disk, Env, OpenMode};
+use ottla_log::env::{DirLock, Disk, Env, File, OpenMode};
 use ottla_log::inspect::{self, Action, Report, Walked};
 use ottla_log::segment::names;
 use ottla_log::{ReadError, StorageError};
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
@@ -30,6 +31,13 @@ fn io_error(path: &std::path::Path, action: &'static str, error: std::io::Error)
 pub fn is_locked(py: Python<'_>, data_dir: PathBuf) -> PyResult<bool> {
     let path = data_dir.join(LOCK);
     released(py, || Env::system().disk().is_locked(&path)).map_err(|error| io_error(&path, "look at", error))
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
+pub fn check_format(py: Python<'_>, data_dir: PathBuf) -> PyResult<()> {
+    released(py, || ottla_log::directory::check_format(Env::system().disk().as_ref(), &data_dir))
+        .map_err(|error| refusal::storage(&error))
 }
 
 /// See `_core.pyi`.
@@ -59,13 +67,25 @@ impl DirectoryLock {
 pub struct PartitionFiles {
     path: PathBuf,
     disk: Arc<dyn Disk>,
+    /// The segment that was read last: places in it are those of this file, whatever has its name by now.
+    open: Mutex<Option<(i64, Arc<dyn File>)>>,
+}
+
+impl PartitionFiles {
+    fn segment(&self, base_offset: i64, path: &std::path::Path) -> std::io::Result<Arc<dyn File>> {
+        let mut open = self.open.lock();
+        match open.as_ref().filter(|(base, _)| *base == base_offset) {
+            Some((_, file)) => Ok(Arc::clone(file)),
+            None => Ok(Arc::clone(&open.insert((base_offset, self.disk.open(path, OpenMode::Read)?)).1)),
+        }
+    }
 }
 
 #[pymethods]
 impl PartitionFiles {
     #[new]
     fn new(path: PathBuf) -> Self {
-        Self { path, disk: Arc::clone(Env::system().disk()) }
+        Self { path, disk: Arc::clone(Env::system().disk()), open: Mutex::default() }
     }
 
     /// (base offset, bytes) of each.
@@ -125,8 +145,11 @@ impl PartitionFiles {
     ) -> PyResult<Bound<'py, PyList>> {
         let path = names::file(&self.path, base_offset, names::LOG);
         let found = released(py, || -> std::io::Result<Vec<Found>> {
-            let file = self.disk.open(&path, OpenMode::Read)?;
+            let file = self.segment(base_offset, &path)?;
             let (limit, mut found) = (file.length()?, Vec::new());
+            if position > limit {
+                return Err(std::io::Error::other("it was truncated meanwhile: begin again"));
+            }
             inspect::walk(&file, position, next_offset, None, limit, |walked| {
                 found.push(match walked {
                     Walked::Batch { position, header, batch } => {
