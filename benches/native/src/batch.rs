@@ -1,9 +1,12 @@
 //! Batches as a producer makes them. What does not change is made once: records, codec and their checksum. Each send writes a header
-//! with its own time, producer and sequence, and combines the header's checksum with that of the records, so that it is a batch of its
-//! own at the price of 61 bytes.
+//! with its own time, producer and sequence, and combines the header's checksum with that of the records ([`Checksummed`]), so that it
+//! is a batch of its own at the price of 61 bytes.
 
+mod checksummed;
+
+use checksummed::Checksummed;
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
-use crc_fast::{checksum, checksum_combine};
+use crc_fast::Digest;
 use ottla_log::batch::builder::{BatchBuilder, BatchShape};
 use ottla_log::batch::header::{CHECKSUMMED_FROM, FRAMING_BYTES, HEADER_BYTES};
 use ottla_log::batch::{BatchHeader, Compression, NewRecord};
@@ -18,7 +21,8 @@ pub const NO_PRODUCER: (i64, i16) = (-1, -1);
 #[derive(Debug)]
 pub struct Body {
     pub bytes: Vec<u8>,
-    crc: u64,
+    /// None where the batch is sent once.
+    checksummed: Option<Checksummed>,
     pub records: i32,
     /// Of keys and values.
     pub value_bytes: u64,
@@ -62,7 +66,9 @@ impl Body {
             records += 1;
             value_bytes += (value.len() + key.map_or(0, <[u8]>::len)) as u64;
         }
-        Body::of(builder, value_bytes)
+        let mut body = Body::of(builder, value_bytes)?;
+        body.checksummed = Some(Checksummed::new(&body.bytes));
+        Ok(body)
     }
 
     /// A record for each time it was due, the time in front of its value.
@@ -85,8 +91,7 @@ impl Body {
         let whole = builder.finish().ok_or("a batch past 2 GiB")?;
         let header = BatchHeader::read(&whole).ok_or("a batch without a header")?;
         let bytes = whole[HEADER_BYTES..].to_vec();
-        let crc = checksum(Crc32Iscsi, &bytes);
-        Ok(Body { bytes, crc, records: header.record_count, value_bytes, attributes: header.attributes })
+        Ok(Body { bytes, checksummed: None, records: header.record_count, value_bytes, attributes: header.attributes })
     }
 
     /// Header and records.
@@ -114,8 +119,15 @@ impl Body {
             record_count: self.records,
         };
         header.write(&mut to[begun..]);
-        let front = checksum(Crc32Iscsi, &to[begun + CHECKSUMMED_FROM..]);
-        header.crc = checksum_combine(Crc32Iscsi, front, self.crc, self.bytes.len() as u64) as u32;
+        let mut front = Digest::new(Crc32Iscsi);
+        front.update(&to[begun + CHECKSUMMED_FROM..]);
+        header.crc = match &self.checksummed {
+            Some(rest) => rest.behind(front.finalize() as u32),
+            None => {
+                front.update(&self.bytes);
+                front.finalize() as u32
+            }
+        };
         header.write(&mut to[begun..]);
     }
 }
@@ -187,6 +199,7 @@ mod tests {
             let told = BatchHeader::read(batch).unwrap();
             assert_eq!(told.total_bytes(), Some(batch.len() as u32));
             assert_eq!(told.crc, header::checksum(batch));
+            assert!(body.checksummed.is_some(), "{compression:?}: hashed anew for each send");
             assert_eq!((told.compression(), told.record_count), (Some(compression), body.records));
             assert_eq!((told.producer_id, told.producer_epoch, told.base_sequence), (9, 2, 40));
             assert_eq!((told.base_timestamp_ms, told.max_timestamp_ms), (1_700_000_000_000, 1_700_000_000_000));
@@ -222,6 +235,10 @@ mod tests {
         let cut = Cut { compression: Compression::Lz4, level: -1, bytes: 1, records: 1 };
         let times = [0, 7, u64::MAX];
         let body = Body::stamped(&payload, times.into_iter(), &cut).unwrap();
+        let mut batch = Vec::new();
+        body.write_header(&mut batch, 1, NO_PRODUCER, -1);
+        batch.extend_from_slice(&body.bytes);
+        assert_eq!(BatchHeader::read(&batch).unwrap().crc, header::checksum(&batch));
         let mut plain = Vec::new();
         decompress(Compression::Lz4, &body.bytes, 1 << 20, &mut plain).unwrap();
         let found: Vec<_> = Records::new(&plain, 3).map(|record| stamp_ns(record.unwrap().value.unwrap())).collect();
