@@ -51,6 +51,11 @@ pub(super) fn is_resident(paths: &FastPaths, file: &fs::File, position: u64, byt
         return true;
     }
     let last = position + bytes - 1;
+    if position == last
+        && let Some(has) = has_byte(paths, file, position)
+    {
+        return has;
+    }
     match all_cached(paths, file, position, bytes) {
         Some(false) => false,
         Some(true) => {
@@ -64,13 +69,14 @@ pub(super) fn is_resident(paths: &FastPaths, file: &fs::File, position: u64, byt
     }
 }
 
-/// See [`super::File::is_coming`].
+/// See [`super::File::is_coming`]. One page is looked at, the last: what was read ahead came in the order of the file, and who needs a page
+/// that has left since brings it in himself. (The kernel marks one page of its own read-ahead in the same way.)
 pub(super) fn is_coming(paths: &FastPaths, file: &fs::File, position: u64, bytes: u64) -> bool {
     if bytes == 0 {
         return true;
     }
     let last = position + bytes - 1;
-    all_cached(paths, file, position, bytes).or_else(|| has_byte(paths, file, last)).unwrap_or(true)
+    all_cached(paths, file, last, 1).or_else(|| has_byte(paths, file, last)).unwrap_or(true)
 }
 
 /// See [`super::File::read_ahead`].
