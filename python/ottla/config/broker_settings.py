@@ -397,7 +397,7 @@ _OTTLA = [
     Setting(
         name="ottla.flush.start.bytes",
         kind=Kind.LONG,
-        default=256 * MEBIBYTE,
+        default=1024 * MEBIBYTE,
         doc="With so many bytes in all logs together that are not on the disk yet, they are synced in the background, "
         "whatever their durability.",
         low=1,
@@ -405,7 +405,7 @@ _OTTLA = [
     Setting(
         name="ottla.flush.wait.bytes",
         kind=Kind.LONG,
-        default=1024 * MEBIBYTE,
+        default=2048 * MEBIBYTE,
         doc="With so many, producers wait until the disk has caught up.",
         low=1,
     ),

@@ -47,8 +47,8 @@ impl Default for HostSettings {
             commit_threads: 4,
             recovery_threads: 2,
             reserve_bytes: 4 << 20,
-            flush_start_bytes: 256 << 20,
-            flush_wait_bytes: 1 << 30,
+            flush_start_bytes: 1 << 30,
+            flush_wait_bytes: 2 << 30,
         }
     }
 }
