@@ -255,7 +255,7 @@ def arguments() -> argparse.Namespace:
     gib = f"what brokers are killed over ({RECOVERY_GIB:g}, with --full {RECOVERY_FULL_GIB:g})"
     parser.add_argument("--recovery-gib", type=float, help=gib)
     parser.add_argument("--cases", help=f"which of native-produce (of {', '.join(data_plane.SATURATIONS)})")
-    parser.add_argument("--output", type=Path, help="where the raw results go; the plots go beside them")
+    parser.add_argument("--output", type=Path, help="where the raw results go (NAME.json; the plots go into NAME)")
     parser.add_argument("--folder", type=Path, help="where the brokers keep their data: the disk that is measured")
     options = parser.parse_args()
     options.wanted = options.workloads.split(",") if options.workloads else WORKLOADS if options.full else HEADLINE
@@ -267,6 +267,8 @@ def arguments() -> argparse.Namespace:
     ):
         if unknown := set(given) - set(known):
             parser.error(f"there is no {', '.join(sorted(unknown))}")
+    if options.output and options.output.suffix != ".json":
+        parser.error(f"--output {options.output}: it must end in .json, the plots go into a folder without")
     return options
 
 

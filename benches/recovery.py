@@ -7,7 +7,7 @@ cache survives a kill, so neither side waits for a disk to read. Each round has 
 Both brokers check only what lies past their recovery points; how much that is comes from the checkpoint file and the
 segments, which are of the same format. Kafka's recovery point moves when a segment is full (or with `flush.messages`,
 `flush.ms`): all of an active segment is read again, and what was read is not synced. Ottla syncs in the background from
-256 MiB past the recovery points on, and syncs what it reads again before it answers for it; scan and sync are in its
+1 GiB past the recovery points on, and syncs what it reads again before it answers for it; scan and sync are in its
 log. Of what Kafka takes the better part is no recovery: the controller holds the node that was killed for alive until
 its session ends (`broker.session.timeout.ms`, 9 s), and lets it in again then. How long each says that its logs took is
 in the results too.

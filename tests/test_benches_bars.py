@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benches import bars, figures, generator, iperf, kafka_tools, plots, start
-from benches.__main__ import attempt, chosen
+from benches.__main__ import arguments, attempt, chosen
 from benches.comparison import compare
 from benches.data_plane import SATURATIONS
 from benches.link import Link, create_topic
@@ -273,3 +273,22 @@ def test_a_start_ends_with_a_record_that_is_there(tmp_path: Path) -> None:
         assert answer.topics[0].partitions[0].offset == 2
     finally:
         peer.process.kill()
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (["--output", "figures"], "end in .json"),
+        (["--workloads", "tiny,huge"], "there is no huge"),
+        (["--cases", "2KiB"], "there is no 2KiB"),
+        (["--peers", "redpanda"], "there is no redpanda"),
+    ],
+)
+def test_a_run_is_refused_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: list[str], said: str
+) -> None:
+    """What would fail at the end of an hour, when the plots are drawn, is told at once."""
+    monkeypatch.setattr("sys.argv", ["benches", *given])
+    with pytest.raises(SystemExit):
+        arguments()
+    assert said in capsys.readouterr().err
