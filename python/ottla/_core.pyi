@@ -21,6 +21,7 @@ __all__ = [
     "Columns",
     "DirectoryLock",
     "Engine",
+    "FileBatches",
     "Journal",
     "Load",
     "Log",
@@ -695,7 +696,7 @@ class PartitionFiles:
 
     def __new__(cls, path: str) -> PartitionFiles: ...
     def segments(self) -> list[tuple[int, int]]:
-        """(base offset, bytes) of each, in order."""
+        """(base offset, bytes) of each that counts, in order; of what a compaction left when it was cut off, too."""
 
     def verify(self, is_live: bool, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
         """Read everything. `is_live`: somebody may be writing behind the last batch."""
@@ -703,7 +704,15 @@ class PartitionFiles:
     def repair(self, is_wanted: bool, progress: Callable[[int], None] | None = None) -> list[str]:
         """What can be mended, in words; done, and on the disk, if `is_wanted`."""
 
-    def batches(
-        self, base_offset: int, position: int, next_offset: int, count: int, with_records: bool
-    ) -> list[dict[str, Any]]:
-        """Up to `count` batches of a segment from byte `position` on, where offsets are `next_offset` or higher."""
+    def batches(self, start: int, is_live: bool) -> FileBatches:
+        """Those from the one on that holds `start`, or the first behind it. `is_live`: the directory has an owner."""
+
+@final
+class FileBatches:
+    """The batches of a partition's files, and stretches that are none."""
+
+    def next(self, count: int, with_records: bool) -> tuple[list[dict[str, Any]], int]:
+        """Up to `count` of them, none at the end, and how many bytes were gone through since the last call.
+
+        Raises `Overtaken` where the owner took away what comes next.
+        """

@@ -12,7 +12,6 @@ import pytest
 
 import ottla
 from ottla.cli.main import main
-from ottla.embed import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -340,26 +339,6 @@ def test_a_newer_format_is_not_looked_at(tool: Tool, data: Path) -> None:
         for place in (data, data / "orders-0"):
             assert "ottla.format=999" in tool.failed(words[0], place, *words[1:])
     assert {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()} == before
-
-
-def test_files_that_change_while_they_are_read(tmp_path: Path) -> None:
-    """Compaction changes nothing of a segment that is being read; what was cut off is an error, not damage."""
-    with ottla.Log(tmp_path / "d", compacted=True) as log:
-        for number in range(200):
-            log.append(b"%d" % number, key=b"k%d" % (number % 3))
-        (partition,) = files.find(tmp_path / "d", "d")
-        looking = files.batches(partition)
-        seen = [next(looking).base_offset]
-        log.compact()
-        seen += [batch.base_offset for batch in looking if batch.base_offset < 200]
-        assert seen == list(range(200))
-        for number in range(200):
-            log.append(b"%d" % number, key=b"k%d" % (number % 3))
-        looking = files.batches(partition, 200)
-        next(looking)
-        log.truncate(201)
-        with pytest.raises(ottla.StorageError, match="truncated meanwhile"):
-            list(looking)
 
 
 def test_export_to_parquet(tool: Tool, data: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ what lies in one, `verify` what is wrong with it. Nothing is changed but by `rep
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 _BATCHES = 64
 _META_PROPERTIES = "meta.properties"
 _LOG_STARTS = "log-start-offset-checkpoint"
-_LOG_SUFFIX = ".log"
-_OFFSET_DIGITS = 20
+# Of a log, and of one that a compaction was about to put into its place.
+_LOG_NAME = re.compile(r"[0-9]{20}\.log(\.swap)?")
 # Carries a cursor that was committed with its record: of the log it lies in.
 _CURSOR_HEADER = "ottla.cursor"
 
@@ -79,7 +80,7 @@ class Finding(Struct, frozen=True):
     """Something that is not as it should be."""
 
     # One word for programs: torn-tail, damaged-batch, wrong-records, offset-index, time-index, transaction-index,
-    # leader-epochs, producer-snapshot, topic-id, leftover.
+    # leader-epochs, producer-snapshot, topic-id, compaction, leftover.
     kind: str
     path: str
     position: int | None
@@ -121,6 +122,8 @@ class Batch(Struct, frozen=True):
     log_append_time: bool = False
     transactional: bool = False
     control: bool = False
+    # How a transaction ended, "commit" or "abort", if the batch says that.
+    marker: str | None = None
     leader_epoch: int = -1
     producer_id: int = -1
     producer_epoch: int = -1
@@ -163,7 +166,7 @@ def _partition(place: Path) -> Partition | None:
 
 
 def _has_segments(place: Path) -> bool:
-    return any(path.suffix == _LOG_SUFFIX and len(path.stem) == _OFFSET_DIGITS for path in place.iterdir())
+    return any(_LOG_NAME.fullmatch(path.name) for path in place.iterdir())
 
 
 def is_live(partition: Partition) -> bool:
@@ -196,33 +199,18 @@ def repair(partition: Partition, *, wanted: bool, progress: Progress | None = No
 def batches(
     partition: Partition, start: int = 0, *, records: bool = False, progress: Progress | None = None
 ) -> Iterator[Batch]:
-    """Give batches from the one that holds `start` on, over damage, with their records if asked for."""
-    files = _core.PartitionFiles(str(partition.path))
-    segments = files.segments()
-    for place, (base, _) in enumerate(segments):
-        if place + 1 < len(segments) and segments[place + 1][0] <= start:
-            continue
-        position, next_offset = 0, base
-        while True:
-            # Those below the start are passed by their headers.
-            found = [
-                convert(each, Batch)
-                for each in files.batches(base, position, next_offset, _BATCHES, records and next_offset >= start)
-            ]
-            if not found:
-                break
-            for batch in found:
-                if batch.damage is None and batch.last_offset < start:
-                    continue
-                if records and batch.damage is None and not batch.records and batch.count:
-                    (whole,) = files.batches(base, batch.position, batch.base_offset, 1, True)
-                    yield convert(whole, Batch)
-                else:
-                    yield batch
-            last = found[-1]
-            if progress is not None:
-                progress(last.position + last.bytes - position)
-            position, next_offset = last.position + last.bytes, max(next_offset, last.next_offset)
+    """Give batches from the one that holds `start` on, over damage, with their records if asked for.
+
+    Raises `Overtaken` where the owner of the log takes away, or cuts off, what comes next.
+    """
+    found = _core.PartitionFiles(str(partition.path)).batches(start, is_live(partition))
+    while True:
+        told, passed_bytes = found.next(_BATCHES, records)
+        if progress is not None:
+            progress(passed_bytes)
+        if not told:
+            return
+        yield from convert(told, list[Batch])
 
 
 def log_start(partition: Partition) -> int:
@@ -246,15 +234,18 @@ class _Transactions:
 
     def __init__(self, partition: Partition) -> None:
         self._spans: dict[int, list[tuple[int, int]]] = {}
+        # Behind what was looked through: nothing is known of what is written there meanwhile.
+        self.end = 0
         begun: dict[int, int] = {}
         for batch in batches(partition):
+            self.end = max(self.end, batch.next_offset)
             if batch.damage is not None or not batch.transactional:
                 continue
             if not batch.control:
                 begun.setdefault(batch.producer_id, batch.base_offset)
                 continue
             first = begun.pop(batch.producer_id, None)
-            if first is not None and _is_abort(partition, batch):
+            if first is not None and batch.marker == "abort":
                 self._spans.setdefault(batch.producer_id, []).append((first, batch.base_offset))
         for producer, first in begun.items():
             self._spans.setdefault(producer, []).append((first, 2**63 - 1))
@@ -263,15 +254,6 @@ class _Transactions:
         """Whether a consumer that reads what is committed does not get it."""
         spans = self._spans.get(batch.producer_id, ()) if batch.transactional else ()
         return any(first <= batch.base_offset < end for first, end in spans)
-
-
-def _is_abort(partition: Partition, marker: Batch) -> bool:
-    """A control record's key is version and type, 16 bits each; an abort is type 0."""
-    files = _core.PartitionFiles(str(partition.path))
-    base = max(base for base, _ in files.segments() if base <= marker.base_offset)
-    (found,) = files.batches(base, marker.position, marker.base_offset, 1, True)
-    key = convert(found, Batch).records[0].key
-    return key is not None and key[2:4] == b"\x00\x00"
 
 
 def records(
@@ -288,6 +270,8 @@ def records(
     """
     start = max(start, log_start(partition))
     transactions = None if uncommitted else _Transactions(partition)
+    if transactions is not None:
+        stop = transactions.end if stop is None else min(stop, transactions.end)
     torn: Batch | None = None
     for batch in batches(partition, start, records=True, progress=progress):
         if torn is not None:

@@ -33,6 +33,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<local::LogDirectory>()?;
     module.add_class::<local::DirectoryLock>()?;
     module.add_class::<local::PartitionFiles>()?;
+    module.add_class::<local::FileBatches>()?;
     module.add_class::<local::LogFollower>()?;
     module.add_class::<local::Log>()?;
     module.add_class::<local::ArrowRecords>()?;

@@ -1,18 +1,19 @@
 //! What can be mended of what [`super::verify`] found, planned and then done. Whatever can be read stays.
 //!
-//! A torn tail is cut off, as the next start would. A damaged stretch with batches behind it is replaced by one empty batch that stands for
+//! A compaction that was cut off is ended or taken back, a torn tail cut off, as the next start would. A damaged stretch with batches behind it is replaced by one empty batch that stands for
 //! its offsets, as compaction leaves them: without it a start after a crash would take the gap for the end. Indexes are made anew. Whoever
 //! calls this holds the directory's lock; the mark of a clean stop must go before, so that the next start looks at everything again.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
-use super::verify::{Kind, Report};
+use super::report::{Kind, Report};
 use super::walk::{Damage, Walked, walk};
 use crate::Offset;
 use crate::batch::header::{FRAMING_BYTES, HEADER_BYTES, MAGIC, checksum};
 use crate::batch::{BatchHeader, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP};
 use crate::checkpoint;
+use crate::compaction::swap;
 use crate::env::{Disk, OpenMode, read_exact_at};
 use crate::error::{IoContext, StorageError};
 use crate::segment::{Segment, names};
@@ -24,16 +25,44 @@ const COPY_BYTES: usize = 1 << 20;
 /// One thing to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    Cut { base: Offset, position: u64, bytes: u64 },
-    Bridge { base: Offset, damage: Vec<Damage> },
-    RebuildIndexes { base: Offset },
-    Remove { path: PathBuf, why: &'static str },
-    WriteEpochs { epochs: Vec<(i32, Offset)> },
+    /// What an opening does about compactions that were cut off.
+    EndCompactions {
+        finished: Vec<Offset>,
+        taken_back: Vec<Offset>,
+    },
+    Cut {
+        base: Offset,
+        position: u64,
+        bytes: u64,
+    },
+    Bridge {
+        base: Offset,
+        damage: Vec<Damage>,
+    },
+    RebuildIndexes {
+        base: Offset,
+    },
+    Remove {
+        path: PathBuf,
+        why: &'static str,
+    },
+    WriteEpochs {
+        epochs: Vec<(i32, Offset)>,
+    },
 }
 
 impl std::fmt::Display for Action {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Action::EndCompactions { finished, taken_back } => {
+                let of = |verb, bases: &[Offset]| {
+                    let bases: Vec<String> = bases.iter().map(Offset::to_string).collect();
+                    (!bases.is_empty()).then(|| format!("{verb} the compaction of segment {}", bases.join(", ")))
+                };
+                let told: Vec<String> =
+                    [of("finish", finished), of("take back", taken_back)].into_iter().flatten().collect();
+                formatter.write_str(&told.join(" and "))
+            }
             Action::Cut { base, position, bytes } => {
                 write!(formatter, "cut {bytes} bytes off the end of segment {base}, at byte {position}")
             }
@@ -56,13 +85,21 @@ impl std::fmt::Display for Action {
 /// What would be done about a report, in order. What is not in it cannot be mended: records that were written wrongly, a topic id. An
 /// index of aborted transactions that is wrong is made anew by whoever opens the log and needs it.
 pub fn plan(report: &Report) -> Vec<Action> {
-    let mut actions = Vec::new();
+    let (mut actions, cut_off) = (Vec::new(), &report.cut_off);
+    if !cut_off.is_nothing() {
+        // First: the report tells of the files as they are after it.
+        let finished = cut_off.replacements.iter().map(|replacement| replacement.base).collect();
+        let taken_back = cut_off.unfinished.union(&cut_off.damaged).copied().collect();
+        actions.push(Action::EndCompactions { finished, taken_back });
+    }
     for segment in &report.segments {
         let base = segment.base_offset;
         let (tail, inside): (Vec<_>, Vec<_>) = segment.damage.iter().cloned().partition(Damage::is_tail);
         let is_index = |kind| matches!(kind, Kind::OffsetIndex | Kind::TimeIndex);
         let is_of = |path: &Path| {
-            path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok()) == Some(base)
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.strip_suffix(names::SWAP_SUFFIX).unwrap_or(name);
+            names::SEGMENT_FILES.iter().any(|kind| names::offset_of(name, kind) == Some(base))
         };
         if let Some(torn) = tail.first() {
             let bytes = torn.bytes.end - torn.bytes.start;
@@ -95,6 +132,10 @@ pub fn plan(report: &Report) -> Vec<Action> {
 pub fn repair(disk: &dyn Disk, directory: &Path, actions: &[Action]) -> Result<(), StorageError> {
     for action in actions {
         match action {
+            Action::EndCompactions { .. } => {
+                let entries = disk.list(directory).at("list", directory)?;
+                swap::recover(disk, directory, &entries, &mut Vec::new())?;
+            }
             Action::Cut { base, position, .. } => {
                 let path = names::file(directory, *base, names::LOG);
                 let file = disk.open(&path, OpenMode::Write).at("open", &path)?;

@@ -105,7 +105,11 @@ fn next_whole(
                 continue;
             }
             let mut batch = vec![0; total as usize];
-            read_exact_at(file.as_ref(), &mut batch, position)?;
+            match read_exact_at(file.as_ref(), &mut batch, position) {
+                // It was cut meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                read => read?,
+            }
             if checksum(&batch) == header.crc {
                 return Ok(Some((position, header)));
             }
@@ -113,4 +117,22 @@ fn next_whole(
         at += places as u64;
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::OpenMode;
+    use crate::env::scratch::scratch_disk;
+
+    /// Behind the end of a file, which somebody may have cut since it was last looked at, lies nothing.
+    #[test]
+    fn behind_the_end() {
+        let disk = scratch_disk();
+        disk.create_dir_all(std::path::Path::new("/t")).unwrap();
+        let file = disk.open(std::path::Path::new("/t/0.log"), OpenMode::Create).unwrap();
+        for position in [0, 1, u64::MAX] {
+            walk(&file, position, 0, None, 0, |walked| panic!("{walked:?}")).unwrap();
+        }
+    }
 }

@@ -70,7 +70,8 @@ impl Scan {
     pub fn from(file: Arc<dyn File>, position: u64, next_offset: Offset, limit: u64, gaps: Gaps) -> Scan {
         Scan {
             file,
-            limit,
+            // A file that was cut meanwhile has nothing there.
+            limit: limit.max(position),
             buffer: Vec::new(),
             buffer_at: position,
             position,

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ottla_log::batch::control::{self, Marker};
 use ottla_log::batch::header::HEADER_BYTES;
 use ottla_log::batch::records::{RecordRef, Records as Walk};
 use ottla_log::batch::{BatchHeader, Compression, compression};
-use ottla_log::env::{DirLock, Disk, Env, File, OpenMode};
-use ottla_log::inspect::{self, Action, Report, Walked};
-use ottla_log::segment::names;
+use ottla_log::compaction::swap::Ends;
+use ottla_log::env::{DirLock, Disk, Env};
+use ottla_log::inspect::{self, Action, Layout, Reader, Report, Walked};
 use ottla_log::{ReadError, StorageError};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -67,33 +68,20 @@ impl DirectoryLock {
 pub struct PartitionFiles {
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    /// The segment that was read last: places in it are those of this file, whatever has its name by now.
-    open: Mutex<Option<(i64, Arc<dyn File>)>>,
-}
-
-impl PartitionFiles {
-    fn segment(&self, base_offset: i64, path: &std::path::Path) -> std::io::Result<Arc<dyn File>> {
-        let mut open = self.open.lock();
-        match open.as_ref().filter(|(base, _)| *base == base_offset) {
-            Some((_, file)) => Ok(Arc::clone(file)),
-            None => Ok(Arc::clone(&open.insert((base_offset, self.disk.open(path, OpenMode::Read)?)).1)),
-        }
-    }
 }
 
 #[pymethods]
 impl PartitionFiles {
     #[new]
     fn new(path: PathBuf) -> Self {
-        Self { path, disk: Arc::clone(Env::system().disk()), open: Mutex::default() }
+        Self { path, disk: Arc::clone(Env::system().disk()) }
     }
 
     /// (base offset, bytes) of each.
     fn segments(&self, py: Python<'_>) -> PyResult<Vec<(i64, u64)>> {
-        let entries =
-            released(py, || self.disk.list(&self.path)).map_err(|error| io_error(&self.path, "list", error))?;
-        let of = |name: &str| names::offset_of(name, names::LOG);
-        Ok(entries.iter().filter_map(|entry| Some((of(&entry.name)?, entry.length))).collect())
+        let layout = released(py, || Layout::take(self.disk.as_ref(), &self.path, &mut Ends::default()))
+            .map_err(|error| refusal::storage(&error))?;
+        Ok(layout.segments.iter().map(|files| (files.base_offset, files.bytes)).collect())
     }
 
     #[pyo3(signature = (is_live, progress=None))]
@@ -132,42 +120,43 @@ impl PartitionFiles {
         Ok(actions.iter().map(Action::to_string).collect())
     }
 
-    /// Up to `count` batches of a segment from `position` on, where offsets are `next_offset` or higher.
-    #[pyo3(signature = (base_offset, position, next_offset, count, with_records))]
-    fn batches<'py>(
-        &self,
-        py: Python<'py>,
-        base_offset: i64,
-        position: u64,
-        next_offset: i64,
-        count: usize,
-        with_records: bool,
-    ) -> PyResult<Bound<'py, PyList>> {
-        let path = names::file(&self.path, base_offset, names::LOG);
-        let found = released(py, || -> std::io::Result<Vec<Found>> {
-            let file = self.segment(base_offset, &path)?;
-            let (limit, mut found) = (file.length()?, Vec::new());
-            if position > limit {
-                return Err(std::io::Error::other("it was truncated meanwhile: begin again"));
-            }
-            inspect::walk(&file, position, next_offset, None, limit, |walked| {
+    /// The batches from `start` on.
+    fn batches(&self, start: i64, is_live: bool) -> FileBatches {
+        let reader = Reader::new(Arc::clone(&self.disk), self.path.clone(), start, is_live);
+        FileBatches { reader: Mutex::new(reader) }
+    }
+}
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "ottla._core")]
+pub struct FileBatches {
+    reader: Mutex<Reader>,
+}
+
+#[pymethods]
+impl FileBatches {
+    /// Up to `count` of them, and the bytes gone through since the last call.
+    fn next<'py>(&self, py: Python<'py>, count: usize, with_records: bool) -> PyResult<(Bound<'py, PyList>, u64)> {
+        let (found, passed_bytes) = released(py, || {
+            let (mut reader, mut found) = (self.reader.lock(), Vec::new());
+            reader.read(count, |walked| {
                 found.push(match walked {
                     Walked::Batch { position, header, batch } => {
                         let records = with_records.then(|| unpacked(header, batch));
-                        Found::Batch { position, bytes: batch.len(), header: Box::new(*header), records }
+                        let marker = control::end_marker_of(header, &batch[HEADER_BYTES..]).map(|(marker, _)| marker);
+                        Found::Batch { position, bytes: batch.len(), header: Box::new(*header), marker, records }
                     }
                     Walked::Damage(damage) => Found::Damage(damage),
                 });
-                found.len() < count
             })?;
-            Ok(found)
+            Ok((found, reader.take_passed_bytes()))
         })
-        .map_err(|error| io_error(&path, "read", error))?;
+        .map_err(|error| refusal::storage(&error))?;
         let list = PyList::empty(py);
         for item in found {
             list.append(item.described(py)?)?;
         }
-        Ok(list)
+        Ok((list, passed_bytes))
     }
 }
 
@@ -194,8 +183,21 @@ impl PartitionFiles {
 }
 
 enum Found {
-    Batch { position: u32, bytes: usize, header: Box<BatchHeader>, records: Option<Result<Vec<u8>, String>> },
+    Batch {
+        position: u32,
+        bytes: usize,
+        header: Box<BatchHeader>,
+        marker: Option<Marker>,
+        records: Option<Result<Vec<u8>, String>>,
+    },
     Damage(inspect::Damage),
+}
+
+fn word_of(marker: Marker) -> &'static str {
+    match marker {
+        Marker::Abort => "abort",
+        Marker::Commit => "commit",
+    }
 }
 
 fn unpacked(header: &BatchHeader, batch: &[u8]) -> Result<Vec<u8>, String> {
@@ -221,7 +223,7 @@ impl Found {
                 fields.set_item("next_offset", damage.offsets.end)?;
                 fields.set_item("damage", damage.what)?;
             }
-            Found::Batch { position, bytes, header, records } => {
+            Found::Batch { position, bytes, header, marker, records } => {
                 let name = header.compression().map_or("unknown", Compression::name);
                 fields.set_item("position", position)?;
                 fields.set_item("bytes", bytes)?;
@@ -235,6 +237,7 @@ impl Found {
                 fields.set_item("log_append_time", header.is_log_append_time())?;
                 fields.set_item("transactional", header.is_transactional())?;
                 fields.set_item("control", header.is_control())?;
+                fields.set_item("marker", marker.map(word_of))?;
                 fields.set_item("leader_epoch", header.leader_epoch)?;
                 fields.set_item("producer_id", header.producer_id)?;
                 fields.set_item("producer_epoch", header.producer_epoch)?;

@@ -28,7 +28,7 @@ mod view;
 pub use arrow::ArrowRecords;
 pub use columns::Columns;
 pub use directory::LogDirectory;
-pub use files::{DirectoryLock, PartitionFiles, check_format, is_locked};
+pub use files::{DirectoryLock, FileBatches, PartitionFiles, check_format, is_locked};
 pub use log::Log;
 pub use native::LogFollower;
 pub use process::after_fork_in_child;
