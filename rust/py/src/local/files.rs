@@ -1,5 +1,6 @@
 //! `_core.PartitionFiles`: a partition's files, looked at without a log being opened. For `ottla log`.
 
+use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::refusal;
+use crate::errors;
 use crate::gil::released;
 
 /// Kafka's and ours: whoever writes in a data directory holds it.
@@ -57,6 +59,11 @@ impl DirectoryLock {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 let owner = String::new();
                 Err(refusal::storage(&StorageError::DirectoryInUse { path: data_dir, owner }))
+            }
+            Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+                let error = StorageError::Io { action: "lock", path, source: Arc::new(error) };
+                let advice = "`ottla log verify` only reads; to mend it, copy it to where you may write";
+                Err(errors::storage(format!("{error}. {advice}")))
             }
             Err(error) => Err(io_error(&path, "lock", error)),
         }
