@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -253,6 +254,30 @@ def test_half_an_export_has_no_name(tool: Tool, data: Path, tmp_path: Path, name
     assert [path.read_text() for path in target.parent.iterdir()] == ["of yesterday"]
 
 
+def test_an_export_is_on_the_disk_before_it_has_its_name(
+    tool: Tool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut leaves no file of that name that is empty; a file beside it, of whatever name, stays as it was."""
+    (tmp_path / "orders.jsonl.part").write_text("mine")
+    steps: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(fd: int) -> None:
+        sync(fd)
+        steps.append(f"{os.fstat(fd).st_size} synced")
+
+    def replaced(self: Path, target: str | Path) -> Path:
+        steps.append(f"{self.stat().st_size} named")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    tool.ok("export", data / "orders-0", "--to", tmp_path / "orders.jsonl")
+    size = (tmp_path / "orders.jsonl").stat().st_size
+    assert steps == [f"{size} synced", f"{size} named"]
+    assert (tmp_path / "orders.jsonl.part").read_text() == "mine"
+
+
 def test_repair_needs_the_directory_for_itself(tool: Tool, data: Path) -> None:
     """A log that is open, or a broker, is not mended under its feet; looking is allowed."""
     with ottla.Log(data):
@@ -306,6 +331,23 @@ def test_export_and_import(tool: Tool, data: Path, tmp_path: Path) -> None:
         assert [(r.timestamp, r.key, r.value, r.headers) for r in log.read()] == whole
         assert log.start_offset == 0
     assert "line 1 of" in tool.failed("import", data / "meta.properties", tmp_path / "copy")
+
+
+def test_import_as_json(tool: Tool, tmp_path: Path) -> None:
+    """What it did, for programs: also when it ends at a line that cannot be read."""
+    (tmp_path / "some.jsonl").write_text('{"value":"a"}\n{"value":"b"}\n')
+    (tmp_path / "none.jsonl").touch()
+    (tmp_path / "wrong.jsonl").write_text('{"value":"c"}\n{\n')
+    words = ("import", "--json", "--topic", "orders")
+    told = {"topic": "orders", "partition": 0, "records": 2, "first_offset": 0, "next_offset": 2}
+    assert json.loads(tool.ok(*words, tmp_path / "some.jsonl", tmp_path / "copy")) == told
+    assert tool.err == ""
+    told |= {"records": 0, "first_offset": None}
+    assert json.loads(tool.ok(*words, tmp_path / "none.jsonl", tmp_path / "copy")) == told
+    told |= {"records": 1, "first_offset": 2, "next_offset": 3}
+    assert json.loads(tool(*words, tmp_path / "wrong.jsonl", tmp_path / "copy")) == told
+    assert tool.code != 0
+    assert "line 2 of" in tool.err
 
 
 def test_records_that_carry_cursors_are_exported_without(tool: Tool, tmp_path: Path) -> None:

@@ -434,7 +434,8 @@ def _write_lines(each: Partition, records: Iterator[FileRecord], target: str | N
 )
 @click.option("--format", "form", type=click.Choice(["jsonl", "parquet"]), help="[as the file's name ends, else jsonl]")
 @click.option("--compression", type=click.Choice(["none", "gzip", "snappy", "lz4", "zstd"]), help="Of a new log.")
-def import_(source: str, path: str, topic: str | None, form: str | None, compression: Any) -> None:
+@as_json
+def import_(source: str, path: str, topic: str | None, form: str | None, compression: Any, as_json: bool) -> None:
     """Append the records of a file, - for stdin, to a log, which is made when it is missing.
 
     Keys, values, headers and timestamps are kept; offsets are the log's own. A line that cannot be read ends it: the
@@ -448,18 +449,26 @@ def import_(source: str, path: str, topic: str | None, form: str | None, compres
     if form is None:
         form = "parquet" if source.endswith(".parquet") else "jsonl"
     size = 0 if source == "-" else Path(source).stat().st_size
-    with Log(path, topic=topic, compression=compression) as target, progress("importing", size) as told:
+    wrong: list[Exception] = []
+    with Log(path, topic=topic, compression=compression) as target:
         before = target.end_offset
-        items = tables.read_parquet(source) if form == "parquet" else _read_lines(source, told)
-        wrong: list[Exception] = []
         try:
-            target.append_many(_until_wrong(items, wrong), wait=False)
+            with progress("importing", size) as told:
+                items = tables.read_parquet(source, told) if form == "parquet" else _read_lines(source, told)
+                target.append_many(_until_wrong(items, wrong), wait=False)
         finally:
             target.sync()
-            count = target.end_offset - before
-            note(f"{count} records" + (f", offsets {before} to {target.end_offset - 1}" if count else ""))
-        if wrong:
-            raise wrong[0]
+            _print_imported(target.topic, before, target.end_offset, as_json=as_json)
+    if wrong:
+        raise wrong[0]
+
+
+def _print_imported(topic: str, first: int, end: int, *, as_json: bool) -> None:
+    if as_json:
+        place = {"first_offset": first if first < end else None, "next_offset": end}
+        print_json({"topic": topic, "partition": 0, "records": end - first, **place})
+    else:
+        note(f"{end - first} records" + (f", offsets {first} to {end - 1}" if first < end else ""))
 
 
 def _until_wrong(items: Iterator[Any], wrong: list[Exception]) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from ottla.embed.values import Values, typed
 from ottla.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ottla.embed.files import FileRecord
     from ottla.embed.values import Unfit
@@ -69,9 +70,11 @@ def whole_file(target: str) -> Iterator[Path]:
         # A pipe, a device.
         yield Path(target)
         return
-    part = Path(target + _PART)
+    part = Path(f"{target}.{os.getpid()}{_PART}")
     try:
         yield part
+        with part.open("rb") as whole:
+            os.fsync(whole.fileno())
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -91,8 +94,11 @@ def _batches(pa: Any, schema: Any, records: Iterable[FileRecord]) -> Iterator[An
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def read_parquet(source: str) -> Iterator[Any]:
-    """Give what `append_many` takes. Needs a column `value`; `key`, `timestamp` and `headers` are taken if there."""
+def read_parquet(source: str, told: Callable[[int], None] | None = None) -> Iterator[Any]:
+    """Give what `append_many` takes. Needs a column `value`; `key`, `timestamp` and `headers` are taken if there.
+
+    `told` is told of the file's bytes, each row taken for as long as the others.
+    """
     pa, parquet = extras.pyarrow("Parquet"), extras.parquet()
     try:
         file = parquet.ParquetFile(source)
@@ -103,8 +109,12 @@ def read_parquet(source: str) -> Iterator[Any]:
         if "value" not in names:
             raise InvalidInput(f"{source} has no column 'value'; it has {', '.join(sorted(names))}")
         wanted = [name for name in ("timestamp", "key", "value", "headers") if name in names]
+        size, rows, passed = Path(source).stat().st_size, file.metadata.num_rows, 0
         for batch in file.iter_batches(_ROWS, columns=wanted):
             yield from _rows(pa, source, batch)
+            if told is not None:
+                told(size * (passed + batch.num_rows) // rows - size * passed // rows)
+            passed += batch.num_rows
 
 
 def _rows(pa: Any, source: str, batch: Any) -> Iterator[Any]:
