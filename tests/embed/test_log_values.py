@@ -289,6 +289,66 @@ def test_avro_that_does_not_fit(log: ottla.Log) -> None:
         log.to_arrow(avro=ORDER).read_all()
 
 
+SIZE = {"type": "enum", "name": "Size", "symbols": ["S", "L"]}
+SIZES = {"type": "array", "items": SIZE}
+LEAST = b"\xff" * 9 + b"\x01"
+
+
+@pytest.mark.parametrize(
+    "schema, wrong, right",
+    [
+        (SIZE, [b"\x01", b"\x03", b"\x04", LEAST], {b"\x02": "L"}),
+        (["null", "int"], [b"\x01\x02", b"\x03", b"\x04\x02", b"\x05", LEAST], {b"\x02\x02": 1, b"\x00": None}),
+        (["int", "null"], [b"\x01", b"\x03\x02"], {b"\x00\x02": 1, b"\x02": None}),
+        # Blocks with a negative count say how many bytes they have; there may be several.
+        (
+            SIZES,
+            [b"\x02\x01\x00", LEAST + b"\x00\x00", b"\x01\x02\x01\x00", b"\x01\x04\x02\x00", b"\x01\x01\x02\x00"],
+            {b"\x04\x02\x00\x00": ["L", "S"], b"\x01\x02\x02\x02\x00\x00": ["L", "S"], b"\x00": []},
+        ),
+        (
+            {"type": "map", "values": ["null", SIZE]},
+            [b"\x02\x02a\x01\x00", b"\x02\x02a\x02\x01\x00", LEAST + b"\x00\x00", b"\x01\x03\x02a\x00\x00"],
+            {b"\x01\x06\x02a\x00\x00": [("a", None)], b"\x02\x02a\x02\x02\x00": [("a", "L")]},
+        ),
+        (
+            {
+                "type": "record",
+                "name": "R",
+                "fields": [{"name": "a", "type": SIZES}, {"name": "b", "type": ["null", "Size"]}],
+            },
+            [b"\x00\x02\x01", b"\x00\x03", b"\x00\x01\x02"],
+            {b"\x00\x02\x02": {"a": [], "b": "L"}, b"\x01\x02\x02\x00\x00": {"a": ["L"], "b": None}},
+        ),
+    ],
+    ids=["enum", "nullable", "nullable-last", "array", "map", "record"],
+)
+def test_avro_that_chooses_or_counts_wrongly(
+    log: ottla.Log, schema: Any, wrong: list[bytes], right: dict[bytes, Any]
+) -> None:
+    """A branch, a symbol or a count that there is not, negative ones too, is an error that names the record."""
+    log.append_many([*right, *wrong])
+    assert values(log, avro=schema, unfit="null") == [*right.values(), *[None] * len(wrong)]
+    later = framed_schemas(schema)
+    framed_log = [framed(1, value) for value in [*right, *wrong]]
+    log.append_many(framed_log)
+    log.delete_before(len(framed_log))
+    assert values(log, avro=later, unfit="null") == [*right.values(), *[None] * len(wrong)]
+    for place in range(len(wrong)):
+        offset = log.start_offset + len(right) + place
+        with pytest.raises(ottla.UnfitValue, match=f"offset {offset} "):
+            log.to_arrow(offset, offset + 1, avro=later).read_all()
+
+
+def framed(number: int, value: bytes) -> bytes:
+    return b"\0" + number.to_bytes(4, "big") + value
+
+
+def framed_schemas(schema: Any) -> dict[int, Any]:
+    """What it was written by, and the same once more, which it is resolved to."""
+    return {1: schema, 2: json.loads(json.dumps(schema))}
+
+
 def test_a_decimal_with_too_many_digits(log: ottla.Log) -> None:
     """It fits Avro's bytes and no column."""
     schema = {"type": "bytes", "logicalType": "decimal", "precision": 3, "scale": 1}
@@ -297,10 +357,6 @@ def test_a_decimal_with_too_many_digits(log: ottla.Log) -> None:
     assert values(log, avro=schema, unfit="null") == [Decimal("12.5"), None]
     with pytest.raises(ottla.UnfitValue, match="offset 1 "):
         log.to_arrow(avro=schema).read_all()
-
-
-def framed(number: int, value: bytes) -> bytes:
-    return b"\0" + number.to_bytes(4, "big") + value
 
 
 def test_avro_framed_by_a_registry(log: ottla.Log) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ottla.embed.extras import fastavro, pyarrow
+from ottla.embed.values_avro_walk import Walk, has_counts, named
 from ottla.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -36,9 +37,13 @@ class Avro:
         self._is_framed = isinstance(avro, Mapping) and bool(avro) and all(isinstance(name, int) for name in avro)
         given = avro if self._is_framed else {0: avro}
         self._schemas: dict[int, Any] = {}
+        # Names in those whose values choose or count something.
+        self._counted: dict[int, dict[str, Any]] = {}
         for number, schema in given.items():
             plain, self.type = _Types(self._pa).of(_parsed(self._avro, schema))
             self._schemas[number] = self._avro.parse_schema(plain)
+            if has_counts(plain):
+                self._counted[number] = named(plain, {})
         self._latest = [*self._schemas.values()][-1]
 
     def columns(self, texts: Sequence[memoryview | None], refuse: Refuse) -> tuple[Sequence[int], Any]:
@@ -86,7 +91,19 @@ class Avro:
         value = self._avro.schemaless_reader(source, written_by, None if written_by is self._latest else self._latest)
         if source.tell() < len(text):
             raise ValueError(f"{len(text) - source.tell()} bytes are left behind it")
+        names = self._counted.get(number)
+        if names is not None and (written_by is not self._latest or not self._is_as_written(value, text)):
+            Walk(names, text).over(written_by)
         return value
+
+    def _is_as_written(self, value: Any, text: memoryview) -> bool:
+        """Whether fastavro would write it so: then nothing in it is out of place. This is quicker than to look."""
+        source = io.BytesIO()
+        try:
+            self._avro.schemaless_writer(source, self._latest, value)
+        except Exception:  # noqa: BLE001 - whatever a value that was misread leads it to
+            return False
+        return source.getbuffer() == text
 
 
 def _parsed(avro: Any, schema: Any) -> Any:
