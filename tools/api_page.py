@@ -15,10 +15,14 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tools.generated_page import kept  # noqa: E402 - from the tree
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "ottla"
 PAGE = ROOT / "docs" / "api.md"
 SIGNATURE_CHARACTERS = 100
@@ -339,15 +343,5 @@ def page() -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    if arguments == ["--check"]:
-        if not PAGE.exists() or PAGE.read_text() != page():
-            print(f"{PAGE.relative_to(ROOT)} is not what the sources say: run python tools/api_page.py")
-            return 1
-        return 0
-    PAGE.write_text(page())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(kept(PAGE, page(), "the sources say"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "configuration.md"
-sys.path.insert(0, str(ROOT / "python"))
+sys.path[:0] = [str(ROOT / "python"), str(ROOT)]
 
 from ottla.config import (  # noqa: E402 - from the tree
     BROKER_SETTINGS,
@@ -21,6 +21,7 @@ from ottla.config import (  # noqa: E402 - from the tree
     WITHOUT_EFFECT,
     Setting,
 )
+from tools.generated_page import kept  # noqa: E402 - from the tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,15 +100,5 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    if arguments == ["--check"]:
-        if not PAGE.exists() or PAGE.read_text() != page():
-            print(f"{PAGE.relative_to(ROOT)} is not what the table of settings says: run python tools/settings_page.py")
-            return 1
-        return 0
-    PAGE.write_text(page())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(kept(PAGE, page(), "the table of settings says"))

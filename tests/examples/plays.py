@@ -11,7 +11,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,7 @@ def environment(scratch: Path) -> dict[str, str]:
 class Play:
     """A run that has ended."""
 
-    code: int
     output: str
-    errors: str
     outcome: dict[str, Any]
     bootstrap: str
     scratch: Path
@@ -75,30 +74,41 @@ class Play:
         return list(records(self.bootstrap, self.topic(word)))
 
 
-def play(command: str, folder: Path, bootstrap: str = "", *more: str) -> Play:
-    """Runs a command to its end and checks what must hold for each: it says that all is well and leaves nothing."""
-    told, scratch = folder / "outcome.json", folder / "scratch"
-    line = [*words(command), "--json", str(told), *(("--bootstrap", bootstrap) if bootstrap else ()), *more]
+@contextmanager
+def running(line: Sequence[str], scratch: Path, *, errors: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    """A command in a session and with temporary files of its own; when the block ends, nothing of it is left."""
     process = subprocess.Popen(
         line,
         cwd=ROOT,
         env=environment(scratch),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=errors,
         text=True,
         start_new_session=True,
     )
     try:
-        output, errors = process.communicate(timeout=TIMEOUT_S)
+        yield process
     finally:
         process.kill()
-    assert process.returncode == 0, f"{command}\n{output}\n{errors}"
-    assert errors == ""
     assert_nothing_left(process.pid, scratch)
+
+
+def run(command: str, folder: Path, *more: str) -> str:
+    """Runs a command to its end, as a person does, and gives what it printed: it succeeds, and complains of nothing."""
+    with running([*words(command), *more], folder / "scratch") as process:
+        output, errors = process.communicate(timeout=TIMEOUT_S)
+        assert (process.returncode, errors) == (0, ""), f"{command}\n{output}\n{errors}"
+    return output
+
+
+def play(command: str, folder: Path, bootstrap: str = "", *more: str) -> Play:
+    """Runs a command to its end and checks what must hold for each: it says that all is well and leaves nothing."""
+    told = folder / "outcome.json"
+    output = run(command, folder, "--json", str(told), *(("--bootstrap", bootstrap) if bootstrap else ()), *more)
     outcome = json.loads(told.read_text())
     assert outcome["wrong"] == []
-    return Play(process.returncode, output, errors, outcome, bootstrap, scratch)
+    return Play(output, outcome, bootstrap, folder / "scratch")
 
 
 def assert_nothing_left(session: int, scratch: Path) -> None:

@@ -17,37 +17,13 @@ from examples.outbox import __main__ as outbox_run
 from examples.outbox import relay
 from examples.outbox.shop import open_database, take_order
 from examples.tail.follow import line, tail
-from tests.examples.plays import assert_nothing_left, environment, readme_commands, words
+from tests.examples.plays import readme_commands, run, words
 from tests.test_house import ROOT
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
-
-TIMEOUT_S = 150
-
-
-def run(command: str, folder: Path, *more: str) -> str:
-    """To its end, as a person runs it; it leaves no process and no file."""
-    scratch = folder / "scratch"
-    process = subprocess.Popen(
-        [*words(command), *more],
-        cwd=ROOT,
-        env=environment(scratch),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate(timeout=TIMEOUT_S)
-    finally:
-        process.kill()
-    assert (process.returncode, errors) == (0, ""), f"{command}\n{output}\n{errors}"
-    assert_nothing_left(process.pid, scratch)
-    return output
 
 
 def plain(example: str) -> str:

@@ -17,9 +17,8 @@ from examples.retries.__main__ import fate
 from examples.retries.clock import FileClock, turn
 from examples.retries.headers import ATTEMPTS_MAX, Trail, delay_ms
 from examples.retries.payments import Busy, Garbled, Payment, payments
-from tests.examples.plays import TIMEOUT_S, assert_nothing_left, environment, readme_commands, records, words
+from tests.examples.plays import TIMEOUT_S, readme_commands, records, running, words
 from tests.processes import Process
-from tests.test_house import ROOT
 
 if TYPE_CHECKING:
     from tests.examples.conftest import Plays
@@ -62,17 +61,7 @@ def test_a_killed_worker_and_hours_of_delay(broker: Process, tmp_path: Path, uni
     turn(clock, 0)
     more = ["--bootstrap", broker.bootstrap, "--prefix", f"{unique}-", "--json", str(told)]
     more += ["--delay-ms", str(HOUR_MS), "--clock", str(clock)]
-    process = subprocess.Popen(
-        [*words(command), *more],
-        cwd=ROOT,
-        env=environment(scratch),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
+    with running([*words(command), *more], scratch, errors=subprocess.STDOUT) as process:
         assert process.stdout is not None
         said = ""
         while "it is started again" not in said:
@@ -87,9 +76,6 @@ def test_a_killed_worker_and_hours_of_delay(broker: Process, tmp_path: Path, uni
             turn(clock, hour * HOUR_MS)
         rest, _none = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0, said + rest
-    finally:
-        process.kill()
-    assert_nothing_left(process.pid, scratch)
     outcome = json.loads(told.read_text())
     assert outcome["wrong"] == []
     check(outcome)

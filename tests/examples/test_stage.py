@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.plays import TIMEOUT_S, assert_nothing_left, environment, words
+from tests.examples.plays import TIMEOUT_S, environment, running, words
 from tests.processes import free_port
 from tests.test_house import ROOT
 
@@ -17,28 +17,16 @@ from tests.test_house import ROOT
 @pytest.mark.parametrize("ask, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped_half_way_nothing_is_left(ask: signal.Signals, code: int, tmp_path: Path) -> None:
     """SIGTERM and Ctrl-C end the example, its processes and its files, whenever they come."""
-    process = subprocess.Popen(
-        # It waits for a clock that nobody turns.
-        [*words("python -m examples.retries"), "--clock", str(tmp_path / "clock")],
-        cwd=ROOT,
-        env=environment(tmp_path / "scratch"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
+    # It waits for a clock that nobody turns.
+    line = [*words("python -m examples.retries"), "--clock", str(tmp_path / "clock")]
+    with running(line, tmp_path / "scratch") as process:
         (tmp_path / "clock").write_text("0")
         assert process.stdout is not None
-        while "payments sent" not in (line := process.stdout.readline()):
-            assert line, process.communicate()
+        while "payments sent" not in (line_said := process.stdout.readline()):
+            assert line_said, process.communicate()
         process.send_signal(ask)
         _rest, errors = process.communicate(timeout=TIMEOUT_S)
-    finally:
-        process.kill()
-    assert (process.returncode, errors) == (code, "")
-    assert_nothing_left(process.pid, tmp_path / "scratch")
+        assert (process.returncode, errors) == (code, "")
 
 
 @pytest.mark.parametrize(
