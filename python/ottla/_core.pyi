@@ -630,7 +630,7 @@ class Log:
         if all are."""
 
     def sync(self) -> None:
-        """Return once everything appended so far is on the disk."""
+        """Return once everything appended so far is on the disk. Ctrl-C ends the wait alone."""
 
     def truncate(self, offset: int) -> None:
         """Take away every record from `offset` on, for good. Cursors stay where they are.

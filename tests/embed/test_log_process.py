@@ -148,6 +148,53 @@ def test_the_interpreter_ends_while_threads_are_busy(tmp_path: Path, durability:
             assert log.status().clean_start
 
 
+WORKING = """
+import sys, threading
+import ottla
+log = ottla.Log(sys.argv[1])
+main = threading.main_thread()
+
+def work():
+    main.join()
+    for _ in range(100):
+        log.append(b"v")
+
+threading.Thread(target=work).start()
+"""
+
+
+def test_a_thread_may_work_on_when_the_main_one_has_ended(tmp_path: Path) -> None:
+    """The interpreter waits for threads that are no daemons, and its logs are closed behind them."""
+    ended = run(WORKING, tmp_path / "d")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    with ottla.Log(tmp_path / "d") as log:
+        assert (log.status().clean_start, log.end_offset) == (True, 100)
+
+
+FOLLOWING = """
+import sys, threading
+import ottla
+waits = threading.Event()
+
+def follow(log):
+    followed = iter(log.follow(0))
+    print(next(followed).value)
+    waits.set()
+    print(list(followed))
+
+with ottla.Log(sys.argv[1]) as log:
+    log.append(b"v")
+    threading.Thread(target=follow, args=(log,)).start()
+    waits.wait()
+"""
+
+
+def test_closing_lets_a_program_end_whose_thread_follows(tmp_path: Path) -> None:
+    """The interpreter waits for that thread, which waits for records until the log is closed: here by `with`."""
+    ended = run(FOLLOWING, tmp_path / "d")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "b'v'\n[]\n", "")
+
+
 def test_a_log_that_is_dropped_lets_go(tmp_path: Path) -> None:
     """Without `close` the directory is free once nobody has the log any more, and clean."""
     log = ottla.Log(tmp_path / "d")

@@ -83,7 +83,8 @@ class Log(_core.Log):
     raised when truncation, compaction or deletion passes a reader. `virtual_clock`: for tests, which turn it.
 
     Use it from any number of threads. After a fork the child must open it again. Programs that end without `close`
-    close it all the same; one that is killed loses nothing that was promised.
+    close it all the same, behind their last thread that is no daemon; one that is killed loses nothing that was
+    promised. Ctrl-C ends what takes long: reading, appending, packing, `sync`, `compact`.
 
     Raises `DirectoryInUse`, `ReadOnly` (by what writes), `InvalidInput` (a name or a setting; a directory that holds
     something else is a `StorageError`), `NewerFormat`, `StorageError`.
@@ -155,7 +156,8 @@ class Log(_core.Log):
         """Records from `start` on, and then those that come: `for` waits in this thread, `async for` in an event loop.
 
         Without a start it begins with what comes next. It ends once nothing came for `timeout_ms`, or the log is
-        closed. Raises `OffsetOutOfRange` if what it would read next was deleted.
+        closed: a program whose thread follows does not end before that, unless the thread is a daemon. Raises
+        `OffsetOutOfRange` if what it would read next was deleted.
         """
         return Follow(self, start, timeout_ms)
 
@@ -258,7 +260,11 @@ def _noted(log: Opened, topic: str) -> Opened:
 
 
 def _close_all() -> None:
-    """Threads that wait in a log are woken before the interpreter goes, and the directories are left clean."""
+    """Close what the program has left open, so that the directories are clean and daemon threads that wait are woken.
+
+    The interpreter waits before this for threads that are no daemons: they may work with their logs to their own end,
+    and one that waits in `follow` is ended by who closes the log, as one in `queue.Queue.get` is by its sentinel.
+    """
     for log in list(_open):
         log.close()
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ottla_log::batch::builder::{BatchBuilder, BatchShape};
 use ottla_log::batch::{Compression, NewRecord};
 use ottla_log::commit::HostSettings;
+use ottla_log::compaction::Unhurried;
 use ottla_log::env::{Disk, Env, VirtualClock};
 use ottla_log::local::{CURSOR_HEADER, LocalDirectory, LocalLog};
 use ottla_log::{CleanupPolicy, PartitionConfig};
@@ -111,7 +112,7 @@ fn take(log: &LocalLog, step: Step) -> Option<()> {
         Step::Commit(alone) => log.commit(&[("alone".to_owned(), alone)]).ok(),
         Step::Delete(offset) => log.delete_before(offset).ok().map(|_| ()),
         Step::Truncate(offset) => log.truncate(offset).ok(),
-        Step::Compact => log.compact().ok().map(|_| ()),
+        Step::Compact => log.compact(&mut Unhurried).ok().map(|_| ()),
     }
 }
 

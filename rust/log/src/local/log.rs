@@ -13,7 +13,7 @@ use super::page::{self, Publisher};
 use super::progress::{Move, Progress, Subscription, Watch};
 use super::scan::{Batches, Piece, Source};
 use crate::cleaner::{Cleaner, CleanerConfig};
-use crate::compaction::Unhurried;
+use crate::compaction::Pace;
 use crate::error::{AppendError, ReadError, StorageError};
 use crate::maintenance::{Maintenance, MaintenanceConfig, PartitionSource};
 use crate::partition::{AppendOptions, Appended, MapSize, OffsetAt, Origin, PartitionStatus, ReadUpTo};
@@ -22,9 +22,6 @@ use crate::{Identity, Offset, Offsets, Partition, PartitionConfig, TopicId};
 /// Memory for the keys of one compaction.
 const MAP_BYTES: u64 = 64 << 20;
 const MAP_LOAD_FACTOR: f64 = 0.9;
-
-/// Who waits for the disk to catch up looks so often whether the log was closed.
-const WAIT_FOR_ROOM: Duration = Duration::from_millis(100);
 
 /// What metrics and people are told.
 #[derive(Clone, Debug)]
@@ -204,14 +201,21 @@ impl LocalLog {
         self.inner.directory().ok_or_else(closed)
     }
 
-    /// Appends one built batch, whole or not at all, and with it the cursors that its last record names.
-    pub fn append(&self, batch: &mut [u8], cursors: &[(String, Offset)]) -> Result<Appended, AppendError> {
+    /// The disk does not keep up: who appends waits first, whatever the durability.
+    pub fn is_over(&self) -> bool {
+        self.inner.partition.host().is_over()
+    }
+
+    /// Waits until appenders need not; false when that took too long.
+    pub fn wait_for_room(&self, timeout: Duration) -> Result<bool, StorageError> {
         self.check_open()?;
         let host = self.inner.partition.host();
-        // Who appends faster than the disk writes waits here, whatever the durability.
-        while host.is_over() && !host.wait_for_room(WAIT_FOR_ROOM) {
-            self.check_open()?;
-        }
+        Ok(!host.is_over() || host.wait_for_room(timeout))
+    }
+
+    /// Appends one built batch, whole or not at all, and with it the cursors that its last record names. Does not wait for room.
+    pub fn append(&self, batch: &mut [u8], cursors: &[(String, Offset)]) -> Result<Appended, AppendError> {
+        self.check_open()?;
         let options = AppendOptions { size_limited: false, ..AppendOptions::default() };
         let partition = &self.inner.partition;
         let mut append = || partition.append(batch, Origin::Coordinator, options);
@@ -284,8 +288,9 @@ impl LocalLog {
         Ok(self.offsets().log_start)
     }
 
-    /// Ends the segment being written and compacts all before it: of each key the last record stays. Records read and kept.
-    pub fn compact(&self) -> Result<(u64, u64), StorageError> {
+    /// Ends the segment being written and compacts all before it: of each key the last record stays. Records read and kept; fewer when the
+    /// pace says stop.
+    pub fn compact(&self, pace: &mut dyn Pace) -> Result<(u64, u64), StorageError> {
         let directory = self.directory()?;
         // In this order: what is appended meanwhile lies behind what is compacted.
         self.inner.partition.roll()?;
@@ -294,7 +299,7 @@ impl LocalLog {
         let size = MapSize { bytes_max: MAP_BYTES, load_factor: MAP_LOAD_FACTOR, hash_key: self.hash_key };
         let (mut read, mut kept) = (0, 0);
         // A map that could not hold all keys ends a pass early.
-        while let Some(done) = self.inner.partition.compact(size, &mut Unhurried)? {
+        while let Some(done) = self.inner.partition.compact(size, pace)? {
             read += done.stats.records_read;
             kept += done.stats.records_kept;
             if done.cleaned >= done.plan.until {

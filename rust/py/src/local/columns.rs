@@ -1,15 +1,16 @@
 //! `_core.Columns`: many records as a few buffers, in one crossing.
 
+use ottla_log::StorageError;
 use ottla_log::batch::records::RecordRef;
 use ottla_log::batch::records::Records as Walk;
 use ottla_log::local::Batches;
-use ottla_log::{ReadError, StorageError};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PyTuple};
 
 use super::encode::Field;
 use super::refusal;
+use crate::gil::Signals;
 
 /// Values end to end, and where each begins; the last place is the end. Null where `nulls` says so.
 #[derive(Default)]
@@ -43,14 +44,21 @@ pub struct Gathered {
 
 impl Gathered {
     /// Whole batches below `stop`, until there are `bytes_max` of data. The offset to go on from.
-    pub fn read(batches: &mut Batches, start: i64, stop: i64, bytes_max: usize) -> Result<(Gathered, i64), ReadError> {
+    pub fn read(
+        batches: &mut Batches,
+        start: i64,
+        stop: i64,
+        bytes_max: usize,
+        signals: &mut Signals,
+    ) -> PyResult<(Gathered, i64)> {
         let mut gathered = Gathered::default();
         while gathered.values.data.len() + gathered.keys.data.len() < bytes_max {
-            let Some(batch) = batches.next(stop)? else { break };
+            signals.check()?;
+            let Some(batch) = batches.next(stop).map_err(|error| refusal::read(&error))? else { break };
             for view in Walk::new(&batch.bytes[batch.at..batch.end], batch.header.record_count) {
                 let view = view.map_err(|what| {
-                    let (path, position) = (std::path::PathBuf::new(), 0);
-                    ReadError::Storage(StorageError::Corrupt { path, position, what: what.to_string() })
+                    let (path, position) = (batches.path().to_path_buf(), 0);
+                    refusal::storage(&StorageError::Corrupt { path, position, what: what.to_string() })
                 })?;
                 let record = RecordRef::new(&batch.header, view);
                 if (start..stop).contains(&record.offset) {

@@ -52,9 +52,9 @@ pub struct DirectoryLock {
 #[pymethods]
 impl DirectoryLock {
     #[new]
-    fn new(data_dir: PathBuf) -> PyResult<Self> {
+    fn new(py: Python<'_>, data_dir: PathBuf) -> PyResult<Self> {
         let path = data_dir.join(LOCK);
-        match Env::system().disk().lock(&path) {
+        match released(py, || Env::system().disk().lock(&path)) {
             Ok(held) => Ok(Self { _held: held }),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 let owner = String::new();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ottla_log::batch::builder::BatchBuilder;
 use ottla_log::batch::{Compression, NewRecord};
+use ottla_log::compaction::Pace;
 use ottla_log::local::{LocalLog, Move, Wait, check_name};
 use ottla_log::{AppendError, CompressionSetting, Durability, Offsets, ReadError, StorageError};
 use ottla_server::engine::partition_config;
@@ -17,9 +18,9 @@ use super::directory::{LogDirectory, random_bytes};
 use super::encode::{Draft, Field, Shape, headers_of, timestamp_of};
 use super::native::{LogFollower, Native};
 use super::process::Owned;
-use super::records::{Patience, Records, SIGNALS_EVERY, wait_for};
+use super::records::{Patience, Records, wait_for};
 use super::refusal;
-use crate::gil::released;
+use crate::gil::{SIGNALS_EVERY, Signals, heard, released};
 
 /// See `_core.pyi`.
 #[pyclass(subclass, frozen, module = "ottla._core")]
@@ -45,6 +46,28 @@ impl Drop for Log {
     }
 }
 
+/// To pack more than this takes so long that Ctrl-C is heard meanwhile.
+const HEARD_BYTES: usize = 4 << 20;
+/// So many items of an iterable go into an atomic batch before the clock is looked at.
+const ITEMS_AT_ONCE: usize = 256;
+
+fn too_long() -> PyErr {
+    refusal::too_large("a batch is shorter than 2 GiB; nothing was appended")
+}
+
+/// Asks for signals on the way.
+struct Interrupted {
+    signals: Signals,
+    stopped: Option<PyErr>,
+}
+
+impl Pace for Interrupted {
+    fn spend(&mut self, _bytes: usize) -> bool {
+        self.stopped = self.stopped.take().or_else(|| self.signals.check().err());
+        self.stopped.is_none()
+    }
+}
+
 /// Cursors that are to go with an append.
 type Moves = Vec<(String, i64)>;
 
@@ -59,34 +82,52 @@ impl Log {
         self.open()?.own()
     }
 
-    fn finished(&self, builder: BatchBuilder) -> PyResult<Vec<u8>> {
-        let Some(batch) = builder.finish() else {
-            return Err(refusal::too_large("a batch is shorter than 2 GiB; nothing was appended"));
+    /// Who appends faster than the disk writes waits, whatever the durability.
+    fn wait_for_room(py: Python<'_>, native: &LocalLog) -> PyResult<()> {
+        while native.is_over()
+            && !released(py, || native.wait_for_room(SIGNALS_EVERY)).map_err(|error| refusal::storage(&error))?
+        {
+            py.check_signals()?;
+        }
+        Ok(())
+    }
+
+    /// Packs what was built and appends it, and may wait for it: all of it without the GIL, which threads that one sync lets go of take one
+    /// after another. The last offset, and what came of the wait so far.
+    fn pack_and_append(
+        &self,
+        py: Python<'_>,
+        builder: BatchBuilder,
+        cursors: &Moves,
+        wait: Option<Duration>,
+    ) -> PyResult<(i64, Option<Move>)> {
+        let native = self.own()?;
+        Self::wait_for_room(py, native)?;
+        let append = |batch: Option<Vec<u8>>| {
+            let mut batch = batch.ok_or_else(too_long)?;
+            self.shape.check_fits(batch.len())?;
+            let last = native.append(&mut batch, cursors).map_err(|error| refusal::append(&error))?.last_offset;
+            Ok((last, wait.map(|timeout| native.wait_for(Wait::Settled(last), timeout))))
         };
-        self.shape.check_fits(batch.len())?;
-        Ok(batch)
+        if builder.bytes() > HEARD_BYTES {
+            let batch = heard(py, move || builder.finish())?;
+            return released(py, || append(batch));
+        }
+        released(py, || append(builder.finish()))
     }
 
     /// Appends what was built; the last offset.
     fn append_built(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves) -> PyResult<i64> {
-        let (native, mut batch) = (self.own()?, self.finished(builder)?);
-        released(py, || native.append(&mut batch, cursors))
-            .map(|appended| appended.last_offset)
-            .map_err(|error| refusal::append(&error))
+        self.pack_and_append(py, builder, cursors, None).map(|(last, _)| last)
     }
 
-    /// The same, and waits for it. All of it without the GIL, which threads that one sync lets go of take one after another.
+    /// The same, and waits until it is as safe as this log promises.
     fn append_and_settle(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves, wait: bool) -> PyResult<i64> {
-        if !wait || !self.is_fsync {
-            return self.append_built(py, builder, cursors);
+        let wait = (wait && self.is_fsync).then_some(SIGNALS_EVERY);
+        let (last, moved) = self.pack_and_append(py, builder, cursors, wait)?;
+        if let Some(moved) = moved {
+            self.settled(py, last, moved)?;
         }
-        let (native, mut batch) = (self.own()?, self.finished(builder)?);
-        let (last, moved) = released(py, || {
-            let last = native.append(&mut batch, cursors)?.last_offset;
-            Ok((last, native.wait_for(Wait::Settled(last), SIGNALS_EVERY)))
-        })
-        .map_err(|error: AppendError| refusal::append(&error))?;
-        self.settled(py, last, moved)?;
         Ok(last)
     }
 
@@ -228,7 +269,11 @@ impl Log {
         let mut bytes = 0;
         // Held back by one: the last record of a batch carries its cursors.
         let mut held: Option<Draft<'_>> = None;
-        for item in records.try_iter()? {
+        let mut signals = Signals::new();
+        for (count, item) in records.try_iter()?.enumerate() {
+            if atomic && count % ITEMS_AT_ONCE == 0 {
+                signals.breathe(py)?;
+            }
             let draft = Draft::of(&item?)?;
             let need = draft.need_bytes();
             self.shape.check_fits(need - 64)?;
@@ -236,7 +281,7 @@ impl Log {
                 bytes += need;
                 // What a batch cannot be is found out before all of it is in memory.
                 if bytes > i32::MAX as usize {
-                    return Err(refusal::too_large("a batch is shorter than 2 GiB; nothing was appended"));
+                    return Err(too_long());
                 }
                 if let Some(before) = held.replace(draft) {
                     before.push(&mut builder, now_ms, &[]);
@@ -289,13 +334,16 @@ impl Log {
         }
         self.shape.check_fits(largest)?;
         let shape = self.shape;
-        let append = || -> Result<Option<i64>, AppendError> {
+        let append = || -> PyResult<Option<i64>> {
             let (mut last, mut builder, now_ms) = (None, shape.builder(), native.now_ms());
-            let mut send = |builder: BatchBuilder| -> Result<(), AppendError> {
-                if let Some(mut batch) = builder.finish() {
-                    last = Some(native.append(&mut batch, &[])?.last_offset);
+            let mut signals = Signals::new();
+            let mut send = |builder: BatchBuilder| -> PyResult<()> {
+                let mut batch = builder.finish().ok_or_else(too_long)?;
+                while !native.wait_for_room(SIGNALS_EVERY).map_err(|error| refusal::storage(&error))? {
+                    signals.check()?;
                 }
-                Ok(())
+                last = Some(native.append(&mut batch, &[]).map_err(|error| refusal::append(&error))?.last_offset);
+                signals.check()
             };
             for index in 0..count {
                 let key = keys.and_then(|keys| keys.get(index));
@@ -312,7 +360,7 @@ impl Log {
             }
             Ok(last)
         };
-        let last = released(py, append).map_err(|error| refusal::append(&error))?;
+        let last = released(py, append)?;
         if let Some(last) = last {
             self.settle(py, last, wait)?;
         }
@@ -329,8 +377,10 @@ impl Log {
     ) -> PyResult<Columns> {
         let native = self.open()?;
         let (start, stop) = self.range(py, start, stop)?;
-        let (gathered, next) = released(py, || Gathered::read(&mut native.batches(start)?, start, stop, max_bytes))
-            .map_err(|error| refusal::read(&error))?;
+        let (gathered, next) = released(py, || {
+            let mut batches = native.batches(start).map_err(|error| refusal::storage(&error))?;
+            Gathered::read(&mut batches, start, stop, max_bytes, &mut Signals::new())
+        })?;
         Columns::new(py, gathered, next)
     }
 
@@ -380,8 +430,8 @@ impl Log {
     }
 
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        let native = self.own()?;
-        released(py, || native.sync()).map_err(|error| refusal::storage(&error))
+        let native = self.own()?.clone();
+        heard(py, move || native.sync())?.map_err(|error| refusal::storage(&error))
     }
 
     fn truncate(&self, py: Python<'_>, offset: i64) -> PyResult<()> {
@@ -403,7 +453,14 @@ impl Log {
         if !native.partition().config().cleanup_policy.compact {
             return Err(refusal::invalid("this log keeps every record: open it with compacted=True"));
         }
-        released(py, || native.compact()).map_err(|error| refusal::storage(&error))
+        // What is compacted must be on the disk: little is left to be synced then.
+        self.sync(py)?;
+        let mut pace = Interrupted { signals: Signals::new(), stopped: None };
+        let done = released(py, || native.compact(&mut pace));
+        match pace.stopped {
+            Some(stopped) => Err(stopped),
+            None => done.map_err(|error| refusal::storage(&error)),
+        }
     }
 
     fn cursor(&self, py: Python<'_>, name: &str) -> PyResult<Option<i64>> {

@@ -16,11 +16,8 @@ use super::native::Native;
 use super::process::Owned;
 use super::record::Record;
 use super::refusal;
-use crate::gil::released;
+use crate::gil::{SIGNALS_EVERY, released};
 use crate::wake::Wake;
-
-/// A thread that waits looks so often whether Python has a signal for it.
-pub const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 
 struct Current {
     batch: UnpackedBatch,
@@ -103,6 +100,8 @@ impl Records {
         if self.log.get()?.is_closed() {
             return Err(refusal::closed());
         }
+        // A loop in C runs nothing else that would ask.
+        py.check_signals()?;
         let (batches, stop) = (&mut self.batches, self.stop);
         let batch = released(py, || batches.next(stop)).map_err(|error| refusal::read(&error))?;
         self.current = batch.map(|batch| Current { left: batch.header.record_count, batch });
