@@ -17,6 +17,7 @@ use crate::coordination::{Load, marker};
 use crate::engine::{append_error, storage_error};
 use crate::errors;
 use crate::gil::released;
+use crate::metadata;
 
 pub fn read_error(error: &ReadError) -> PyErr {
     match error {
@@ -256,31 +257,11 @@ impl MetadataLog {
     }
 
     fn read<'py>(&self, py: Python<'py>, start_offset: i64, max_bytes: u32) -> PyResult<Bound<'py, PyList>> {
-        let records = released(py, || {
-            let mut at = start_offset;
-            loop {
-                let (records, next) = self.engine.metadata().read(at, max_bytes).map_err(|error| read_error(&error))?;
-                // A stretch of control records is not the end.
-                if !records.is_empty() || next == at {
-                    return Ok::<_, PyErr>(records);
-                }
-                at = next;
-            }
-        })?;
-        let list = PyList::empty(py);
-        for record in records {
-            let value = PyBytes::new(py, &record.value);
-            list.append((record.offset, record.leader_epoch, record.timestamp_ms, value))?;
-        }
-        Ok(list)
+        metadata::read(py, self.engine.metadata(), start_offset, max_bytes, read_error)
     }
 
-    fn latest_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Option<(i64, i32, Bound<'py, PyList>)>> {
-        let snapshot =
-            released(py, || self.engine.metadata().latest_snapshot()).map_err(|error| storage_error(&error))?;
-        let Some(snapshot) = snapshot else { return Ok(None) };
-        let values = PyList::new(py, snapshot.values.iter().map(|value| PyBytes::new(py, value)))?;
-        Ok(Some((snapshot.end_offset, snapshot.epoch, values)))
+    fn latest_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Option<metadata::SnapshotTuple<'py>>> {
+        metadata::latest_snapshot(py, self.engine.metadata(), storage_error)
     }
 
     fn write_snapshot(
@@ -291,8 +272,7 @@ impl MetadataLog {
         values: Vec<Bound<'_, PyBytes>>,
         timestamp_ms: i64,
     ) -> PyResult<()> {
-        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-        released(py, || self.engine.metadata().write_snapshot(end_offset, epoch, &values, timestamp_ms))
-            .map_err(|error| storage_error(&error))
+        let log = self.engine.metadata();
+        metadata::write_snapshot(py, log, (end_offset, epoch), &values, timestamp_ms, storage_error)
     }
 }

@@ -12,6 +12,7 @@ mod gil;
 mod journal;
 mod local;
 mod log_relay;
+mod metadata;
 mod patterns;
 mod server;
 mod wake;

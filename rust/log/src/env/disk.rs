@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::direct::DirectFile;
 use super::fast_paths::{FastPath, FastPaths, PathState, read_now};
 use super::lock::HeldLock;
 use super::patience::{allow_waiting, may_wait, would_wait};
-use super::portable::{names_in, running_kernel};
+use super::portable::{names_of_the_machine, options, running_kernel};
 use super::write_out::write_out;
 use super::{DirEntry, DirLock, Disk, File, OpenMode, resident};
 
@@ -37,45 +37,10 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         // The names on the way may have to come from the disk.
         allow_waiting()?;
-        let mut options = fs::OpenOptions::new();
-        options.read(true).mode(0o644);
-        match mode {
-            OpenMode::Read => &mut options,
-            OpenMode::Write => options.write(true),
-            OpenMode::Create => options.write(true).create(true).truncate(false),
-            OpenMode::Truncate => options.write(true).create(true).truncate(true),
-        };
-        Ok(Arc::new(RealFile { file: options.open(path)?, fast_paths: self.fast_paths.clone() }))
+        Ok(Arc::new(RealFile { file: options(mode).open(path)?, fast_paths: self.fast_paths.clone() }))
     }
 
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        path.try_exists()
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        allow_waiting()?;
-        names_in(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir_all(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
-    }
+    names_of_the_machine!();
 
     fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
         let found = rustix::fs::statvfs(path)?;
@@ -87,7 +52,7 @@ impl Disk for RealDisk {
     }
 
     fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
+        let file = options(OpenMode::Create).open(path)?;
         let made = allocate(&file, bytes).and_then(|()| file.sync_all());
         if made.is_err() {
             drop(file);
@@ -109,7 +74,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
+        let file = options(OpenMode::Create).open(path)?;
         Ok(Box::new(HeldLock::take(file)?))
     }
 

@@ -25,7 +25,7 @@ pub struct PortableDisk;
 #[derive(Debug)]
 struct PortableFile(fs::File);
 
-fn options(mode: OpenMode) -> fs::OpenOptions {
+pub(super) fn options(mode: OpenMode) -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     options.read(true).mode(0o644);
     match mode {
@@ -37,6 +37,41 @@ fn options(mode: OpenMode) -> fs::OpenOptions {
     options
 }
 
+/// What a [`Disk`] of the machine does with names: the same for all of them.
+macro_rules! names_of_the_machine {
+    () => {
+        fn exists(&self, path: &Path) -> io::Result<bool> {
+            path.try_exists()
+        }
+
+        fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+            fs::create_dir_all(path)
+        }
+
+        fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+            $crate::env::patience::allow_waiting()?;
+            $crate::env::portable::names_in(path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            fs::rename(from, to)
+        }
+
+        fn remove_file(&self, path: &Path) -> io::Result<()> {
+            fs::remove_file(path)
+        }
+
+        fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+            fs::remove_dir_all(path)
+        }
+
+        fn sync_dir(&self, path: &Path) -> io::Result<()> {
+            fs::File::open(path)?.sync_all()
+        }
+    };
+}
+pub(super) use names_of_the_machine;
+
 impl Disk for PortableDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         allow_waiting()?;
@@ -47,34 +82,7 @@ impl Disk for PortableDisk {
         Ok(Arc::new(PortableFile(options(mode).open(path)?)))
     }
 
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        path.try_exists()
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        allow_waiting()?;
-        names_in(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir_all(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
-    }
+    names_of_the_machine!();
 
     /// Nobody can be asked.
     fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {

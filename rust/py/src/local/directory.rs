@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use ottla_log::AppendError;
 use ottla_log::commit::HostSettings;
 use ottla_log::env::{Clock, Env};
 use ottla_log::local::LocalDirectory;
-use ottla_log::{AppendError, ReadError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -15,6 +15,7 @@ use super::process::Owned;
 use super::refusal;
 use crate::engine::{VirtualClock, append_error, storage_error};
 use crate::gil::released;
+use crate::metadata;
 
 /// One thread syncs one log; the other its metadata.
 const COMMIT_THREADS: usize = 2;
@@ -104,33 +105,13 @@ impl LogDirectory {
 
     fn read<'py>(&self, py: Python<'py>, start_offset: i64, max_bytes: u32) -> PyResult<Bound<'py, PyList>> {
         let native = self.native()?;
-        let records = released(py, || {
-            // What the opening wrote is read too.
-            native.metadata().sync()?;
-            let mut at = start_offset;
-            loop {
-                let (records, next) = native.metadata().read(at, max_bytes)?;
-                if !records.is_empty() || next == at {
-                    return Ok::<_, ReadError>(records);
-                }
-                at = next;
-            }
-        })
-        .map_err(|error: ReadError| refusal::read(&error))?;
-        let list = PyList::empty(py);
-        for record in records {
-            list.append((record.offset, record.leader_epoch, record.timestamp_ms, PyBytes::new(py, &record.value)))?;
-        }
-        Ok(list)
+        // What the opening wrote is read too.
+        released(py, || native.metadata().sync()).map_err(|error| refusal::storage(&error))?;
+        metadata::read(py, native.metadata(), start_offset, max_bytes, refusal::read)
     }
 
-    fn latest_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Option<(i64, i32, Bound<'py, PyList>)>> {
-        let native = self.native()?;
-        let snapshot =
-            released(py, || native.metadata().latest_snapshot()).map_err(|error| refusal::storage(&error))?;
-        let Some(snapshot) = snapshot else { return Ok(None) };
-        let values = PyList::new(py, snapshot.values.iter().map(|value| PyBytes::new(py, value)))?;
-        Ok(Some((snapshot.end_offset, snapshot.epoch, values)))
+    fn latest_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Option<metadata::SnapshotTuple<'py>>> {
+        metadata::latest_snapshot(py, self.native()?.metadata(), refusal::storage)
     }
 
     fn write_snapshot(
@@ -141,9 +122,7 @@ impl LogDirectory {
         values: Vec<Bound<'_, PyBytes>>,
         timestamp_ms: i64,
     ) -> PyResult<()> {
-        let native = self.native()?;
-        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-        released(py, || native.metadata().write_snapshot(end_offset, epoch, &values, timestamp_ms))
-            .map_err(|error| storage_error(&error))
+        let log = self.native()?;
+        metadata::write_snapshot(py, log.metadata(), (end_offset, epoch), &values, timestamp_ms, storage_error)
     }
 }

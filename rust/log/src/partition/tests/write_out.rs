@@ -22,6 +22,15 @@ fn with_segments(threads: usize) -> (Bench, Arc<Faults>, Arc<Partition>) {
     (bench, faults, partition)
 }
 
+/// What is asked for before the stop is done by it, all at once.
+fn flush_soon_and_stop(bench: &Bench, faults: &Faults, partition: &Partition) {
+    faults.hold(true);
+    partition.flush_soon().unwrap();
+    faults.wait_until_held();
+    faults.hold(false);
+    bench.host.stop();
+}
+
 /// The logs that were written out and synced since the trace began, in that order.
 fn logs(faults: &Faults) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let is_log = |path: &Path| path.extension().is_some_and(|end| end == "log");
@@ -39,11 +48,7 @@ fn logs(faults: &Faults) -> (Vec<PathBuf>, Vec<PathBuf>) {
 fn before_the_sync() {
     let (bench, faults, partition) = with_segments(2);
     faults.trace();
-    faults.hold(true);
-    partition.flush_soon().unwrap();
-    faults.wait_until_held();
-    faults.hold(false);
-    bench.host.stop();
+    flush_soon_and_stop(&bench, &faults, &partition);
     let (written, synced) = logs(&faults);
     assert_eq!(written, synced[..synced.len() - 1]);
     assert_eq!(synced.len() as u64, partition.status().segments as u64);
@@ -66,11 +71,7 @@ fn not_before_one_that_is_waited_for() {
 
     let (bench, faults, partition) = with_segments(1);
     faults.trace();
-    faults.hold(true);
-    partition.flush_soon().unwrap();
-    faults.wait_until_held();
-    faults.hold(false);
-    bench.host.stop();
+    flush_soon_and_stop(&bench, &faults, &partition);
     let (written, synced) = logs(&faults);
     assert!(written.is_empty() && !synced.is_empty());
 }
@@ -90,11 +91,7 @@ fn not_while_appenders_wait() {
         send_values(&partition, &["a", "b"]);
     }
     faults.trace();
-    faults.hold(true);
-    partition.flush_soon().unwrap();
-    faults.wait_until_held();
-    faults.hold(false);
-    bench.host.stop();
+    flush_soon_and_stop(&bench, &faults, &partition);
     let (written, synced) = logs(&faults);
     assert!(written.is_empty() && synced.len() > 2);
 }
@@ -104,11 +101,7 @@ fn not_while_appenders_wait() {
 fn a_lost_write_is_told_once() {
     let (bench, faults, partition) = with_segments(2);
     faults.fail(Fault::new(EIO).of(&[Call::WriteOut]).once());
-    faults.hold(true);
-    partition.flush_soon().unwrap();
-    faults.wait_until_held();
-    faults.hold(false);
-    bench.host.stop();
+    flush_soon_and_stop(&bench, &faults, &partition);
     assert!(partition.status().offline);
     assert_eq!(partition.offsets().durable, 0);
     assert!(partition.flush().is_err());
