@@ -556,10 +556,12 @@ class Log:
         """Append a record and return its offset.
 
         `value`, `key`: bytes or anything else with the buffer protocol; None is null. `timestamp`: milliseconds since
-        1970; None: now. `cursors`: named positions that move with this record: after a crash both are there or
-        neither. `wait=False`: return before it is on the disk, where the durability is "fsync"; `sync` waits for all.
+        1970; None: now. `cursors`: named positions, of this log or another, that move with this record: after a crash
+        both are there or neither. `wait=False`: return before it is on the disk, where the durability is "fsync";
+        `sync` waits for all.
 
-        Raises `TypeError`, `InvalidInput` (a negative timestamp; no key, where the log is compacted), `RecordTooLarge`
+        Raises `TypeError`, `InvalidInput` (a negative timestamp or position; no key, where the log is compacted; more
+        cursors than 64 MiB of names and positions), `RecordTooLarge`
         (more than `segment_bytes`), `NoRoom`. Then nothing was appended. After a KeyboardInterrupt it was appended, and
         may not be on the disk yet.
         """
@@ -575,9 +577,9 @@ class Log:
         """Append many records and return the offset of the last, None if there were none.
 
         Each is a value, a tuple (key, value), (key, value, headers) or (key, value, headers, timestamp), or a `Record`.
-        They go in batches of about a megabyte; if one is refused, or the iterable raises, batches before it stay.
-        `atomic`: all in one batch, whole or not at all, offsets without a gap; `RecordTooLarge` if no segment has room
-        for it. `cursors` (see `append`) need it.
+        They go in batches of about a megabyte; if one is refused, or the iterable raises, batches before it stay, as
+        they do after Ctrl-C. `atomic`: all in one batch, whole or not at all, offsets without a gap; `RecordTooLarge`
+        if no segment has room for it. `cursors` (see `append`) need it.
         """
 
     def append_columns(
@@ -592,7 +594,8 @@ class Log:
 
         A column is (data, places) or (data, places, nulls): bytes end to end, 64-bit integers where each begins and
         behind the last where it ends, and a byte for each value, not 0 for null. `timestamps`: 64-bit integers.
-        Raises `TypeError`, `ValueError` for buffers that do not fit together: then nothing was appended.
+        Raises `TypeError`, `ValueError` for buffers that do not fit together: then nothing was appended. They go in
+        batches of about a megabyte; after Ctrl-C those before it stay.
         """
 
     def read(self, start: int | None = None, stop: int | None = None) -> Records:
@@ -632,10 +635,15 @@ class Log:
     def sync(self) -> None:
         """Return once everything appended so far is on the disk. Ctrl-C ends the wait alone."""
 
-    def truncate(self, offset: int) -> None:
-        """Take away every record from `offset` on, for good. Cursors stay where they are.
+    def truncate(self, offset: int, *, cursors: Mapping[str, int] | None = None) -> None:
+        """Take away every record from `offset` on, for good.
 
-        Raises `InvalidInput` if it lies inside a batch (`append_many` makes long ones), `OffsetOutOfRange`.
+        `cursors` says where cursors are to stand then, and has to name each that stands beyond `offset` or moved with a
+        record that goes: who reads from the one would pass over what is appended there next, and what the other stands
+        for is gone. They move first: after a crash the records may be there still. The others stay where they are.
+
+        Raises `InvalidInput` for a cursor that is not named, or if the offset lies inside a batch (`append_many` makes
+        long ones), `OffsetOutOfRange`. Then nothing was changed.
         """
 
     def delete_before(self, offset: int) -> int:
@@ -651,10 +659,15 @@ class Log:
         """
 
     def cursor(self, name: str) -> int | None:
-        """Where a named cursor stands: the offset of the record to be read next. None: there is none."""
+        """Where a named cursor stands: the offset of the record to be read next, in whichever log; None without it."""
 
     def commit(self, cursors: Mapping[str, int]) -> None:
-        """Move cursors; on the disk when it returns. Raises `InvalidInput` for a name, or a position beyond the end."""
+        """Move cursors; on the disk when it returns.
+
+        A position may be one of another log, so it is not compared with the end of this one: `read` and `follow` raise
+        `OffsetOutOfRange` for one beyond their end. Raises `InvalidInput` for a name, a negative position, or more
+        cursors than 64 MiB of names and positions in a directory.
+        """
 
     def forget_cursor(self, name: str) -> bool:
         """Remove a cursor; False if there is none."""

@@ -80,14 +80,23 @@ class RequestError(InvalidInput):
 
 
 class OffsetOutOfRange(InvalidInput):
-    """No record can be read at `requested`: the log holds those from `start` to below `end`."""
+    """No record can be read at `requested`: the log, in `path`, holds those from `start` to below `end`."""
 
-    def __init__(self, requested: int, start: int, end: int) -> None:
+    def __init__(self, requested: int, start: int, end: int, path: str = "this log") -> None:
         self.requested = requested
         self.start = start
         self.end = end
-        where = "was deleted" if 0 <= requested < start else "is no offset of this log"
-        super().__init__(f"offset {requested} {where}: it holds {start} to below {end}")
+        self.path = path
+        what, advice = "is no offset", ""
+        if 0 <= requested < start:
+            what, advice = "was deleted", f"; what is left begins at {start}"
+        elif requested > end:
+            what = "lies beyond the end"
+            advice = (
+                f"; what is appended next gets {end}. A cursor that stands there is one of another log, or the end of "
+                "this one was taken away: move it by commit"
+            )
+        super().__init__(f"offset {requested} {what}: {path} holds {start} to below {end}{advice}")
 
 
 class RecordTooLarge(InvalidInput):

@@ -13,6 +13,7 @@ import ottla
 from ottla.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -77,22 +78,117 @@ def test_records_that_carry_a_cursor_may_go(tmp_path: Path) -> None:
         log.compact()
         log.delete_before(45)
         log.commit({"b": 3})
-        log.truncate(48)
+        log.truncate(48, cursors={"a": 49, "b": 3})
         assert (log.cursor("a"), log.cursor("b")) == (49, 3)
     (tmp_path / "d" / ".kafka_cleanshutdown").unlink()
     with ottla.Log(tmp_path / "d") as log:
         assert (log.cursor("a"), log.cursor("b")) == (49, 3)
 
 
+def test_a_cursor_may_be_a_position_elsewhere(tmp_path: Path) -> None:
+    """What is filtered out is stepped over by a commit, wherever the log with the cursor ends."""
+    with ottla.Log(tmp_path / "orders") as orders, ottla.Log(tmp_path / "cups") as cups:
+        orders.append_many([b"tea", b"", b"coffee", b"", b""])
+        for record in orders.read(cups.cursor("orders")):
+            if record.value:
+                cups.append(record.value, cursors={"orders": record.offset + 1})
+            else:
+                cups.commit({"orders": record.offset + 1})
+        assert (cups.cursor("orders"), cups.end_offset) == (5, 2)
+        assert list(orders.read(cups.cursor("orders"))) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_cursor_beyond_the_end(tmp_path: Path, read_only: bool) -> None:
+    """It is found by who reads from it: what, where and what to do; nothing is changed."""
+    with ottla.Log(tmp_path / "d") as log:
+        log.append_many([b"a", b"b"])
+        log.commit({"c": 10**15})
+        with ottla.Log(tmp_path / "d", read_only=True) as other:
+            reader = other if read_only else log
+            for use in (reader.read, reader.read_columns, reader.follow):
+                with pytest.raises(ottla.OffsetOutOfRange) as refused:
+                    use(reader.cursor("c"))
+                text = f"offset {10**15} lies beyond the end: {tmp_path / 'd' / 'd-0'} holds 0 to below 2; what"
+                assert str(refused.value).startswith(text)
+                assert str(refused.value).endswith("move it by commit")
+        assert ([record.value for record in log.read()], log.cursor("c")) == ([b"a", b"b"], 10**15)
+        log.commit({"c": 2})
+        assert list(log.read(log.cursor("c"))) == []
+
+
+def test_truncation_leaves_no_cursor_behind(tmp_path: Path) -> None:
+    """One beyond the cut would pass over what comes there, one that moved with a record has lost what it stands for."""
+    with ottla.Log(tmp_path / "d") as log:
+        for number in range(10):
+            log.append(b"%d" % number, cursors={"input": number + 1} if number == 3 else None)
+        log.commit({"reader": 8, "early": 2})
+        for offset, kept, left in (
+            (6, {}, "reader at 8"),
+            (3, {"reader": 3}, "input at 4"),
+            (2, {}, "input at 4, reader at 8"),
+            (0, {"early": 0}, "input at 4, reader at 8"),
+        ):
+            with pytest.raises(InvalidInput, match=f"cursors stand beyond offset {offset}, or .*: {left}. Say where"):
+                log.truncate(offset, cursors=kept)
+        with pytest.raises(InvalidInput, match="cannot stand at -1"):
+            log.truncate(6, cursors={"reader": -1})
+        assert (log.end_offset, log.cursor("reader"), log.cursor("input")) == (10, 8, 4)
+        log.truncate(8)
+        log.truncate(6, cursors={"reader": 6})
+        log.append_many([b"new"] * 10)
+        assert [record.value for record in log.read(log.cursor("reader"))] == [b"new"] * 10
+        log.truncate(3, cursors={"reader": 3, "input": 0, "new": 17})
+        log.truncate(3, cursors={"early": 1})
+    with ottla.Log(tmp_path / "d") as log:
+        assert log.status().cursors == {"reader": 3, "input": 0, "early": 1, "new": 17}
+        assert log.end_offset == 3
+
+
+def test_a_refused_truncation_disturbs_no_reader(tmp_path: Path) -> None:
+    """What was not cut is read on."""
+    with ottla.Log(tmp_path / "d") as log:
+        log.append_many([b"v"] * 3)
+        log.append(b"v", cursors={"c": 1})
+        ahead = log.follow(4, timeout_ms=0)
+        assert list(ahead) == []
+        with pytest.raises(InvalidInput, match="c at 1"):
+            log.truncate(3)
+        log.append(b"next")
+        assert [record.value for record in ahead] == [b"next"]
+
+
+def test_more_cursors_than_the_file_holds(tmp_path: Path) -> None:
+    """They are refused when they are given; what is there can be opened, and goes on."""
+    many = {f"{number:06}" + "n" * 243: number for number in range(230_000)}
+    with ottla.Log(tmp_path / "d") as log:
+        log.append(b"a", cursors={"c": 1})
+        ways: list[Callable[[], object]] = [
+            lambda: log.commit(many),
+            lambda: log.append(b"b", cursors=many),
+            lambda: log.append_many([b"b"], atomic=True, cursors=many),
+            lambda: log.truncate(1, cursors=many),
+        ]
+        for give in ways:
+            with pytest.raises(InvalidInput, match=r"have 67108864 bytes .* these are too many: forget those"):
+                give()
+        assert (log.end_offset, log.status().cursors) == (1, {"c": 1})
+    with ottla.Log(tmp_path / "d") as log:
+        log.append(b"b", cursors={"c": 2})
+        assert (log.end_offset, log.status().cursors) == (2, {"c": 2})
+
+
 def test_wrong_cursors(tmp_path: Path) -> None:
-    """A position beyond the end, a negative one and a name that is none are refused; nothing is appended."""
+    """A negative position and a name that is none are refused; nothing is appended."""
     with ottla.Log(tmp_path / "d") as log:
         log.append(b"v")
-        for wrong in ({"c": 2}, {"c": -1}, {"no name": 0}, {"": 0}, {"x" * 300: 0}):
+        for wrong in ({"c": -1}, {"c": 1 << 63}, {"no name": 0}, {"": 0}, {"x" * 300: 0}):
             with pytest.raises(InvalidInput):
                 log.commit(wrong)
-        with pytest.raises(InvalidInput):
-            log.append(b"v", cursors={"c": -1})
+            with pytest.raises(InvalidInput):
+                log.append(b"v", cursors=wrong)
+            with pytest.raises(InvalidInput):
+                log.truncate(0, cursors=wrong)
         with pytest.raises(InvalidInput, match="atomic"):
             log.append_many([b"v"], cursors={"c": 1})
         with pytest.raises(InvalidInput, match="commit"):

@@ -157,7 +157,7 @@ class Log(_core.Log):
 
         Without a start it begins with what comes next. It ends once nothing came for `timeout_ms`, or the log is
         closed: a program whose thread follows does not end before that, unless the thread is a daemon. Raises
-        `OffsetOutOfRange` if what it would read next was deleted.
+        `OffsetOutOfRange` if what it would read next was deleted, or the start lies beyond the end.
         """
         return Follow(self, start, timeout_ms)
 

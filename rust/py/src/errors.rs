@@ -1,5 +1,7 @@
 //! From native errors to the classes of `ottla.errors`: one match, by what the caller does next.
 
+use std::path::Path;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -61,11 +63,11 @@ pub fn named(class: &str, message: impl std::fmt::Display) -> PyErr {
 }
 
 /// Nothing is at this offset, or nothing more.
-pub fn out_of_range(requested: i64, log_start: i64, log_end: i64) -> PyErr {
+pub fn out_of_range(requested: i64, log_start: i64, log_end: i64, path: &Path) -> PyErr {
     Python::attach(|py| {
         let made = || -> PyResult<PyErr> {
             let class = py.import("ottla.errors")?.getattr("OffsetOutOfRange")?;
-            Ok(PyErr::from_value(class.call1((requested, log_start, log_end))?))
+            Ok(PyErr::from_value(class.call1((requested, log_start, log_end, path.display().to_string()))?))
         };
         made().unwrap_or_else(|error| error)
     })

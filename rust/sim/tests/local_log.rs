@@ -111,7 +111,8 @@ fn take(log: &LocalLog, step: Step) -> Option<()> {
         }
         Step::Commit(alone) => log.commit(&[("alone".to_owned(), alone)]).ok(),
         Step::Delete(offset) => log.delete_before(offset).ok().map(|_| ()),
-        Step::Truncate(offset) => log.truncate(offset).ok(),
+        // All that there are stay where they are.
+        Step::Truncate(offset) => log.truncate(offset, &log.status().cursors).ok(),
         Step::Compact => log.compact(&mut Unhurried).ok().map(|_| ()),
     }
 }

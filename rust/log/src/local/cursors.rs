@@ -1,5 +1,9 @@
 //! Named cursors: positions that readers keep in a log.
 //!
+//! A position is a number that the log keeps and does not look at: who reads one log and appends to another keeps in that one where it is in
+//! the first, and the two have nothing to compare. So any position that is not negative is taken, and one is checked where it is used, by the
+//! log that is read from it. Truncation alone looks: see [`Cursors::truncate`].
+//!
 //! A cursor that is committed with an append stands in the batch itself, as headers of its last record, so that both are there or
 //! neither: a batch is what a torn tail leaves whole or cuts.
 //!
@@ -21,7 +25,9 @@
 //! What the file says comes from records that are on the disk, so an opening folds: the file, then the headers of the records from its
 //! offset on. Before records are deleted, compacted or cut the file is written, so that none is the last to know of a cursor.
 
-use std::collections::{BTreeMap, VecDeque};
+mod known;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,12 +35,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use self::known::Known;
+use super::log::TruncateError;
 use super::scan::Batches;
 use crate::batch::records::Records;
 use crate::checkpoint::{format_id, parse_id};
 use crate::directory::DataDirectory;
 use crate::env::{Disk, read_file, replace_file};
-use crate::error::{IoContext, ReadError, StorageError};
+use crate::error::{AppendError, IoContext, ReadError, StorageError};
 use crate::partition::{Appended, Partition, ReadUpTo};
 use crate::{Offset, Offsets, TopicId};
 
@@ -42,8 +50,13 @@ use crate::{Offset, Offsets, TopicId};
 pub const CURSOR_HEADER: &str = "ottla.cursor";
 const FILE: &str = ".ottla_cursors";
 const VERSION: i32 = 0;
-const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Of the file. What would make it longer is refused.
+const FILE_BYTES_MAX: usize = 64 << 20;
+/// Records that a broker's clients have written may bring more cursors than are committed here.
+const READ_BYTES_MAX: u64 = 1 << 30;
 const NAME_BYTES_MAX: usize = 249;
+/// Waiting for a sync. Half of them ask for one, and with all who appends makes it.
+const PENDING_MAX: usize = 1 << 16;
 
 /// Where a reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +70,12 @@ pub struct Cursor {
 pub enum CursorError {
     #[error("{0}")]
     Name(String),
-    #[error("cursor {name} cannot stand at {position}: the log ends at {log_end}")]
-    BeyondTheEnd { name: String, position: Offset, log_end: Offset },
+    #[error("cursor {name} cannot stand at {position}")]
+    Negative { name: String, position: Offset },
+    #[error(
+        "the cursors of a data directory have {FILE_BYTES_MAX} bytes for names and positions, and these are too many: forget those that nobody reads from. Nothing was changed"
+    )]
+    TooMany,
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -79,44 +96,15 @@ fn parse_header(value: &[u8]) -> Option<(String, Offset)> {
     Some((name.to_owned(), position.parse().ok().filter(|position| *position >= 0)?))
 }
 
-/// One that came with a record.
-#[derive(Debug)]
-struct Pending {
-    at: Offset,
-    name: String,
-    position: Offset,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    /// From records that are on the disk, and from commits.
-    settled: BTreeMap<String, Offset>,
-    /// In the order of their records.
-    pending: VecDeque<Pending>,
-    /// The file is older than `settled`.
-    moved: bool,
-    /// Up to where the file says that the log was looked through.
-    noted: Offset,
-    /// Those of other topics in the directory, as they stand in the file.
-    others: Vec<String>,
-}
-
-impl Known {
-    fn get(&self, name: &str) -> Option<Cursor> {
-        let pending = self.pending.iter().rev().find(|pending| pending.name == name);
-        match pending {
-            Some(pending) => Some(Cursor { position: pending.position, pending_at: Some(pending.at) }),
-            None => self.settled.get(name).map(|position| Cursor { position: *position, pending_at: None }),
+/// Names and positions as they may be given.
+fn check(cursors: &[(String, Offset)]) -> Result<(), CursorError> {
+    for (name, position) in cursors {
+        check_name(name)?;
+        if *position < 0 {
+            return Err(CursorError::Negative { name: name.clone(), position: *position });
         }
     }
-
-    /// What lies below `durable` is settled.
-    fn settle(&mut self, durable: Offset) {
-        while let Some(pending) = self.pending.pop_front_if(|pending| pending.at < durable) {
-            self.settled.insert(pending.name, pending.position);
-            self.moved = true;
-        }
-    }
+    Ok(())
 }
 
 /// See the module.
@@ -138,15 +126,12 @@ impl Cursors {
         known.noted = looked_through;
         let from = looked_through.clamp(offsets.log_start, offsets.log_end);
         let mut batches = Batches::new(partition.clone(), from, ReadUpTo::LogEnd);
-        fold(&mut known, &mut batches, Offset::MAX).map_err(|error| match error {
-            ReadError::Storage(error) => error,
-            other => StorageError::invalid(partition.path(), other),
-        })?;
+        fold(&mut known, &mut batches, Offset::MAX).map_err(|error| unread(partition, error))?;
         let cursors =
             Cursors { topic_id, writing: Mutex::new(()), known: Mutex::new(known), appending: Mutex::new(()) };
         if looked_through > offsets.log_end {
             let known = cursors.known.lock();
-            write(directory, &cursors.render(&known.settled, &known.others, offsets.log_end))?;
+            write(directory, &cursors.render(known.settled(), &known.others, offsets.log_end))?;
         }
         Ok(cursors)
     }
@@ -156,27 +141,38 @@ impl Cursors {
     }
 
     pub(super) fn list(&self) -> Vec<(String, Offset)> {
-        let known = self.known.lock();
-        let mut cursors = known.settled.clone();
-        cursors.extend(known.pending.iter().map(|pending| (pending.name.clone(), pending.position)));
-        cursors.into_iter().collect()
+        self.known.lock().list()
     }
 
     /// Runs an append, which gives its last offset, with these. Nobody notes that the log was looked through so far before they are known.
-    pub(super) fn append_with<E>(
+    pub(super) fn append_with(
         &self,
         partition: &Partition,
         cursors: &[(String, Offset)],
-        append: impl FnOnce() -> Result<Appended, E>,
-    ) -> Result<Appended, E> {
+        append: impl FnOnce() -> Result<Appended, AppendError>,
+    ) -> Result<Appended, AppendError> {
         let _one = self.appending.lock();
+        let is_full = {
+            let known = self.known.lock();
+            known.check_room(cursors).map_err(|error| AppendError::invalid(error.to_string()))?;
+            known.pending() >= PENDING_MAX
+        };
+        if is_full {
+            partition.flush()?;
+        }
         let appended = append()?;
         let durable = partition.offsets().durable;
-        let (mut known, at) = (self.known.lock(), appended.last_offset);
-        // Here too, so that no more are pending than appends are not on the disk.
-        known.settle(durable);
-        for (name, position) in cursors {
-            known.pending.push_back(Pending { at, name: name.clone(), position: *position });
+        let (before, pending) = {
+            let mut known = self.known.lock();
+            // Here too, so that no more are pending than appends are not on the disk.
+            known.settle(durable);
+            let before = known.pending();
+            known.push(appended.last_offset, cursors);
+            (before, known.pending())
+        };
+        if (before..pending).contains(&(PENDING_MAX / 2)) {
+            // It is appended: what the disk says to it the next one is told.
+            let _ = partition.flush_soon();
         }
         Ok(appended)
     }
@@ -193,13 +189,8 @@ impl Cursors {
         partition: &Partition,
         cursors: &[(String, Offset)],
     ) -> Result<(), CursorError> {
-        for (name, position) in cursors {
-            check_name(name)?;
-            let log_end = partition.offsets().log_end;
-            if *position < 0 || *position > log_end {
-                return Err(CursorError::BeyondTheEnd { name: name.clone(), position: *position, log_end });
-            }
-        }
+        check(cursors)?;
+        self.known.lock().check_room(cursors)?;
         self.change(directory, partition, |settled| {
             settled.extend(cursors.iter().cloned());
         })?;
@@ -222,34 +213,55 @@ impl Cursors {
         Ok(true)
     }
 
-    /// Cuts the log, after which what is appended has offsets that the file would count as looked through: it is written again before any
-    /// cursor is appended. A start that finds the log shorter than the file says was killed between the two, and does the same.
+    /// Cuts the log. A reader whose cursor stands beyond the cut would pass over what is appended in the place of what goes; and what was
+    /// made from the records up to a cursor is gone with the record that it moved with. So neither is left as it is unasked: `cursors`
+    /// says where it is to stand.
+    ///
+    /// After the cut what is appended has offsets that the file would count as looked through: it is written again before any cursor is
+    /// appended. A start that finds the log shorter than the file says was killed between the two, and does the same.
     pub(super) fn truncate(
         &self,
         directory: &DataDirectory,
-        partition: &Partition,
+        partition: &Arc<Partition>,
         offset: Offset,
-    ) -> Result<(), StorageError> {
-        self.save_if_moved(directory, partition)?;
+        cursors: &[(String, Offset)],
+        cut: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<(), TruncateError> {
+        check(cursors)?;
         let _one = self.writing.lock();
+        partition.flush()?;
         let _none = self.appending.lock();
-        {
-            // Appended since: they go with their records, unless those are kept.
-            let mut known = self.known.lock();
-            known.pending.retain(|pending| pending.at < offset);
+        if partition.offsets().durable < partition.offsets().log_end {
+            partition.flush()?;
         }
-        directory.truncate(partition, offset)?;
-        let known = self.known.lock();
+        let durable = partition.offsets().durable;
+        let (mut settled, others) = {
+            let mut known = self.known.lock();
+            known.check_room(cursors)?;
+            known.settle(durable);
+            (known.settled().clone(), known.others.clone())
+        };
+        check_left(partition, offset, &settled, cursors)?;
+        settled.extend(cursors.iter().cloned());
+        // On the disk first, as records are before cursors: what is not cut in the end is read once more.
+        write(directory, &self.render(&settled, &others, durable))?;
+        {
+            let mut known = self.known.lock();
+            known.change(|known| *known = settled);
+            (known.moved, known.noted) = (false, durable);
+        }
+        cut()?;
         let looked_through = partition.offsets().durable;
-        let earliest = known.pending.front().map_or(looked_through, |pending| pending.at.min(looked_through));
-        let text = self.render(&known.settled, &known.others, earliest);
-        drop(known);
-        if let Err(error) = write(directory, &text) {
+        let after = {
+            let known = self.known.lock();
+            self.render(known.settled(), &known.others, looked_through)
+        };
+        if let Err(error) = write(directory, &after) {
             // The file says of offsets that are given again that they were looked through: no cursor may come with them.
             partition.take_offline(&error);
-            return Err(error);
+            return Err(error.into());
         }
-        self.known.lock().noted = earliest;
+        self.known.lock().noted = looked_through;
         Ok(())
     }
 
@@ -268,13 +280,13 @@ impl Cursors {
         let text = {
             let mut known = self.known.lock();
             known.settle(durable);
-            let mut settled = known.settled.clone();
+            let mut settled = known.settled().clone();
             change(&mut settled);
             self.render(&settled, &known.others, durable)
         };
         write(directory, &text)?;
         let mut known = self.known.lock();
-        change(&mut known.settled);
+        known.change(change);
         (known.moved, known.noted) = (false, durable);
         Ok(())
     }
@@ -284,7 +296,7 @@ impl Cursors {
         let _one = self.writing.lock();
         {
             let known = self.known.lock();
-            if known.pending.is_empty() && !known.moved {
+            if known.pending() == 0 && !known.moved {
                 return Ok(());
             }
         }
@@ -298,7 +310,7 @@ impl Cursors {
         let durable = self.durable(partition);
         {
             let known = self.known.lock();
-            let has_settled = known.pending.front().is_some_and(|pending| pending.at < durable);
+            let has_settled = known.first_pending().is_some_and(|at| at < durable);
             if !known.moved && !has_settled && known.noted >= durable {
                 return Ok(());
             }
@@ -311,7 +323,7 @@ impl Cursors {
         let text = {
             let mut known = self.known.lock();
             known.settle(durable);
-            self.render(&known.settled, &known.others, durable)
+            self.render(known.settled(), &known.others, durable)
         };
         write(directory, &text)?;
         let mut known = self.known.lock();
@@ -334,8 +346,8 @@ impl Cursors {
     }
 }
 
-/// Takes in what the headers of records below `stop` say.
-fn fold(known: &mut Known, batches: &mut Batches, stop: Offset) -> Result<(), ReadError> {
+/// Tells of what the headers of records below `stop` say, in their order.
+fn each_carried(batches: &mut Batches, stop: Offset, mut tell: impl FnMut(String, Offset)) -> Result<(), ReadError> {
     while let Some(batch) = batches.next(stop)? {
         for record in Records::new(&batch.bytes[batch.at..batch.end], batch.header.record_count) {
             let record = record.map_err(|what| StorageError::corrupt(batches.path(), 0, what))?;
@@ -343,13 +355,45 @@ fn fold(known: &mut Known, batches: &mut Batches, stop: Offset) -> Result<(), Re
                 if key == CURSOR_HEADER.as_bytes()
                     && let Some((name, position)) = value.and_then(parse_header)
                 {
-                    known.settled.insert(name, position);
-                    known.moved = true;
+                    tell(name, position);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Each that stands beyond the cut, or moved with a record that goes, must be among `named`.
+fn check_left(
+    partition: &Arc<Partition>,
+    offset: Offset,
+    settled: &BTreeMap<String, Offset>,
+    named: &[(String, Offset)],
+) -> Result<(), TruncateError> {
+    let named: BTreeSet<&String> = named.iter().map(|(name, _)| name).collect();
+    let mut unnamed = settled.clone();
+    unnamed.retain(|name, _| !named.contains(name));
+    let mut carried = BTreeSet::new();
+    if !unnamed.is_empty() {
+        let mut batches = Batches::new(partition.clone(), offset, ReadUpTo::LogEnd);
+        each_carried(&mut batches, Offset::MAX, |name, _| _ = carried.insert(name))
+            .map_err(|error| unread(partition, error))?;
+    }
+    unnamed.retain(|name, position| *position > offset || carried.contains(name));
+    if unnamed.is_empty() { Ok(()) } else { Err(TruncateError::Cursors(unnamed.into_iter().collect())) }
+}
+
+fn fold(known: &mut Known, batches: &mut Batches, stop: Offset) -> Result<(), ReadError> {
+    let folded = each_carried(batches, stop, |name, position| known.found(name, position));
+    known.recount();
+    folded
+}
+
+fn unread(partition: &Partition, error: ReadError) -> StorageError {
+    match error {
+        ReadError::Storage(error) => error,
+        other => StorageError::invalid(partition.path(), other),
+    }
 }
 
 /// Those that are on the disk, for a reader that may read what `offsets` say.
@@ -366,7 +410,7 @@ pub(super) fn read_settled(
         let mut batches = batches(looked_through.max(offsets.log_start))?;
         fold(&mut known, &mut batches, offsets.last_stable)?;
     }
-    Ok(known.settled)
+    Ok(known.settled().clone())
 }
 
 fn write(directory: &DataDirectory, text: &str) -> Result<(), StorageError> {
@@ -383,7 +427,7 @@ fn read(
     log_start: Offset,
 ) -> Result<(Known, Offset), StorageError> {
     let path = directory.join(FILE);
-    let bytes = match read_file(disk, &path, FILE_BYTES_MAX) {
+    let bytes = match read_file(disk, &path, READ_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Known::default(), log_start)),
         Err(error) => return Err(StorageError::io("read", &path, error)),
@@ -412,68 +456,20 @@ fn parse(text: &str, topic_id: &TopicId) -> Option<(Known, Offset)> {
     if lines.next()? != "version: 0" {
         return None;
     }
-    let (mut known, mut looked_through) = (Known::default(), 0);
+    let (mut settled, mut others, mut looked_through) = (BTreeMap::new(), Vec::new(), 0);
     for line in lines {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
-            ["log:" | "cursor:", id, ..] if parse_id(id)? != *topic_id => known.others.push(line.to_owned()),
+            ["log:" | "cursor:", id, ..] if parse_id(id)? != *topic_id => others.push(line.to_owned()),
             ["log:", _, offset] => looked_through = offset.parse().ok()?,
             ["cursor:", _, name, position] => {
-                known.settled.insert((*name).to_owned(), position.parse().ok()?);
+                settled.insert((*name).to_owned(), position.parse().ok()?);
             }
             _ => return None,
         }
     }
-    Some((known, looked_through))
+    Some((Known::of_file(settled, others), looked_through))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rendered() -> String {
-        let cursors =
-            Cursors { topic_id: [7; 16], writing: Mutex::new(()), known: Mutex::default(), appending: Mutex::new(()) };
-        let settled = BTreeMap::from([("audit".to_owned(), 0), ("billing".to_owned(), i64::MAX)]);
-        let others = [format!("log: {} 5", format_id(&[8; 16])), format!("cursor: {} x 3", format_id(&[8; 16]))];
-        cursors.render(&settled, &others, 1042)
-    }
-
-    /// What was written is read, and the lines of other topics are kept.
-    #[test]
-    fn round_trip() {
-        let text = rendered();
-        let (known, looked_through) = parse(&text, &[7; 16]).unwrap();
-        assert_eq!(looked_through, 1042);
-        assert_eq!(known.settled, BTreeMap::from([("audit".to_owned(), 0), ("billing".to_owned(), i64::MAX)]));
-        assert_eq!(known.others.len(), 2);
-        let (known, looked_through) = parse(&text, &[8; 16]).unwrap();
-        assert_eq!((looked_through, known.settled), (5, BTreeMap::from([("x".to_owned(), 3)])));
-    }
-
-    /// Cut at any byte, or with any bit flipped, it is damaged: never other positions.
-    #[test]
-    fn whole_or_damaged() {
-        let text = rendered();
-        for length in 0..text.len() {
-            assert!(parse(&text[..length], &[7; 16]).is_none(), "cut at {length}");
-        }
-        for at in 0..text.len() {
-            for bit in 0..7 {
-                let mut bytes = text.clone().into_bytes();
-                bytes[at] ^= 1 << bit;
-                let flipped = String::from_utf8(bytes).unwrap();
-                assert!(parse(&flipped, &[7; 16]).is_none(), "bit {bit} of byte {at}");
-            }
-        }
-    }
-
-    /// Only what a log would write itself is taken from a header.
-    #[test]
-    fn headers() {
-        assert_eq!(parse_header(b"a.b-c_D=17"), Some(("a.b-c_D".to_owned(), 17)));
-        for wrong in [&b"a"[..], b"=1", b"a=", b"a=-1", b"a=x", b"a b=1", b"\xff=1", b"a=99999999999999999999"] {
-            assert_eq!(parse_header(wrong), None);
-        }
-    }
-}
+mod tests;

@@ -253,8 +253,9 @@ impl LocalLog {
         self.inner.partition.lookup_timestamp(timestamp_ms)
     }
 
-    /// Cuts the log at `offset`, which must be the begin of a batch or the log end. Err with the batch around it when it is not.
-    pub fn truncate(&self, offset: Offset) -> Result<(), TruncateError> {
+    /// Cuts the log at `offset`, which must be the begin of a batch or the log end. `cursors` says where those are to stand that would be
+    /// left behind: nothing is cut while one is missing.
+    pub fn truncate(&self, offset: Offset, cursors: &[(String, Offset)]) -> Result<(), TruncateError> {
         let directory = self.directory()?;
         let offsets = self.offsets();
         if offset < offsets.log_start || offset > offsets.log_end {
@@ -262,18 +263,19 @@ impl LocalLog {
             return Err(ReadError::OffsetOutOfRange { requested: offset, log_start, log_end }.into());
         }
         if offset == offsets.log_end {
-            return Ok(());
+            return if cursors.is_empty() { Ok(()) } else { Ok(self.commit(cursors)?) };
         }
         let read = self.inner.partition.read(offset, 1, ReadUpTo::LogEnd, true)?;
         if read.slice.is_some() && read.first_offset < offset {
             return Err(TruncateError::InsideBatch(read.first_offset));
         }
-        let inner = &self.inner;
-        let cut =
-            || inner.cursors.truncate(&directory.directory, &inner.partition, offset).map_err(TruncateError::from);
-        let cut = inner.publisher.cutting(&inner.partition, offset, cut);
-        inner.progress.disturb();
-        cut
+        let (inner, directory) = (&self.inner, &directory.directory);
+        inner.cursors.truncate(directory, &inner.partition, offset, cursors, || {
+            let cut = || directory.truncate(&inner.partition, offset);
+            let cut = inner.publisher.cutting(&inner.partition, offset, cut);
+            inner.progress.disturb();
+            cut
+        })
     }
 
     /// Nobody reads below `offset` any more; segments that lie below go at once. The log start as it is then, on the disk.
@@ -427,6 +429,11 @@ pub enum TruncateError {
     /// The batch that begins there reaches past the offset: it can only be kept or go as a whole.
     #[error("the offset lies inside the batch that begins at {0}")]
     InsideBatch(Offset),
+    /// Where these stand nobody has said, and they lie beyond the cut or moved with what goes.
+    #[error("cursors would be left behind: {0:?}")]
+    Cursors(Vec<(String, Offset)>),
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]

@@ -54,7 +54,7 @@ impl Gathered {
         let mut gathered = Gathered::default();
         while gathered.values.data.len() + gathered.keys.data.len() < bytes_max {
             signals.check()?;
-            let Some(batch) = batches.next(stop).map_err(|error| refusal::read(&error))? else { break };
+            let Some(batch) = batches.next(stop).map_err(|error| refusal::read(&error, batches.path()))? else { break };
             for view in Walk::new(&batch.bytes[batch.at..batch.end], batch.header.record_count) {
                 let view = view.map_err(|what| {
                     let (path, position) = (batches.path().to_path_buf(), 0);

@@ -107,7 +107,8 @@ impl LogDirectory {
         let native = self.native()?;
         // What the opening wrote is read too.
         released(py, || native.metadata().sync()).map_err(|error| refusal::storage(&error))?;
-        metadata::read(py, native.metadata(), start_offset, max_bytes, refusal::read)
+        let log = native.metadata();
+        metadata::read(py, log, start_offset, max_bytes, |error| refusal::read(error, log.partition().path()))
     }
 
     fn latest_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Option<metadata::SnapshotTuple<'py>>> {

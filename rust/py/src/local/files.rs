@@ -4,6 +4,7 @@ use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ottla_log::StorageError;
 use ottla_log::batch::control::{self, Marker};
 use ottla_log::batch::header::HEADER_BYTES;
 use ottla_log::batch::records::{RecordRef, Records as Walk};
@@ -11,7 +12,6 @@ use ottla_log::batch::{BatchHeader, Compression, compression};
 use ottla_log::compaction::swap::Ends;
 use ottla_log::env::{DirLock, Disk, Env};
 use ottla_log::inspect::{self, Action, Layout, Reader, Report, Walked};
-use ottla_log::{ReadError, StorageError};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
@@ -266,7 +266,7 @@ fn records_of<'py>(py: Python<'py>, header: &BatchHeader, bytes: &[u8]) -> PyRes
     for view in Walk::new(bytes, header.record_count) {
         let view = view.map_err(|what| {
             let (path, position, what) = (PathBuf::new(), 0, what.to_string());
-            refusal::read(&ReadError::Storage(StorageError::Corrupt { path, position, what }))
+            refusal::storage(&StorageError::Corrupt { path, position, what })
         })?;
         let record = RecordRef::new(header, view);
         let headers = PyList::empty(py);

@@ -1,25 +1,29 @@
 //! `_core.Log`.
 
+mod appending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_log::batch::builder::BatchBuilder;
 use ottla_log::batch::{Compression, NewRecord};
 use ottla_log::compaction::Pace;
-use ottla_log::local::{LocalLog, Move, Wait, check_name};
-use ottla_log::{AppendError, CompressionSetting, Durability, Offsets, ReadError, StorageError};
+use ottla_log::local::{LocalLog, check_name};
+use ottla_log::{AppendError, CompressionSetting, Durability, Offsets, ReadError};
 use ottla_server::engine::partition_config;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use self::appending::{moves_of, too_long};
 use super::columns::{ColumnView, Columns, Gathered, GivenColumn, timestamps_of};
 use super::directory::{LogDirectory, random_bytes};
 use super::encode::{Draft, Field, Shape, headers_of, timestamp_of};
 use super::native::{LogFollower, Native};
 use super::process::Owned;
-use super::records::{Patience, Records, wait_for};
+use super::records::{Patience, Records};
 use super::refusal;
+use crate::errors;
 use crate::gil::{SIGNALS_EVERY, Signals, heard, released};
 
 /// See `_core.pyi`.
@@ -46,14 +50,8 @@ impl Drop for Log {
     }
 }
 
-/// To pack more than this takes so long that Ctrl-C is heard meanwhile.
-const HEARD_BYTES: usize = 4 << 20;
 /// So many items of an iterable go into an atomic batch before the clock is looked at.
 const ITEMS_AT_ONCE: usize = 256;
-
-fn too_long() -> PyErr {
-    refusal::too_large("a batch is shorter than 2 GiB; nothing was appended")
-}
 
 /// Asks for signals on the way.
 struct Interrupted {
@@ -68,9 +66,6 @@ impl Pace for Interrupted {
     }
 }
 
-/// Cursors that are to go with an append.
-type Moves = Vec<(String, i64)>;
-
 impl Log {
     pub fn open(&self) -> PyResult<&Native> {
         let native = self.native.get()?;
@@ -82,111 +77,31 @@ impl Log {
         self.open()?.own()
     }
 
-    /// Who appends faster than the disk writes waits, whatever the durability.
-    fn wait_for_room(py: Python<'_>, native: &LocalLog) -> PyResult<()> {
-        while native.is_over()
-            && !released(py, || native.wait_for_room(SIGNALS_EVERY)).map_err(|error| refusal::storage(&error))?
-        {
-            py.check_signals()?;
-        }
-        Ok(())
-    }
-
-    /// Packs what was built and appends it, and may wait for it: all of it without the GIL, which threads that one sync lets go of take one
-    /// after another. The last offset, and what came of the wait so far.
-    fn pack_and_append(
-        &self,
-        py: Python<'_>,
-        builder: BatchBuilder,
-        cursors: &Moves,
-        wait: Option<Duration>,
-    ) -> PyResult<(i64, Option<Move>)> {
-        let native = self.own()?;
-        Self::wait_for_room(py, native)?;
-        let append = |batch: Option<Vec<u8>>| {
-            let mut batch = batch.ok_or_else(too_long)?;
-            self.shape.check_fits(batch.len())?;
-            let last = native.append(&mut batch, cursors).map_err(|error| refusal::append(&error))?.last_offset;
-            Ok((last, wait.map(|timeout| native.wait_for(Wait::Settled(last), timeout))))
-        };
-        if builder.bytes() > HEARD_BYTES {
-            let batch = heard(py, move || builder.finish())?;
-            return released(py, || append(batch));
-        }
-        released(py, || append(builder.finish()))
-    }
-
-    /// Appends what was built; the last offset.
-    fn append_built(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves) -> PyResult<i64> {
-        self.pack_and_append(py, builder, cursors, None).map(|(last, _)| last)
-    }
-
-    /// The same, and waits until it is as safe as this log promises.
-    fn append_and_settle(&self, py: Python<'_>, builder: BatchBuilder, cursors: &Moves, wait: bool) -> PyResult<i64> {
-        let wait = (wait && self.is_fsync).then_some(SIGNALS_EVERY);
-        let (last, moved) = self.pack_and_append(py, builder, cursors, wait)?;
-        if let Some(moved) = moved {
-            self.settled(py, last, moved)?;
-        }
-        Ok(last)
-    }
-
-    /// Waits until `offset` is as safe as this log promises.
-    fn settle(&self, py: Python<'_>, offset: i64, wait: bool) -> PyResult<()> {
-        if wait && self.is_fsync { self.settled(py, offset, Move::NotYet) } else { Ok(()) }
-    }
-
-    /// Goes on waiting after what came of the wait so far.
-    fn settled(&self, py: Python<'_>, offset: i64, mut moved: Move) -> PyResult<()> {
-        let native = self.native.get()?;
-        let log = native.own()?;
-        loop {
-            match moved {
-                Move::Reached => return Ok(()),
-                Move::NotYet | Move::Changed => py.check_signals()?,
-                // Closed by another thread: then it was synced before.
-                Move::Ended(StorageError::Closed { .. }) if released(py, || log.offsets()).durable > offset => {
-                    return Ok(());
-                }
-                Move::Ended(error) => return Err(refusal::storage(&error)),
-            }
-            moved = wait_for(py, native, Wait::Settled(offset), SIGNALS_EVERY);
-        }
-    }
-
     /// An append may hold the partition's lock while it writes: asked without the GIL.
     fn offsets(&self, py: Python<'_>) -> PyResult<Offsets> {
         let native = self.open()?;
         released(py, || native.offsets()).map_err(|error| refusal::storage(&error))
     }
 
+    /// `offset` is none that the log has.
+    fn out_of_range(&self, offset: i64, offsets: &Offsets) -> PyErr {
+        match self.native.get() {
+            Ok(native) => errors::out_of_range(offset, offsets.log_start, offsets.log_end, native.path()),
+            Err(forked) => forked,
+        }
+    }
+
     pub fn range(&self, py: Python<'_>, start: Option<i64>, stop: Option<i64>) -> PyResult<(i64, i64)> {
         let offsets = self.offsets(py)?;
         let start = start.unwrap_or(offsets.log_start);
-        for asked in [Some(start), stop].into_iter().flatten() {
-            if asked < 0 {
-                return Err(refusal::out_of_range(asked, offsets.log_start, offsets.log_end));
-            }
-        }
         if start < offsets.log_start || start > offsets.log_end {
-            return Err(refusal::out_of_range(start, offsets.log_start, offsets.log_end));
+            return Err(self.out_of_range(start, &offsets));
         }
-        Ok((start, stop.unwrap_or(i64::MAX).min(offsets.last_stable)))
-    }
-}
-
-fn moves_of(given: Option<&Bound<'_, PyDict>>) -> PyResult<Moves> {
-    let Some(given) = given else { return Ok(Vec::new()) };
-    let mut moves = Moves::with_capacity(given.len());
-    for (name, position) in given {
-        let (name, position): (String, i64) = (name.extract()?, position.extract()?);
-        check_name(&name).map_err(|error| refusal::cursor(&error))?;
-        if position < 0 {
-            return Err(refusal::invalid(format!("cursor {name} cannot stand at {position}")));
+        match stop {
+            Some(stop) if stop < 0 => Err(self.out_of_range(stop, &offsets)),
+            stop => Ok((start, stop.unwrap_or(i64::MAX).min(offsets.last_stable))),
         }
-        moves.push((name, position));
     }
-    Ok(moves)
 }
 
 #[pymethods]
@@ -424,7 +339,8 @@ impl Log {
 
     fn offset_at(&self, py: Python<'_>, timestamp: i64) -> PyResult<i64> {
         let native = self.open()?;
-        let found = released(py, || native.lookup_timestamp(timestamp)).map_err(|error| refusal::read(&error))?;
+        let found = released(py, || native.lookup_timestamp(timestamp))
+            .map_err(|error| refusal::read(&error, native.path()))?;
         let end = self.offsets(py)?.last_stable;
         Ok(found.map_or(end, |found| found.offset.min(end)))
     }
@@ -434,18 +350,21 @@ impl Log {
         heard(py, move || native.sync())?.map_err(|error| refusal::storage(&error))
     }
 
-    fn truncate(&self, py: Python<'_>, offset: i64) -> PyResult<()> {
+    #[pyo3(signature = (offset, *, cursors=None))]
+    fn truncate(&self, py: Python<'_>, offset: i64, cursors: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let native = self.own()?;
-        released(py, || native.truncate(offset)).map_err(|error| refusal::truncate(&error, offset))
+        let moves = moves_of(cursors)?;
+        released(py, || native.truncate(offset, &moves))
+            .map_err(|error| refusal::truncate(&error, offset, native.partition().path()))
     }
 
     fn delete_before(&self, py: Python<'_>, offset: i64) -> PyResult<i64> {
         let native = self.own()?;
         if offset < 0 {
             let offsets = self.offsets(py)?;
-            return Err(refusal::out_of_range(offset, offsets.log_start, offsets.log_end));
+            return Err(self.out_of_range(offset, &offsets));
         }
-        released(py, || native.delete_before(offset)).map_err(|error| refusal::read(&error))
+        released(py, || native.delete_before(offset)).map_err(|error| refusal::read(&error, native.partition().path()))
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
@@ -466,7 +385,7 @@ impl Log {
     fn cursor(&self, py: Python<'_>, name: &str) -> PyResult<Option<i64>> {
         check_name(name).map_err(|error| refusal::cursor(&error))?;
         let native = self.open()?;
-        released(py, || native.cursor(name)).map_err(|error| refusal::read(&error))
+        released(py, || native.cursor(name)).map_err(|error| refusal::read(&error, native.path()))
     }
 
     fn commit(&self, py: Python<'_>, cursors: &Bound<'_, PyDict>) -> PyResult<()> {
@@ -486,7 +405,7 @@ impl Log {
             Native::Own(native) => native,
             Native::Other(native) => {
                 let (status, cursors) = released(py, || Ok((native.status()?, native.cursors()?)))
-                    .map_err(|error: ReadError| refusal::read(&error))?;
+                    .map_err(|error: ReadError| refusal::read(&error, native.path()))?;
                 let page = status.page;
                 let end = page.readable.max(page.log_start);
                 values.set_item("path", native.path().display().to_string())?;

@@ -103,7 +103,7 @@ impl Records {
         // A loop in C runs nothing else that would ask.
         py.check_signals()?;
         let (batches, stop) = (&mut self.batches, self.stop);
-        let batch = released(py, || batches.next(stop)).map_err(|error| refusal::read(&error))?;
+        let batch = released(py, || batches.next(stop)).map_err(|error| refusal::read(&error, batches.path()))?;
         self.current = batch.map(|batch| Current { left: batch.header.record_count, batch });
         Ok(self.current.is_some())
     }

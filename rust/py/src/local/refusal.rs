@@ -1,6 +1,7 @@
 //! What a log can meet, as the classes of `ottla.errors`.
 
 use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+use std::path::Path;
 
 use ottla_log::local::{CursorError, TruncateError};
 use ottla_log::{AppendError, ReadError, StorageError};
@@ -26,10 +27,6 @@ pub fn invalid(what: impl std::fmt::Display) -> PyErr {
 
 pub fn too_large(what: impl std::fmt::Display) -> PyErr {
     errors::named("RecordTooLarge", what)
-}
-
-pub fn out_of_range(requested: i64, log_start: i64, log_end: i64) -> PyErr {
-    errors::out_of_range(requested, log_start, log_end)
 }
 
 pub fn storage(error: &StorageError) -> PyErr {
@@ -68,10 +65,12 @@ pub fn append(error: &AppendError) -> PyErr {
     }
 }
 
-pub fn read(error: &ReadError) -> PyErr {
+pub fn read(error: &ReadError, path: &Path) -> PyErr {
     match error {
         ReadError::Storage(error) => storage(error),
-        ReadError::OffsetOutOfRange { requested, log_start, log_end } => out_of_range(*requested, *log_start, *log_end),
+        ReadError::OffsetOutOfRange { requested, log_start, log_end } => {
+            errors::out_of_range(*requested, *log_start, *log_end, path)
+        }
         // Only who asks for it is told.
         other @ ReadError::WouldWait => errors::storage(other),
     }
@@ -80,16 +79,32 @@ pub fn read(error: &ReadError) -> PyErr {
 pub fn cursor(error: &CursorError) -> PyErr {
     match error {
         CursorError::Storage(error) => storage(error),
-        CursorError::Name(_) | CursorError::BeyondTheEnd { .. } => invalid(error),
+        CursorError::Name(_) | CursorError::Negative { .. } | CursorError::TooMany => invalid(error),
     }
 }
 
-pub fn truncate(error: &TruncateError, offset: i64) -> PyErr {
+/// So many are named in a message.
+const NAMED_MAX: usize = 5;
+
+pub fn truncate(error: &TruncateError, offset: i64, path: &Path) -> PyErr {
     match error {
         TruncateError::InsideBatch(begin) => invalid(format!(
             "offset {offset} lies inside the batch that begins at {begin}; a batch stays or goes as a whole: truncate at {begin}, or at the begin of another"
         )),
-        TruncateError::Read(error) => read(error),
+        TruncateError::Cursors(left) => {
+            let mut named: Vec<String> =
+                left.iter().take(NAMED_MAX).map(|(name, position)| format!("{name} at {position}")).collect();
+            if left.len() > NAMED_MAX {
+                named.push(format!("{} more", left.len() - NAMED_MAX));
+            }
+            invalid(format!(
+                "cursors stand beyond offset {offset}, or moved with records that would be taken away: {}. Say where each is to stand, as in truncate({offset}, cursors={{{:?}: {offset}}}); nothing was changed",
+                named.join(", "),
+                left.first().map_or("", |(name, _)| name)
+            ))
+        }
+        TruncateError::Cursor(error) => cursor(error),
+        TruncateError::Read(error) => read(error, path),
         TruncateError::Storage(error) => storage(error),
     }
 }
