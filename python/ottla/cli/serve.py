@@ -19,7 +19,7 @@ from ottla import __version__
 from ottla.broker import Broker
 from ottla.config import Given
 from ottla.config.sources import read_config_file
-from ottla.errors import ConfigError, OttlaError, StorageError
+from ottla.errors import ConfigError, DirectoryInUse, OttlaError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ottla.broker import BrokerStatus
 
 LISTEN_DEFAULT = "127.0.0.1:9092"
+_ANOTHER_DIRECTORY = "choose another directory with --data-dir DIR (or `log.dirs` in the configuration)"
 
 # How long a broker whose metadata log failed may take to end: its disk may not answer at all any more.
 FAILED_STOP_S = 30
@@ -96,6 +97,12 @@ def until_stopped(broker: Broker, started: Callable[[Broker], None] = lambda _br
     signal.signal(signal.SIGINT, stop)
     try:
         broker.start()
+    except DirectoryInUse as error:
+        raise DirectoryInUse(f"{error}; end that one, or {_ANOTHER_DIRECTORY}") from error
+    except StorageError as error:
+        if str(error).startswith("cannot create "):
+            raise StorageError(f"{error}; {_ANOTHER_DIRECTORY}, one that this user may make and write to") from error
+        raise
     except OSError as error:
         if hint := _elsewhere(str(error)):
             raise OttlaError(f"{error}; {hint}") from error

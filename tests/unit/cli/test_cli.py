@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -100,6 +101,24 @@ def test_an_address_that_cannot_be_had(tmp_path: Path, host: str, said: str) -> 
     assert f"cannot listen on {address}: " in line
     assert line.endswith(f"; {said} another address with --listen HOST:PORT (or `listeners` in the configuration)")
     assert "Traceback" not in done.stderr
+
+
+def test_a_directory_that_cannot_be_had(tmp_path: Path) -> None:
+    """One line says which, who has it or what is wrong with it, and what to do; its owner goes on."""
+    taken, file = tmp_path / "taken", tmp_path / "file"
+    file.write_text("mine")
+    with ottla.Broker(data_dir=taken) as broker:
+        for folder, said in ((taken, f"in use by another owner (pid={os.getpid()}, "), (file, "cannot create ")):
+            command = [sys.executable, "-m", "ottla", "serve", "--data-dir", str(folder), "--listen", "127.0.0.1:0"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            (line,) = [line for line in done.stderr.splitlines() if line.startswith("ottla: ")]
+            assert (done.returncode, done.stdout) == (1, "")
+            assert str(folder) in line
+            assert said in line
+            assert "choose another directory with --data-dir DIR (or `log.dirs` in the configuration)" in line
+        host, port = broker.bootstrap_servers.split(":")
+        socket.create_connection((host, int(port))).close()
+    assert file.read_text() == "mine"
 
 
 def test_settings_lists_the_table(capsys: pytest.CaptureFixture[str]) -> None:
