@@ -24,7 +24,7 @@ use crate::control::Peer;
 use crate::limits::Limits;
 use crate::plane::Plane;
 use crate::quotas::{Slot, TooMany};
-use crate::same_machine::send_unpaced;
+use crate::same_machine::Own;
 
 /// Pause after a failed `accept` (descriptor limit reached), so that the loop does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -66,20 +66,21 @@ impl Server {
         let mut listeners = Vec::with_capacity(endpoints.len());
         let mut bound = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
-            let listener = bind(endpoint.address, &plane.limits).map_err(|error| {
+            let (listener, congestion) = bind(endpoint.address, &plane.limits).map_err(|error| {
                 std::io::Error::new(error.kind(), format!("cannot listen on {}: {error}", endpoint.address))
             })?;
             bound.push(Endpoint { listener: Arc::clone(&endpoint.listener), address: listener.local_addr()? });
-            listeners.push((Arc::clone(&endpoint.listener), listener));
+            listeners.push((Arc::clone(&endpoint.listener), listener, congestion));
         }
         drop(guard);
         let (stop, stopped) = watch::channel(false);
         let (alive, drained) = mpsc::channel(1);
         let next_connection_id = Arc::new(AtomicU64::new(1));
-        for (name, listener) in listeners {
+        for (name, listener, congestion) in listeners {
             let accept = Accept {
                 name,
                 listener,
+                congestion,
                 plane: Arc::clone(&plane),
                 stop: stopped.clone(),
                 alive: alive.clone(),
@@ -117,7 +118,7 @@ impl Server {
     }
 }
 
-fn bind(address: SocketAddr, limits: &Limits) -> std::io::Result<TcpListener> {
+fn bind(address: SocketAddr, limits: &Limits) -> std::io::Result<(TcpListener, Own)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restarted broker gets its port back though old connections linger in TIME_WAIT.
     socket.set_reuseaddr(true)?;
@@ -129,8 +130,9 @@ fn bind(address: SocketAddr, limits: &Limits) -> std::io::Result<TcpListener> {
     if let Some(bytes) = limits.receive_buffer_bytes {
         socket.set_recv_buffer_size(bytes)?;
     }
+    let congestion = Own::of_listener(&socket);
     socket.bind(address)?;
-    socket.listen(limits.backlog)
+    Ok((socket.listen(limits.backlog)?, congestion))
 }
 
 /// A descriptor from here on is not for a connection. The system gives the lowest that is free: so many are in use then.
@@ -142,6 +144,7 @@ fn descriptors_max() -> u64 {
 struct Accept {
     name: Arc<str>,
     listener: TcpListener,
+    congestion: Own,
     plane: Arc<Plane>,
     stop: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
@@ -176,7 +179,7 @@ impl Accept {
                         info!("connection from {from} was gone before it was served: {error}");
                         continue;
                     }
-                    send_unpaced(&stream);
+                    self.congestion.unless_here(&stream);
                     match self.slot(from).await {
                         Some(Ok(slot)) => self.serve(stream, from, slot),
                         Some(Err(TooMany(max))) => {
