@@ -235,7 +235,8 @@ impl DataDirectory {
 
     /// Truncates a partition ([`Partition::truncate_to`]). Its recovery point is lowered first: what is written behind the cut is not synced,
     /// whatever was known of these offsets before. (Kafka writes it after the cut.) It is lowered to less than the new end: a log that ends
-    /// right at it passes for synced, and after a kill the cut may not be. Where nothing will be left the log start is noted too.
+    /// right at it passes for synced, and after a kill the cut may not be. Where nothing will be left the log start is noted too. How far it was
+    /// compacted is lowered behind the cut: until then gaps are none of a power cut.
     pub fn truncate(&self, partition: &Partition, offset: Offset) -> Result<(), StorageError> {
         let Some(after) = partition.if_truncated(offset)? else { return partition.truncate_to(offset) };
         let identity = partition.identity();
@@ -244,11 +245,22 @@ impl DataDirectory {
             let lowered = after.synced.min(*point);
             std::mem::replace(point, lowered) > lowered
         });
-        let is_start = after.only_start.is_some_and(|start| self.log_starts.lock().insert(key, start) != Some(start));
+        let is_start =
+            after.only_start.is_some_and(|start| self.log_starts.lock().insert(key.clone(), start) != Some(start));
         if is_lowered || is_start {
             self.write_checkpoints()?;
         }
-        partition.truncate_to(offset)
+        partition.truncate_to(offset)?;
+        // What is appended from here on was never compacted: where it is missing a power cut has torn it off.
+        let was_cleaned = self.cleaned.lock().get_mut(&key).is_some_and(|cleaned| {
+            let lowered = after.end.min(*cleaned);
+            std::mem::replace(cleaned, lowered) > lowered
+        });
+        if was_cleaned && let Err(error) = self.write_checkpoints() {
+            partition.take_offline(&error);
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// These partitions are being deleted: what was known of them must not be taken for a successor's after a crash. Call before

@@ -253,8 +253,9 @@ impl LocalLog {
         self.inner.partition.lookup_timestamp(timestamp_ms)
     }
 
-    /// Cuts the log at `offset`, which must be the begin of a batch or the log end. `cursors` says where those are to stand that would be
-    /// left behind: nothing is cut while one is missing.
+    /// Cuts the log at `offset`, which must be the begin of a batch or the log end. Where compaction has left nothing right before it the log
+    /// ends lower, where what is left does. `cursors` says where those are to stand that would be left behind: nothing is cut while one is
+    /// missing.
     pub fn truncate(&self, offset: Offset, cursors: &[(String, Offset)]) -> Result<(), TruncateError> {
         let directory = self.directory()?;
         let offsets = self.offsets();
@@ -270,9 +271,11 @@ impl LocalLog {
             return Err(TruncateError::InsideBatch(read.first_offset));
         }
         let (inner, directory) = (&self.inner, &directory.directory);
-        inner.cursors.truncate(directory, &inner.partition, offset, cursors, || {
+        // Compaction may have left nothing right before it.
+        let end = inner.partition.if_truncated(offset)?.map_or(offset, |after| after.end);
+        inner.cursors.truncate(directory, &inner.partition, end, cursors, || {
             let cut = || directory.truncate(&inner.partition, offset);
-            let cut = inner.publisher.cutting(&inner.partition, offset, cut);
+            let cut = inner.publisher.cutting(&inner.partition, end, cut);
             inner.progress.disturb();
             cut
         })

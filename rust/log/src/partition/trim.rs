@@ -9,7 +9,7 @@ use crate::Offset;
 use crate::env::{OpenMode, read_file};
 use crate::error::{IoContext, ReadError, StorageError};
 use crate::retention::{self, Limits, Reason, SegmentFacts};
-use crate::segment::names;
+use crate::segment::{Segment, names};
 
 /// In memory alone: appends and reads wait for the lock, and the disk may take its time. Where the log starts is for the data directory
 /// to note; the file of epochs follows when it is written the next time, and an opening cuts it at the start anyway.
@@ -23,6 +23,8 @@ fn move_log_start(state: &mut State, target: Offset) {
 
 /// See [`Partition::if_truncated`].
 pub(crate) struct IfTruncated {
+    /// Where the log would end.
+    pub end: Offset,
     /// Up to where everything would be known to be on the disk. That is below the new end and, so that the names of segments that go are
     /// synced too, not behind the begin of the last one that stays.
     pub synced: Offset,
@@ -167,7 +169,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole. It does not end before its start: where
+    /// Cuts the log so that it ends at or before `offset`: a batch that reaches past it goes as a whole, and where compaction has left
+    /// nothing right before it the log ends where what is left does, as an opening would find it. It does not end before its start: where
     /// that lies inside the batch, the log is empty there, and goes on there. Segments that go stay readable to
     /// those who hold them; of the one that is cut short, a reader that holds a slice past the cut finds fewer bytes than it was told.
     /// Where there is a data directory, ask it: [`crate::directory::DataDirectory::truncate`].
@@ -210,10 +213,7 @@ impl Partition {
         let Some(active) = state.active().cloned() else {
             return Ok(());
         };
-        let (position, end) = match active.find(disk, offset, active.size())? {
-            Some(found) => (found.position, found.header.base_offset.min(offset)),
-            None => (active.size(), offset),
-        };
+        let (position, end) = self.place_of_cut(&active, offset)?;
         if end < state.log_start {
             return self.empty_locked(state);
         }
@@ -223,7 +223,13 @@ impl Partition {
         }
         active.truncate(disk, position, end)?;
         active.sync_log(disk)?;
-        self.end_at(state, Mark { offset: end, segment: active.base_offset(), position })
+        let is_compacted = state.cleaned.is_some_and(|cleaned| cleaned > end);
+        self.end_at(state, Mark { offset: end, segment: active.base_offset(), position })?;
+        if is_compacted {
+            // Where offsets are missing anyway, an opening could not tell that a power cut has torn off what was appended there.
+            self.roll_locked(state, self.now_ms())?;
+        }
+        Ok(())
     }
 
     /// The log start lies inside the batch that goes: nothing is left. Offsets below the start are not given again, since an opening takes
@@ -274,10 +280,18 @@ impl Partition {
             return Ok(None);
         };
         let segment = &state.segments[index];
-        let found = segment.find(self.disk(), offset, segment.size())?;
-        let end = found.map_or(offset, |found| found.header.base_offset.min(offset));
+        let (_, end) = self.place_of_cut(segment, offset)?;
         let synced = segment.base_offset().min(end - 1).max(0);
-        Ok(Some(IfTruncated { synced, only_start: (end < state.log_start).then_some(state.log_start) }))
+        let only_start = (end < state.log_start).then_some(state.log_start);
+        Ok(Some(IfTruncated { end: end.max(state.log_start), synced, only_start }))
+    }
+
+    /// Where a segment is cut for the log to end at `offset` or before, and where the log ends then: where the last batch that stays does.
+    fn place_of_cut(&self, segment: &Segment, offset: Offset) -> Result<(u32, Offset), StorageError> {
+        let disk = self.disk();
+        let found = segment.find(disk, offset, segment.size())?;
+        let position = found.as_ref().map_or(segment.size(), |found| found.position);
+        Ok((position, segment.end_before(disk, offset, position)?.min(offset)))
     }
 
     /// The producers as they were at the log end: from the newest snapshot below it and the batches since.

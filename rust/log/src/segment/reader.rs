@@ -72,6 +72,28 @@ impl Segment {
         Err(StorageError::corrupt(&self.log_path, 0, format!("offset {target} cannot be found: its index is wrong")))
     }
 
+    /// Where the last batch before `position` ends, which is the place of `target`; the begin of the segment when there is none.
+    pub fn end_before(&self, disk: &dyn Disk, target: Offset, position: u32) -> Result<Offset, StorageError> {
+        let entry = self
+            .indexes()
+            .and_then(|mut indexes| indexes.offset.lookup(disk, target.saturating_sub(1)))
+            .at("search the index of", &self.log_path)?;
+        let from = entry.filter(|entry| entry.position < position).map_or(0, |entry| entry.position);
+        let walk = |from| {
+            let mut end = self.base_offset;
+            self.walk(disk, from, position, |found| {
+                end = found.header.next_offset();
+                false
+            })?;
+            Ok(end)
+        };
+        match walk(from) {
+            // The index is wrong there.
+            Err(StorageError::Corrupt { .. }) if from > 0 => walk(0),
+            end => end,
+        }
+    }
+
     /// Walks batch headers from `position` until `wanted` says so.
     pub fn walk(
         &self,

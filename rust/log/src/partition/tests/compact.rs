@@ -353,25 +353,6 @@ fn records_without_key_go() {
     assert_eq!((offsets(&partition), done.stats.records_without_key), (vec![1], 1));
 }
 
-/// What was cut away and written anew is dirty again.
-#[test]
-fn truncation_takes_the_clean_part() {
-    let bench = compacted();
-    let partition = bench.open();
-    for round in 0..30 {
-        put(&partition, &[("a", &round.to_string())]);
-    }
-    partition.roll().unwrap();
-    assert_eq!(compact(&partition).cleaned, 30);
-    partition.truncate_to(10).unwrap();
-    for round in 0..5 {
-        put(&partition, &[("b", &round.to_string())]);
-    }
-    partition.roll().unwrap();
-    let plan = partition.compaction_plan().unwrap().unwrap();
-    assert!(plan.first_dirty <= 10 && plan.verdict == Verdict::DirtyEnough, "{plan:?}");
-}
-
 /// Stops after some bytes, and does something on the way.
 struct Interrupted<'a>(usize, Box<dyn FnMut() + 'a>);
 

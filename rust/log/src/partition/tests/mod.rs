@@ -6,6 +6,7 @@ mod commit;
 mod compact;
 mod crash;
 mod cut;
+mod cut_clean;
 mod damage;
 mod deleting;
 mod descriptors;
