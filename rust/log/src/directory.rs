@@ -35,7 +35,7 @@ use meta::{Meta, TOGETHER, check_meta, new_id, write_meta};
 
 mod meta;
 
-const LOCK: &str = ".lock";
+pub(crate) const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Kafka's JSON, with "no broker epoch known".
 const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";

@@ -86,6 +86,12 @@ fn bases(entries: &[DirEntry], suffix: &str) -> BTreeSet<Offset> {
         .collect()
 }
 
+/// Step 2 is done and step 4 is not: the old segments may be gone, the new one has not their names.
+pub fn is_half_done(entries: &[DirEntry]) -> bool {
+    let cleaned = bases(entries, CLEANED_SUFFIX).first().copied();
+    bases(entries, SWAP_SUFFIX).first().is_some_and(|base| cleaned.is_none_or(|cleaned| *base < cleaned))
+}
+
 /// Removes what an ended pass may have left; true when something was.
 pub fn discard_all(disk: &dyn Disk, directory: &Path, entries: &[DirEntry]) -> Result<bool, StorageError> {
     let left = bases(entries, CLEANED_SUFFIX);

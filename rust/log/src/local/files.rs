@@ -8,6 +8,7 @@ use super::scan::{Piece, whole_batches};
 use crate::Offset;
 use crate::batch::BatchHeader;
 use crate::batch::header::{HEADER_BYTES, MAGIC};
+use crate::compaction::swap;
 use crate::env::{DirEntry, Disk, File, OpenMode, read_exact_at};
 use crate::error::{IoContext, StorageError};
 use crate::index::{offset, time, txn};
@@ -21,6 +22,8 @@ const WALK_BYTES: usize = 4096 + HEADER_BYTES;
 #[derive(Debug, Default)]
 pub(super) struct Files {
     here: Option<Here>,
+    /// When segments were looked for, compaction was in the middle of putting one in their place.
+    is_half_replaced: bool,
 }
 
 /// Where a reader is.
@@ -49,6 +52,7 @@ pub(super) enum Found {
 struct Segments {
     bases: Vec<Offset>,
     aborting: Vec<Offset>,
+    is_half_replaced: bool,
 }
 
 impl Segments {
@@ -57,7 +61,7 @@ impl Segments {
         let of = |suffix| entries.iter().filter_map(move |entry| Some((names::offset_of(&entry.name, suffix)?, entry)));
         let bases = of(names::LOG).map(|(base, _)| base).collect();
         let aborting = of(names::TXN_INDEX).filter(|(_, entry)| entry.length > 0).map(|(base, _)| base).collect();
-        Ok(Segments { bases, aborting })
+        Ok(Segments { bases, aborting, is_half_replaced: swap::is_half_done(&entries) })
     }
 
     fn enter(&self, disk: &dyn Disk, directory: &Path, base: Offset) -> Result<Option<Here>, StorageError> {
@@ -84,6 +88,16 @@ impl Files {
     /// The files may not be what they were.
     pub fn forget(&mut self) {
         self.here = None;
+    }
+
+    /// Whether what was found may be old files beside new ones. Asked once after a read.
+    pub fn was_half_replaced(&mut self) -> bool {
+        std::mem::take(&mut self.is_half_replaced)
+    }
+
+    /// Whether that is so now.
+    pub fn is_half_replaced(disk: &dyn Disk, directory: &Path) -> Result<bool, StorageError> {
+        Ok(swap::is_half_done(&list(disk, directory)?))
     }
 
     /// Where the first segment begins.
@@ -130,6 +144,7 @@ impl Files {
             }
             let base = here.base;
             let segments = Segments::list(disk, directory)?;
+            self.is_half_replaced |= segments.is_half_replaced;
             let Some(behind) = segments.bases.iter().copied().find(|other| *other > base && *other < stop) else {
                 return Ok(Found::Nothing);
             };
@@ -144,6 +159,7 @@ impl Files {
     fn seek(&mut self, disk: &dyn Disk, directory: &Path, start: Offset) -> Result<bool, StorageError> {
         self.here = None;
         let segments = Segments::list(disk, directory)?;
+        self.is_half_replaced |= segments.is_half_replaced;
         if segments.bases.is_empty() {
             return Ok(true);
         }

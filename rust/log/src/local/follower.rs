@@ -20,7 +20,7 @@ use super::progress::{Move, Progress, Subscription};
 use super::scan::{Batches, Piece, Source};
 use super::watch::Watcher;
 use crate::batch::records::{RecordRef, Records};
-use crate::directory::{check_format, read_meta};
+use crate::directory::{LOCK, check_format, read_meta};
 use crate::env::{Disk, Env};
 use crate::error::{IoContext, ReadError, StorageError};
 use crate::partition::{OffsetAt, ReadUpTo};
@@ -29,8 +29,9 @@ use crate::{Offset, Offsets, PartitionConfig, TopicId};
 
 /// A log that changes while it is read is tried again so often at most.
 const READS_MAX: usize = 100;
-/// To replace the files of a segment takes some syncs.
+/// To replace the files of a segment takes some syncs, which a busy disk may take long for.
 const REPLACING_PAUSE: Duration = Duration::from_millis(5);
+const REPLACING_PAUSES_MAX: usize = 2000;
 
 /// See the module. Shared by reference between threads.
 #[derive(Debug)]
@@ -127,16 +128,42 @@ impl Follower {
         Ok(Batches::new(Arc::new(source), start, ReadUpTo::LastStable))
     }
 
-    /// What the owner says when it does not just replace files: that is soon over, unless it was killed.
+    /// What the owner says when it does not just replace files.
     fn settled_page(&self) -> Result<Page, StorageError> {
-        for _ in 0..READS_MAX {
+        for _ in 0..REPLACING_PAUSES_MAX {
             let page = self.page()?;
-            if page.compactions.is_multiple_of(2) {
+            if page.compactions.is_multiple_of(2) || !self.has_owner() {
                 return Ok(page);
             }
-            std::thread::park_timeout(REPLACING_PAUSE);
+            self.pause()?;
         }
-        self.page()
+        Err(self.changes_too_fast())
+    }
+
+    /// Waits until no files are half replaced. An error when there is nobody to go on with that.
+    fn wait_for_whole_files(&self) -> Result<(), StorageError> {
+        for _ in 0..REPLACING_PAUSES_MAX {
+            if !Files::is_half_replaced(self.env.disk().as_ref(), &self.path)? {
+                return Ok(());
+            }
+            if !self.has_owner() {
+                let what = "its owner was stopped while it put compacted files in the place of others: open the log to be written, which ends that, and read it then";
+                return Err(StorageError::invalid(&self.path, what));
+            }
+            self.pause()?;
+        }
+        Err(self.changes_too_fast())
+    }
+
+    fn pause(&self) -> Result<(), StorageError> {
+        self.check_open()?;
+        std::thread::park_timeout(REPLACING_PAUSE);
+        Ok(())
+    }
+
+    /// Somebody has the directory; where that cannot be told, perhaps.
+    fn has_owner(&self) -> bool {
+        self.env.disk().is_locked(&self.directory.join(LOCK)).unwrap_or(true)
     }
 
     /// Looks at the page, and tells who waits if it is not the one `known`. True: it was not.
@@ -317,6 +344,11 @@ impl Source for Reader {
             self.check(&after, start)?;
             if (after.cuts, after.incarnation) != (page.cuts, page.incarnation) {
                 files.forget();
+                continue;
+            }
+            if files.was_half_replaced() {
+                files.forget();
+                follower.wait_for_whole_files()?;
                 continue;
             }
             match read {

@@ -276,7 +276,11 @@ impl Publisher {
             inner.cutting = Some(offset);
         }
         let cut = cut();
-        self.inner.lock().cutting = None;
+        {
+            // Who asked the partition before has told by then.
+            let _order = self.order.lock();
+            self.inner.lock().cutting = None;
+        }
         self.publish(partition);
         cut
     }
