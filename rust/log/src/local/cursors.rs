@@ -23,37 +23,35 @@
 //! ```
 //!
 //! What the file says comes from records that are on the disk, so an opening folds: the file, then the headers of the records from its
-//! offset on. Before records are deleted, compacted or cut the file is written, so that none is the last to know of a cursor.
+//! offset on. Before records are deleted, compacted or cut the file is written, so that none is the last to know of a cursor; those that
+//! came since are kept ([`Partition::keep_from`]).
 
+mod file;
 mod known;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use self::file::{read, write};
 use self::known::Known;
 use super::log::TruncateError;
 use super::scan::Batches;
 use crate::batch::records::Records;
-use crate::checkpoint::{format_id, parse_id};
+use crate::checkpoint::format_id;
 use crate::directory::DataDirectory;
-use crate::env::{Disk, read_file, replace_file};
-use crate::error::{AppendError, IoContext, ReadError, StorageError};
+use crate::env::Disk;
+use crate::error::{AppendError, ReadError, StorageError};
 use crate::partition::{Appended, Partition, ReadUpTo};
 use crate::{Offset, Offsets, TopicId};
 
 /// The header that carries a cursor.
 pub const CURSOR_HEADER: &str = "ottla.cursor";
-const FILE: &str = ".ottla_cursors";
-const VERSION: i32 = 0;
 /// Of the file. What would make it longer is refused.
 const FILE_BYTES_MAX: usize = 64 << 20;
-/// Records that a broker's clients have written may bring more cursors than are committed here.
-const READ_BYTES_MAX: u64 = 1 << 30;
 const NAME_BYTES_MAX: usize = 249;
 /// Waiting for a sync. Half of them ask for one, and with all who appends makes it.
 const PENDING_MAX: usize = 1 << 16;
@@ -124,7 +122,9 @@ impl Cursors {
         let offsets = partition.offsets();
         let (mut known, looked_through) = read(directory.disk(), directory.path(), &topic_id, offsets.log_start)?;
         known.noted = looked_through;
+        warn_of_gap(partition, &known, looked_through);
         let from = looked_through.clamp(offsets.log_start, offsets.log_end);
+        partition.keep_from(from);
         let mut batches = Batches::new(partition.clone(), from, ReadUpTo::LogEnd);
         fold(&mut known, &mut batches, Offset::MAX).map_err(|error| unread(partition, error))?;
         let cursors =
@@ -244,12 +244,11 @@ impl Cursors {
         check_left(partition, offset, &settled, cursors)?;
         settled.extend(cursors.iter().cloned());
         // On the disk first, as records are before cursors: what is not cut in the end is read once more.
-        write(directory, &self.render(&settled, &others, durable))?;
-        {
-            let mut known = self.known.lock();
-            known.change(|known| *known = settled);
-            (known.moved, known.noted) = (false, durable);
-        }
+        self.known.lock().moved = false;
+        self.write(directory, partition, &self.render(&settled, &others, durable), durable)?;
+        self.known.lock().change(|known| *known = settled);
+        // Offsets from here on are given again.
+        partition.keep_from(offset.min(partition.kept_from()));
         cut()?;
         let looked_through = partition.offsets().durable;
         let after = {
@@ -262,6 +261,7 @@ impl Cursors {
             return Err(error.into());
         }
         self.known.lock().noted = looked_through;
+        partition.keep_from(looked_through);
         Ok(())
     }
 
@@ -282,26 +282,37 @@ impl Cursors {
             known.settle(durable);
             let mut settled = known.settled().clone();
             change(&mut settled);
+            known.moved = false;
             self.render(&settled, &known.others, durable)
         };
-        write(directory, &text)?;
-        let mut known = self.known.lock();
-        known.change(change);
-        (known.moved, known.noted) = (false, durable);
+        self.write(directory, partition, &text, durable)?;
+        self.known.lock().change(change);
         Ok(())
     }
 
-    /// Brings the file up to date, if there are cursors that it does not know.
-    pub(super) fn save_if_moved(&self, directory: &DataDirectory, partition: &Partition) -> Result<(), StorageError> {
+    /// Brings the file up to date, if there are cursors that it does not know. It knows those of all records below the offset that this
+    /// gives, which is not below what was the log end before.
+    pub(super) fn save_if_moved(
+        &self,
+        directory: &DataDirectory,
+        partition: &Partition,
+    ) -> Result<Offset, StorageError> {
         let _one = self.writing.lock();
         {
+            let _none = self.appending.lock();
+            let offsets = partition.offsets();
             let known = self.known.lock();
-            if known.pending() == 0 && !known.moved {
-                return Ok(());
+            // Where the log is looked through is told too: who finds less of it there than that has missed cursors.
+            let is_noted = known.settled().is_empty() || known.noted >= offsets.durable;
+            if known.pending() == 0 && !known.moved && is_noted {
+                partition.keep_from(offsets.log_end.max(partition.kept_from()));
+                return Ok(offsets.log_end);
             }
         }
         partition.flush()?;
-        self.save(directory, self.durable(partition))
+        let durable = self.durable(partition);
+        self.save(directory, partition, durable)?;
+        Ok(durable)
     }
 
     /// Notes how far the log is on the disk, so that an opening need not look through what lies below.
@@ -315,19 +326,34 @@ impl Cursors {
                 return Ok(());
             }
         }
-        self.save(directory, durable)
+        self.save(directory, partition, durable)
     }
 
     /// Writes what is settled. `writing` must be held.
-    fn save(&self, directory: &DataDirectory, durable: Offset) -> Result<(), StorageError> {
+    fn save(&self, directory: &DataDirectory, partition: &Partition, durable: Offset) -> Result<(), StorageError> {
         let text = {
             let mut known = self.known.lock();
             known.settle(durable);
+            known.moved = false;
             self.render(known.settled(), &known.others, durable)
         };
-        write(directory, &text)?;
-        let mut known = self.known.lock();
-        (known.moved, known.noted) = (false, durable);
+        self.write(directory, partition, &text, durable)
+    }
+
+    /// The file as it was rendered when `moved` was taken back, which it is not again unless something is settled meanwhile.
+    fn write(
+        &self,
+        directory: &DataDirectory,
+        partition: &Partition,
+        text: &str,
+        durable: Offset,
+    ) -> Result<(), StorageError> {
+        if let Err(error) = write(directory, text) {
+            self.known.lock().moved = true;
+            return Err(error);
+        }
+        self.known.lock().noted = durable;
+        partition.keep_from(durable.max(partition.kept_from()));
         Ok(())
     }
 
@@ -343,6 +369,29 @@ impl Cursors {
         }
         let crc = crc_fast::crc32_iscsi(text.as_bytes());
         text + &format!("crc32c: {crc:08x}\n")
+    }
+}
+
+/// Another owner took records away that nobody had looked through, or the end of the log: positions may be older ones than were committed.
+fn warn_of_gap(partition: &Partition, known: &Known, looked_through: Offset) {
+    let offsets = partition.offsets();
+    let cleaned = partition.checkpoint_facts().and_then(|facts| facts.cleaned);
+    if !known.settled().is_empty() && looked_through < offsets.log_start.max(cleaned.unwrap_or(0)) {
+        tracing::warn!(
+            ?partition,
+            looked_through,
+            log_start = offsets.log_start,
+            cleaned,
+            "records were deleted or compacted before their cursors were noted, by a broker perhaps: positions may be older than those committed"
+        );
+    }
+    if looked_through > offsets.log_end {
+        tracing::warn!(
+            ?partition,
+            looked_through,
+            log_end = offsets.log_end,
+            "the log was cut after cursors were noted: they stay where they are"
+        );
     }
 }
 
@@ -411,64 +460,6 @@ pub(super) fn read_settled(
         fold(&mut known, &mut batches, offsets.last_stable)?;
     }
     Ok(known.settled().clone())
-}
-
-fn write(directory: &DataDirectory, text: &str) -> Result<(), StorageError> {
-    let (path, disk) = (directory.path().join(FILE), directory.disk());
-    directory.health().with_reserve(|| replace_file(disk, &path, text.as_bytes()).at("write", &path))
-}
-
-/// What the file knows of the topic, and the offset to go on from. Without the file everything in the log is looked through; a damaged one
-/// is an error, since positions that were committed alone stand nowhere else.
-fn read(
-    disk: &dyn Disk,
-    directory: &Path,
-    topic_id: &TopicId,
-    log_start: Offset,
-) -> Result<(Known, Offset), StorageError> {
-    let path = directory.join(FILE);
-    let bytes = match read_file(disk, &path, READ_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Known::default(), log_start)),
-        Err(error) => return Err(StorageError::io("read", &path, error)),
-    };
-    let damaged = || {
-        StorageError::invalid(
-            &path,
-            "is damaged: the positions of cursors are not known. Remove it to begin without them",
-        )
-    };
-    let text = String::from_utf8(bytes).map_err(|_| damaged())?;
-    let version = text.lines().next().and_then(|line| line.strip_prefix("version: ")?.parse().ok());
-    if let Some(found) = version.filter(|found: &i32| *found > VERSION) {
-        return Err(StorageError::NewerFormat { path: path.clone(), found: found.to_string(), known: VERSION });
-    }
-    parse(&text, topic_id).ok_or_else(damaged)
-}
-
-fn parse(text: &str, topic_id: &TopicId) -> Option<(Known, Offset)> {
-    let body = text.rfind("crc32c: ").map(|at| &text[..at])?;
-    let crc = crc_fast::crc32_iscsi(body.as_bytes());
-    if text[body.len()..] != format!("crc32c: {crc:08x}\n") {
-        return None;
-    }
-    let mut lines = body.lines();
-    if lines.next()? != "version: 0" {
-        return None;
-    }
-    let (mut settled, mut others, mut looked_through) = (BTreeMap::new(), Vec::new(), 0);
-    for line in lines {
-        let words: Vec<&str> = line.split(' ').collect();
-        match words.as_slice() {
-            ["log:" | "cursor:", id, ..] if parse_id(id)? != *topic_id => others.push(line.to_owned()),
-            ["log:", _, offset] => looked_through = offset.parse().ok()?,
-            ["cursor:", _, name, position] => {
-                settled.insert((*name).to_owned(), position.parse().ok()?);
-            }
-            _ => return None,
-        }
-    }
-    Some((Known::of_file(settled, others), looked_through))
 }
 
 #[cfg(test)]

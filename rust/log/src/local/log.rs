@@ -69,7 +69,7 @@ impl Inner {
     fn cursors_are_safe(&self) -> bool {
         let Some(directory) = self.directory() else { return false };
         match self.cursors.save_if_moved(&directory.directory, &self.partition) {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(error) => {
                 tracing::error!(partition = ?self.partition, %error, "cursors are not on the disk: nothing is deleted or compacted");
                 false
@@ -284,7 +284,13 @@ impl LocalLog {
     /// Nobody reads below `offset` any more; segments that lie below go at once. The log start as it is then, on the disk.
     pub fn delete_before(&self, offset: Offset) -> Result<Offset, ReadError> {
         let directory = self.directory()?;
-        self.inner.cursors.save_if_moved(&directory.directory, &self.inner.partition)?;
+        // Until the cursors of all that goes are on the disk, of what is appended meanwhile too.
+        while self.inner.cursors.save_if_moved(&directory.directory, &self.inner.partition)? < offset {
+            let Offsets { log_start, log_end, .. } = self.offsets();
+            if offset > log_end {
+                return Err(ReadError::OffsetOutOfRange { requested: offset, log_start, log_end });
+            }
+        }
         self.inner.partition.delete_records_before(offset)?;
         self.inner.publisher.publish(&self.inner.partition);
         directory.directory.checkpoint(std::slice::from_ref(&self.inner.partition))?;
@@ -314,6 +320,11 @@ impl LocalLog {
         directory.directory.checkpoint(std::slice::from_ref(&self.inner.partition))?;
         self.inner.publisher.publish(&self.inner.partition);
         Ok((read, kept))
+    }
+
+    /// Notes what an opening after a crash would have to look through again. Housekeeping does so now and then.
+    pub fn checkpoint(&self) {
+        self.inner.checkpoint(&self.inner.partitions());
     }
 
     pub fn cursor(&self, name: &str) -> Option<Cursor> {
@@ -442,3 +453,6 @@ pub enum TruncateError {
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::MutexGuard;
 
@@ -41,10 +41,21 @@ pub struct Compaction {
 }
 
 /// Who cleans, and whether that makes sense.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CleaningState {
     running: AtomicBool,
     uncleanable: AtomicBool,
+    kept_from: AtomicI64,
+}
+
+impl Default for CleaningState {
+    fn default() -> CleaningState {
+        CleaningState {
+            running: AtomicBool::new(false),
+            uncleanable: AtomicBool::new(false),
+            kept_from: AtomicI64::new(Offset::MAX),
+        }
+    }
 }
 
 /// One pass at a time.
@@ -71,6 +82,15 @@ impl Partition {
         self.cleaning.uncleanable.store(true, Ordering::Release);
     }
 
+    /// From here on nothing is compacted, and nothing deleted by retention: what stands in the records stands nowhere else yet.
+    pub(crate) fn keep_from(&self, offset: Offset) {
+        self.cleaning.kept_from.store(offset, Ordering::Release);
+    }
+
+    pub(crate) fn kept_from(&self) -> Offset {
+        self.cleaning.kept_from.load(Ordering::Acquire)
+    }
+
     /// What a pass would do now; None when there is nothing it could look at.
     pub fn compaction_plan(&self) -> Result<Option<Plan>, StorageError> {
         let (segments, limits) = {
@@ -91,7 +111,7 @@ impl Partition {
         Limits {
             log_start: state.log_start,
             log_end: state.log_end.offset,
-            stable: state.last_stable().offset,
+            stable: state.last_stable().offset.min(self.kept_from()),
             cleaned: state.cleaned,
             now_ms: self.now_ms(),
             dirty_ratio_min: config.dirty_ratio_min,

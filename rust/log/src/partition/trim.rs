@@ -96,7 +96,10 @@ impl Partition {
                 retention_ms: config.retention_ms.filter(|_| delete),
                 retention_bytes: config.retention_bytes.filter(|_| delete),
             };
-            retention::choose(&facts, &limits)
+            let mut goes = retention::choose(&facts, &limits);
+            let kept_from = self.kept_from();
+            goes.truncate(facts.iter().take_while(|segment| segment.end_offset <= kept_from).count());
+            goes
         };
         let is_current = |state: &State| {
             state.segments.len() >= segments.len()

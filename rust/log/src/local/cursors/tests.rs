@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::file::parse;
 use super::*;
 use crate::batch::{Compression, NewRecord};
 use crate::commit::HostSettings;
@@ -25,11 +26,11 @@ fn rendered() -> String {
 fn round_trip() {
     let text = rendered();
     let (known, looked_through) = parse(&text, &[7; 16]).unwrap();
-    assert_eq!(looked_through, 1042);
+    assert_eq!(looked_through, Some(1042));
     assert_eq!(known.settled(), &BTreeMap::from([("audit".to_owned(), 0), ("billing".to_owned(), i64::MAX)]));
     assert_eq!(known.others.len(), 2);
     let (known, looked_through) = parse(&text, &[8; 16]).unwrap();
-    assert_eq!((looked_through, known.settled()), (5, &BTreeMap::from([("x".to_owned(), 3)])));
+    assert_eq!((looked_through, known.settled()), (Some(5), &BTreeMap::from([("x".to_owned(), 3)])));
 }
 
 /// Cut at any byte, or with any bit flipped, it is damaged: never other positions.
