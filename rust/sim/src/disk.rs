@@ -195,6 +195,15 @@ impl State {
         self.life += 1;
     }
 
+    /// What each file and directory is called now.
+    fn names(&self) -> HashMap<Inode, String> {
+        let of = |node: &Node| match node {
+            Node::Directory(directory) => directory.live.iter().map(|(name, inode)| (*inode, name.clone())).collect(),
+            Node::File(_) => Vec::new(),
+        };
+        self.nodes.values().flat_map(of).collect()
+    }
+
     fn find(&self, path: &Path) -> io::Result<Inode> {
         let mut at = ROOT;
         for component in path.components() {
@@ -295,12 +304,19 @@ impl PowerDisk {
 
     /// The same, with the fate of what was not synced decided.
     pub fn power_on_with(&self, fate: Fate) {
+        self.power_on_by(|_| fate);
+    }
+
+    /// The same, decided for each file and directory by its name.
+    pub fn power_on_by(&self, fate_of: impl Fn(&str) -> Fate) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        let names = state.names();
         let mut inodes: Vec<Inode> = state.nodes.keys().copied().collect();
         // The order of a hash map is no part of the seed.
         inodes.sort_unstable();
         for inode in inodes {
+            let fate = fate_of(names.get(&inode).map_or("", String::as_str));
             match state.nodes.get_mut(&inode) {
                 Some(Node::File(content)) => content.cut(fate, &mut state.random),
                 Some(Node::Directory(directory)) => directory.cut(fate, &mut state.random),
@@ -430,5 +446,11 @@ impl Disk for PowerDisk {
         }
         let held = HeldLock { disk: self.clone(), path: path.to_path_buf(), life: state.life, file };
         Ok(Box::new(held))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let state = self.state.lock();
+        state.check()?;
+        Ok(state.locks.contains(path))
     }
 }
