@@ -638,6 +638,8 @@ class Log:
     def truncate(self, offset: int, *, cursors: Mapping[str, int] | None = None) -> None:
         """Take away every record from `offset` on, for good.
 
+        Where compaction has left none right before it the log ends lower, where what is left does.
+
         `cursors` says where cursors are to stand then, and has to name each that stands beyond `offset` or moved with a
         record that goes: who reads from the one would pass over what is appended there next, and what the other stands
         for is gone. They move first: after a crash the records may be there still. The others stay where they are.

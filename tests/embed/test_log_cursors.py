@@ -145,6 +145,23 @@ def test_truncation_leaves_no_cursor_behind(tmp_path: Path) -> None:
         assert log.end_offset == 3
 
 
+def test_truncation_where_compaction_has_left_nothing(tmp_path: Path) -> None:
+    """The log ends lower than asked: a cursor that was to stand at its end would stand beyond it."""
+    with ottla.Log(tmp_path / "d", compacted=True) as log:
+        for key in (b"a", b"b", b"b", b"b", b"a", b"b"):
+            log.append(b"v", key=key)
+        log.compact()
+        assert [record.offset for record in log.read()] == [4, 5]
+        log.append(b"v", key=b"c", cursors={"c": 6})
+        with pytest.raises(InvalidInput, match=r"right before offset 4: the log would end at (.*), before") as refused:
+            log.truncate(4, cursors={"c": 4})
+        assert (log.end_offset, log.cursor("c")) == (7, 6)
+        end = int(str(refused.value).rpartition(" at ")[2].partition(";")[0])
+        log.truncate(end, cursors={"c": end})
+        assert log.append(b"new", key=b"k") == end < 4
+        assert [record.value for record in log.read(log.cursor("c"))] == [b"new"]
+
+
 def test_a_refused_truncation_disturbs_no_reader(tmp_path: Path) -> None:
     """What was not cut is read on."""
     with ottla.Log(tmp_path / "d") as log:

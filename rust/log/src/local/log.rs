@@ -273,6 +273,9 @@ impl LocalLog {
         let (inner, directory) = (&self.inner, &directory.directory);
         // Compaction may have left nothing right before it.
         let end = inner.partition.if_truncated(offset)?.map_or(offset, |after| after.end);
+        if cursors.iter().any(|(_, position)| (end + 1..=offset).contains(position)) {
+            return Err(TruncateError::EndsBefore(end));
+        }
         inner.cursors.truncate(directory, &inner.partition, end, cursors, || {
             let cut = || directory.truncate(&inner.partition, offset);
             let cut = inner.publisher.cutting(&inner.partition, end, cut);
@@ -443,6 +446,9 @@ pub enum TruncateError {
     /// The batch that begins there reaches past the offset: it can only be kept or go as a whole.
     #[error("the offset lies inside the batch that begins at {0}")]
     InsideBatch(Offset),
+    /// Nothing is kept right before the offset: the log would end there, before a cursor that is to stand at the offset.
+    #[error("the log would end at {0}")]
+    EndsBefore(Offset),
     /// Where these stand nobody has said, and they lie beyond the cut or moved with what goes.
     #[error("cursors would be left behind: {0:?}")]
     Cursors(Vec<(String, Offset)>),

@@ -91,6 +91,9 @@ pub fn truncate(error: &TruncateError, offset: i64, path: &Path) -> PyErr {
         TruncateError::InsideBatch(begin) => invalid(format!(
             "offset {offset} lies inside the batch that begins at {begin}; a batch stays or goes as a whole: truncate at {begin}, or at the begin of another"
         )),
+        TruncateError::EndsBefore(end) => invalid(format!(
+            "compaction has left nothing right before offset {offset}: the log would end at {end}, before a cursor that is to stand at {offset}. Truncate at {end}; nothing was changed"
+        )),
         TruncateError::Cursors(left) => {
             let mut named: Vec<String> =
                 left.iter().take(NAMED_MAX).map(|(name, position)| format!("{name} at {position}")).collect();
