@@ -105,5 +105,14 @@ pub const UNSYNCED: History = History {
         Compact,
         Append(1, &[("a", 14)]),
         Append(1, &[("c", 21)]),
+        // The second pass makes one segment of several that the first has left small.
+        Append(2, &[]),
+        Append(2, &[]),
+        Append(2, &[]),
+        Append(2, &[("b", 13)]),
+        Compact,
+        Append(2, &[]),
+        Compact,
+        Append(1, &[("a", 15)]),
     ],
 };

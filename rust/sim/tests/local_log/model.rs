@@ -43,12 +43,12 @@ impl Model {
         self.records.len().max(self.start)
     }
 
-    /// The records of the next append. Three keys, and values that never come again.
+    /// The records of the next append. Few keys, and values that never come again.
     pub fn next(&self, step: Step) -> Vec<Line> {
         let Step::Append(count, _) = step else { return Vec::new() };
         let record = |index: usize| {
             let (offset, number) = (self.end() + index, self.count + index);
-            let (key, value) = (vec![b'0' + (offset % 3) as u8], format!("value {number}").into_bytes());
+            let (key, value) = (vec![b'0' + (offset % 5) as u8], format!("value {number}").into_bytes());
             Line { offset: offset as i64, key, value }
         };
         (0..count).map(record).collect()
